@@ -1,0 +1,144 @@
+# Tributary. One makefile, nothing generated before it runs; HACKING.md has the tour.
+#   make [V=debug|release|asan|tsan|cov|fuzz]   make check   make lint   make top   make install   make deb   make clean
+# Sources are found, not listed: src/*/*.c is the library, src/app/main.c and sandbox/*.c are the two programs, tests/*/test_*.c and
+# tests/fuzz/fuzz_*.c one program each, tests/support/*.c is linked into all of them, bench/*.c is one program each.
+
+VERSION := 0.1.0
+V       ?= release
+CC      := gcc
+PREFIX  ?= /usr/local
+WERROR  := -Werror
+PYTHON  := /usr/bin/python3
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+, := ,
+
+# What a variant is. CHECKS compiles in the expensive self-checks (x_check() of a state machine).
+CHECKS := 1
+ifeq ($V,release)
+  CHECKS := 0
+  OPT    := -O2 -g -fPIE -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+  OPT    += $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-fcf-protection)
+  LINK   := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+else ifeq ($V,debug)
+  OPT    := -O0 -g3
+else ifeq ($V,asan)
+  OPT    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+else ifeq ($V,tsan)
+  OPT    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+else ifeq ($V,cov)
+  OPT    := -O0 -g --coverage
+else ifeq ($V,fuzz)
+  CC     := clang
+  OPT    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+else
+  $(error V=$V: there are debug, release, asan, tsan, cov and fuzz)
+endif
+B   := build/$V
+BIN := $(if $(filter release,$V),build,$B)
+
+# Libraries. build/deps is there where script/deps had to unpack some (Debian 12), and its .pc files count from there. llhttp is
+# linked statically; yyjson is shared, found in build/deps by what is built here and in ../lib/tributary by what is installed.
+PC      := pkg-config
+PC_LIBS := libuv libcurl openssl sqlite3 yaml-0.1 libxxhash
+PC_NEXT := yyjson libllhttp
+ifneq ($(wildcard build/deps/.complete),)
+  PC_DEPS    := PKG_CONFIG_SYSROOT_DIR=build/deps PKG_CONFIG_PATH=build/deps/lib/pkgconfig $(PC)
+  DEV_RPATH  := -Wl,-rpath,'$$ORIGIN/deps/lib:$$ORIGIN/../deps/lib:$$ORIGIN/../../../deps/lib'
+  INST_RPATH := -Wl,-rpath,'$$ORIGIN/../lib/tributary'
+else
+  PC_DEPS    := $(PC)
+endif
+ifneq ($(filter-out clean distclean top lint-format lint-layers lint-banned,$(or $(MAKECMDGOALS),all)),)
+  LIB_CFLAGS := $(shell $(PC) --cflags $(PC_LIBS) 2>/dev/null) $(patsubst -I%,-isystem %,$(shell $(PC_DEPS) --cflags $(PC_NEXT)))
+  LIB_LIBS   := $(subst -lllhttp,-l:libllhttp.a,$(shell $(PC_DEPS) --libs $(PC_NEXT))) $(shell $(PC) --libs $(PC_LIBS))
+  ifeq ($(and $(filter -lyyjson,$(LIB_LIBS)),$(filter -luv,$(LIB_LIBS))),)
+    $(error libraries are missing (above); script/deps build installs them)
+  endif
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wwrite-strings -Wundef $(WERROR)
+CPPFLAGS_ALL := -Isrc -D_GNU_SOURCE -DTRIBUTARY_VERSION='"$(VERSION)"' -DTRIBUTARY_CHECKS=$(CHECKS) $(LIB_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   := -std=gnu17 -fno-common -pthread $(WARN) $(OPT) $(CFLAGS)
+LDFLAGS_ALL  := -pthread $(OPT) $(LINK) $(LDFLAGS)
+Q := $(if $(VERBOSE),,@)# VERBOSE=1 shows the commands
+compile = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP
+
+LIB_SRC     := $(filter-out src/app/main.c,$(wildcard src/*/*.c))
+SANDBOX_SRC := $(wildcard sandbox/*.c)
+SUPPORT_SRC := $(wildcard tests/support/*.c)
+TEST_SRC    := $(wildcard tests/*/test_*.c)
+FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC   := $(wildcard bench/*.c)
+LIB   := $B/libtributary.a
+TESTS := $(TEST_SRC:%.c=$B/%)
+FUZZ  := $(FUZZ_SRC:%.c=$B/%)
+BENCH := $(BENCH_SRC:bench/%.c=$B/bench_%)
+objects = $(patsubst %.c,$B/%.o,$1)
+
+all: $(BIN)/tributary $(BIN)/tributary-sandbox
+tests: $(TESTS) $(if $(filter fuzz,$V),,$(FUZZ))
+fuzzers: $(FUZZ)
+bench: $(BENCH)
+$(BIN)/tributary: $B/src/app/main.o
+$(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
+$(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
+$(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
+$(BENCH): $B/bench_%: $B/bench/%.o
+$(TESTS): EXTRA = -lcmocka $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
+$(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer)
+$(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH): $(LIB) $B/flags
+	@mkdir -p $(@D) && echo "  link $@"
+	$Q$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(EXTRA) $(LIB_LIBS) $(DEV_RPATH)
+
+$(LIB): $(call objects,$(LIB_SRC)) $B/gen/web_files.o $B/sources
+	$Qrm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$B/%.o: %.c $B/flags
+	@mkdir -p $(@D) && echo "  cc $@"
+	$Q$(compile) -Itests -c -o $@ $<
+$B/gen/%.o: $B/gen/%.c $B/flags
+	$Q$(compile) -c -o $@ $<
+$B/gen/web_files.c: script/embed $(shell find web 2>/dev/null)
+	$Qscript/embed web_files web $@
+$B/gen/sandbox_web_files.c: script/embed $(shell find sandbox/web 2>/dev/null)
+	$Qscript/embed sandbox_web_files sandbox/web $@
+# These change only when what they hold does: other flags compile everything anew, a file that has gone leaves the library too.
+$B/flags: HOLDS = $(compile) $(LDFLAGS_ALL) $(LIB_LIBS)
+$B/sources: HOLDS = $(LIB_SRC)
+$B/flags $B/sources: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(HOLDS))' | cmp -s - $@ || echo '$(subst ','\'',$(HOLDS))' > $@
+FORCE:
+.PHONY: all tests fuzzers bench check lint top install deb clean distclean FORCE
+-include $(shell find $B -name '*.d' 2>/dev/null)
+
+check: all tests
+	@$(PYTHON) script/run-tests --variant=$V $(TESTS) $(FUZZ)
+
+# Each lint by itself: make lint-format, lint-tidy ... They remember what they found good under build/lint.
+LINTS := format layers banned headers cppcheck tidy analyzer
+lint:
+	@script/lint $(LINTS)
+
+# To read, not to fail: the longest functions and files.
+top:
+	@script/top src sandbox
+
+# The installed programs are linked once more, to look for their libraries beside themselves and not in this tree.
+$B/install/tributary: $B/src/app/main.o
+$B/install/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
+$B/install/%: $(LIB) $B/flags
+	@mkdir -p $(@D)
+	$Q$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(LIB_LIBS) $(INST_RPATH)
+install: $B/install/tributary $B/install/tributary-sandbox
+	install -D -t $(DESTDIR)$(PREFIX)/bin $^
+	$(if $(INST_RPATH),install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/tributary build/deps/lib/libyyjson.so.0)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tributary README.md CHANGELOG.md LICENSE
+	$(foreach page,$(wildcard docs/man/*.[1-8]),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page))) $(page) &&) true
+deb: $B/install/tributary $B/install/tributary-sandbox
+	script/deb $(VERSION)
+
+clean: # build/deps stays: fetching it again is the slow part
+	rm -rf $(filter-out build/deps,$(wildcard build/*))
+distclean:
+	rm -rf build

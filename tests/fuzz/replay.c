@@ -1,0 +1,108 @@
+// Runs a fuzz target over its corpus without a fuzzer, so that every compiler and sanitizer sees it in `make check`:
+//   fuzz_x CORPUS_DIRECTORY_OR_FILE...
+// Each input is run whole, cut short in up to 64 places, and with up to 64 single bytes changed; always the same way. Every run
+// has its own heap block of exactly the input's size, so that a sanitizer sees a read past the end. Files go in sorted order.
+#include <dirent.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { VARIANTS = 64, INPUT_MAX = 64 << 20 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static size_t inputs;
+static uint64_t random_state = 0x9e3779b97f4a7c15;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static void run(const uint8_t *data, size_t size, size_t changed, uint8_t value)
+{
+    uint8_t *copy = malloc(size > 0 ? size : 1);
+    if (copy == NULL)
+        abort();
+    if (size > 0)
+        memcpy(copy, data, size);
+    if (changed < size)
+        copy[changed] = value;
+    LLVMFuzzerTestOneInput(copy, size);
+    free(copy);
+}
+
+static void run_all(const uint8_t *data, size_t size)
+{
+    run(data, size, SIZE_MAX, 0);
+    size_t step = size / VARIANTS + 1;
+    for (size_t cut = 0; cut < size; cut += step)
+        run(data, cut, SIZE_MAX, 0);
+    for (size_t i = 0; i < VARIANTS && size > 0; i++)
+        run(data, size, next_random() % size, (uint8_t)next_random());
+    inputs++;
+}
+
+static int run_path(const char *path);
+
+static int run_file(const char *path, size_t size)
+{
+    FILE *file = size <= INPUT_MAX ? fopen(path, "rb") : NULL;
+    uint8_t *data = malloc(size + 1);
+    int failed = file == NULL || data == NULL || fread(data, 1, size, file) != size;
+    if (failed)
+        fprintf(stderr, "replay: cannot read %s\n", path);
+    else
+        run_all(data, size);
+    free(data);
+    if (file != NULL)
+        fclose(file);
+    return failed;
+}
+
+static int visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static int run_directory(const char *path)
+{
+    struct dirent **entries;
+    int n = scandir(path, &entries, visible, alphasort);
+    if (n < 0)
+        return 1;
+    int failed = 0;
+    for (int i = 0; i < n; i++) {
+        char inner[4096];
+        int length = snprintf(inner, sizeof(inner), "%s/%s", path, entries[i]->d_name);
+        failed |= length < 0 || (size_t)length >= sizeof(inner) || run_path(inner);
+        free(entries[i]);
+    }
+    free(entries);
+    return failed;
+}
+
+static int run_path(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        fprintf(stderr, "replay: no such file: %s\n", path);
+        return 1;
+    }
+    return S_ISDIR(status.st_mode) ? run_directory(path) : run_file(path, (size_t)status.st_size);
+}
+
+int main(int argc, char **argv)
+{
+    int failed = 0;
+    run(NULL, 0, SIZE_MAX, 0);
+    for (int i = 1; i < argc; i++)
+        failed |= run_path(argv[i]);
+    printf("%s 1 - %zu inputs replayed\n", failed ? "not ok" : "ok", inputs);
+    return failed;
+}
