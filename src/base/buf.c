@@ -1,0 +1,98 @@
+#include "base/buf.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buf_init(struct buf *buf, size_t max)
+{
+    *buf = (struct buf){.max = max};
+}
+
+void buf_done(struct buf *buf)
+{
+    if (!buf)
+        return;
+    free(buf->p);
+    *buf = (struct buf){.max = buf->max};
+}
+
+void buf_clear(struct buf *buf)
+{
+    buf->n = 0;
+    buf->failed = false;
+    if (buf->p)
+        buf->p[0] = 0;
+}
+
+static int fail(struct buf *buf, int err)
+{
+    buf->failed = true;
+    return err;
+}
+
+int buf_reserve(struct buf *buf, size_t more)
+{
+    if (buf->failed || more > buf->max || buf->n > buf->max - more)
+        return fail(buf, ERR_TOO_LARGE);
+    size_t need = buf->n + more + 1;
+    if (need <= buf->size)
+        return ERR_OK;
+    size_t size = buf->size ? buf->size : 256;
+    while (size < need)
+        size *= 2;
+    char *p = mem_try_resize(buf->p, size);
+    if (!p)
+        return fail(buf, ERR_NOMEM);
+    buf->p = p;
+    buf->size = size;
+    return ERR_OK;
+}
+
+int buf_add(struct buf *buf, const void *p, size_t n)
+{
+    int err = buf_reserve(buf, n);
+    if (err)
+        return err;
+    if (n)
+        memcpy(buf->p + buf->n, p, n);
+    buf->n += n;
+    buf->p[buf->n] = 0;
+    return ERR_OK;
+}
+
+int buf_add_str(struct buf *buf, struct str s)
+{
+    return buf_add(buf, s.p, s.n);
+}
+
+int buf_add_char(struct buf *buf, char c)
+{
+    return buf_add(buf, &c, 1);
+}
+
+int buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    must(n >= 0);
+    int err = buf_reserve(buf, (size_t)n);
+    if (!err) {
+        vsnprintf(buf->p + buf->n, (size_t)n + 1, format, again);
+        buf->n += (size_t)n;
+    }
+    va_end(again);
+    return err;
+}
+
+struct str buf_str(const struct buf *buf)
+{
+    return (struct str){buf->p ? buf->p : "", buf->n};
+}

@@ -1,0 +1,145 @@
+#include "base/str.h"
+
+#include <string.h>
+#include <strings.h>
+
+struct str str_of(const char *c)
+{
+    return c ? (struct str){c, strlen(c)} : STR_NONE;
+}
+
+bool str_eq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool str_eq_c(struct str a, const char *b)
+{
+    return str_eq(a, str_of(b));
+}
+
+bool str_ieq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+}
+
+bool str_ieq_c(struct str a, const char *b)
+{
+    return str_ieq(a, str_of(b));
+}
+
+bool str_starts(struct str s, struct str prefix)
+{
+    return s.n >= prefix.n && str_eq(str_sub(s, 0, prefix.n), prefix);
+}
+
+bool str_ends(struct str s, struct str suffix)
+{
+    return s.n >= suffix.n && str_eq(str_sub(s, s.n - suffix.n, s.n), suffix);
+}
+
+bool str_eq_secret(struct str a, struct str b)
+{
+    unsigned char diff = a.n != b.n;
+    for (size_t i = 0; i < a.n; i++)
+        diff |= (unsigned char)(a.p[i] ^ (b.n ? b.p[i % b.n] : 0));
+    return diff == 0;
+}
+
+int str_cmp(struct str a, struct str b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int c = n ? memcmp(a.p, b.p, n) : 0;
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+size_t str_index(struct str s, char c, size_t from)
+{
+    if (from >= s.n)
+        return s.n;
+    const char *hit = memchr(s.p + from, c, s.n - from);
+    return hit ? (size_t)(hit - s.p) : s.n;
+}
+
+struct str str_sub(struct str s, size_t from, size_t to)
+{
+    if (to > s.n)
+        to = s.n;
+    if (from > to)
+        from = to;
+    return (struct str){s.p ? s.p + from : NULL, to - from};
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.n && is_blank(s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+bool str_to_i64(struct str s, int64_t *out)
+{
+    bool negative = s.n && s.p[0] == '-';
+    size_t i = negative ? 1 : 0;
+    int64_t value = 0;
+    if (i == s.n)
+        return false;
+    for (; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+        // Counted downwards, since the smallest number has no positive twin.
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, s.p[i] - '0', &value))
+            return false;
+    }
+    if (!negative && __builtin_sub_overflow((int64_t)0, value, &value))
+        return false;
+    *out = value;
+    return true;
+}
+
+// Length of the well-formed sequence at p, or 0 (RFC 3629, section 4).
+static size_t utf8_sequence(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xC2 || p[0] > 0xF4)
+        return 0;
+    size_t length = p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
+    if (length > n)
+        return 0;
+    unsigned char low = 0x80, high = 0xBF;
+    if (p[0] == 0xE0)
+        low = 0xA0;
+    else if (p[0] == 0xED)
+        high = 0x9F;
+    else if (p[0] == 0xF0)
+        low = 0x90;
+    else if (p[0] == 0xF4)
+        high = 0x8F;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((p[i] & 0xC0) != 0x80)
+            return 0;
+    return length;
+}
+
+bool str_is_utf8(struct str s)
+{
+    for (size_t i = 0; i < s.n;) {
+        size_t length = utf8_sequence((const unsigned char *)s.p + i, s.n - i);
+        if (!length)
+            return false;
+        i += length;
+    }
+    return true;
+}

@@ -1,0 +1,40 @@
+// struct str: text from outside is pointer + length. It borrows; who owns the bytes is said where the
+// str is kept. An absent text is {NULL, 0}; an empty one has a pointer.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct str {
+    const char *p;
+    size_t n;
+};
+
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_NONE ((struct str){0})
+// For printf's "%.*s".
+#define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
+
+// A str over a C string; NULL gives STR_NONE.
+struct str str_of(const char *c);
+bool str_eq(struct str a, struct str b);
+bool str_eq_c(struct str a, const char *b);
+// Equal but for the case of ASCII letters.
+bool str_ieq(struct str a, struct str b);
+bool str_ieq_c(struct str a, const char *b);
+bool str_starts(struct str s, struct str prefix);
+bool str_ends(struct str s, struct str suffix);
+// Equal, in a time that depends on the lengths only. For secrets.
+bool str_eq_secret(struct str a, struct str b);
+// memcmp order, then length.
+int str_cmp(struct str a, struct str b);
+// Index of c at or after `from`, or s.n when there is none.
+size_t str_index(struct str s, char c, size_t from);
+// The part [from, to), cut to the length.
+struct str str_sub(struct str s, size_t from, size_t to);
+// Without spaces, tabs, CR and LF at both ends.
+struct str str_trim(struct str s);
+// The whole of s as a decimal integer; false when it is anything else or does not fit.
+bool str_to_i64(struct str s, int64_t *out);
+// The whole of s is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
+bool str_is_utf8(struct str s);

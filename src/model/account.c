@@ -1,0 +1,145 @@
+#include "model/account.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stdlib.h>
+
+struct account *account_new(void)
+{
+    struct account *account = mem_new_of(struct account);
+    atomic_init(&account->refs, 1);
+    account->active = true;
+    return account;
+}
+
+struct account *account_ref(const struct account *account)
+{
+    // The count is the one part of a published account that changes.
+    struct account *shared = (struct account *)(uintptr_t)account;
+    atomic_fetch_add(&shared->refs, 1);
+    return shared;
+}
+
+void account_unref(const struct account *account)
+{
+    struct account *shared = (struct account *)(uintptr_t)account;
+    if (!shared || atomic_fetch_sub(&shared->refs, 1) != 1)
+        return;
+    arena_done(&shared->arena);
+    free(shared);
+}
+
+static void copy_str(struct arena *arena, struct str *text)
+{
+    *text = arena_str(arena, *text);
+}
+
+static void copy_source(struct arena *arena, struct source *source)
+{
+    copy_str(arena, &source->account);
+    copy_str(arena, &source->name);
+    copy_str(arena, &source->platform);
+    copy_str(arena, &source->token);
+    copy_str(arena, &source->secret);
+    copy_str(arena, &source->api_url);
+    copy_str(arena, &source->made_secret);
+    copy_str(arena, &source->registered_url);
+}
+
+static void copy_desk(struct arena *arena, struct desk *desk)
+{
+    copy_str(arena, &desk->platform);
+    copy_str(arena, &desk->token);
+    copy_str(arena, &desk->client_secret);
+    copy_str(arena, &desk->api_url);
+    copy_str(arena, &desk->url);
+    copy_str(arena, &desk->secret);
+}
+
+struct account *account_copy(const struct account *account)
+{
+    struct account *copy = account_new();
+    struct arena *arena = &copy->arena;
+    copy->id = account->id;
+    copy->name = arena_str(arena, account->name);
+    copy->active = account->active;
+    copy->order = account->order;
+    copy->on_failure = account->on_failure;
+    copy->in_doubt = account->in_doubt;
+    copy->source_count = account->source_count;
+    copy->sources = arena_alloc(arena, account->source_count * sizeof *account->sources);
+    for (size_t i = 0; i < account->source_count; i++) {
+        copy->sources[i] = account->sources[i];
+        copy_source(arena, &copy->sources[i]);
+    }
+    copy->desk = account->desk;
+    copy_desk(arena, &copy->desk);
+    copy->defined_at = arena_str(arena, account->defined_at);
+    copy->left_file = account->left_file;
+    return copy;
+}
+
+const struct source *account_find_source(const struct account *account, struct str name)
+{
+    for (size_t i = 0; i < account->source_count; i++)
+        if (str_eq(account->sources[i].name, name))
+            return &account->sources[i];
+    return NULL;
+}
+
+const struct source *account_find_source_id(const struct account *account, int64_t source_id)
+{
+    for (size_t i = 0; i < account->source_count; i++)
+        if (account->sources[i].id == source_id)
+            return &account->sources[i];
+    return NULL;
+}
+
+struct str source_secret(const struct source *source)
+{
+    if (str_eq_c(source->secret, "none"))
+        return STR_NONE;
+    return source->secret.p ? source->secret : source->made_secret;
+}
+
+uint64_t desk_identity(const struct desk *desk)
+{
+    struct str parts[] = {desk->platform, desk->api_url, desk->url, desk->token, desk->secret};
+    return hash_strs(parts, sizeof parts / sizeof *parts);
+}
+
+bool account_name_is_valid(struct str name)
+{
+    if (name.n < 1 || name.n > 63)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
+            return false;
+    }
+    return true;
+}
+
+const char *order_rule_name(enum order_rule rule)
+{
+    return rule == ORDER_ACCOUNT ? "account" : "conversation";
+}
+
+const char *failure_policy_name(enum failure_policy policy)
+{
+    return policy == ON_FAILURE_SKIP ? "skip" : "hold";
+}
+
+const char *doubt_policy_name(enum doubt_policy policy)
+{
+    return policy == IN_DOUBT_RESEND ? "resend" : "hold";
+}
+
+const char *source_mode_name(enum source_mode mode)
+{
+    static const char *const names[] = {"default", "webhook", "polling"};
+    must((size_t)mode < sizeof names / sizeof *names);
+    return names[mode];
+}

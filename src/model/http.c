@@ -1,0 +1,88 @@
+#include "model/http.h"
+
+#include <string.h>
+
+struct str http_header_get(const struct http_header *headers, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_ieq_c(headers[i].name, name))
+            return headers[i].value;
+    return STR_NONE;
+}
+
+size_t http_header_count(const struct http_header *headers, size_t count, const char *name)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found += str_ieq_c(headers[i].name, name);
+    return found;
+}
+
+struct str http_media_type(struct str content_type)
+{
+    return str_trim(str_sub(content_type, 0, str_index(content_type, ';', 0)));
+}
+
+static bool is_unreserved(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_' || c == '~';
+}
+
+struct str http_escape(struct arena *arena, struct str text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *out = arena_alloc(arena, text.n * 3 + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (is_unreserved(text.p[i])) {
+            out[n++] = text.p[i];
+        } else {
+            out[n++] = '%';
+            out[n++] = digits[c >> 4];
+            out[n++] = digits[c & 15];
+        }
+    }
+    return (struct str){out, n};
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+struct str http_unescape(struct arena *arena, struct str text)
+{
+    char *out = arena_alloc(arena, text.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != '%') {
+            out[n++] = text.p[i];
+            continue;
+        }
+        int high = i + 2 < text.n ? hex_value(text.p[i + 1]) : -1;
+        int low = i + 2 < text.n ? hex_value(text.p[i + 2]) : -1;
+        if (high < 0 || low < 0 || (high == 0 && low == 0))
+            return STR_NONE;
+        out[n++] = (char)(high << 4 | low);
+        i += 2;
+    }
+    return (struct str){out, n};
+}
+
+struct str http_query_get(struct arena *arena, struct str query, const char *name)
+{
+    for (size_t at = 0; at < query.n;) {
+        size_t end = str_index(query, '&', at);
+        struct str pair = str_sub(query, at, end);
+        size_t equals = str_index(pair, '=', 0);
+        if (str_eq_c(str_sub(pair, 0, equals), name))
+            return http_unescape(arena, str_sub(pair, equals + 1, pair.n));
+        at = end + 1;
+    }
+    return STR_NONE;
+}

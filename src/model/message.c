@@ -1,0 +1,71 @@
+#include "model/message.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void take_text(struct str *text, char **at)
+{
+    if (!text->p)
+        return;
+    if (text->n)
+        memcpy(*at, text->p, text->n);
+    text->p = *at;
+    *at += text->n;
+    *(*at)++ = 0;
+}
+
+struct message *message_copy(const struct message *from)
+{
+    size_t texts = from->conversation.n + from->conversation_name.n + from->sender_id.n + from->sender_name.n + from->text.n +
+                   from->attachments.n + from->last_error.n + from->desk_ref.n + 8;
+    struct message *message = mem_new(sizeof *message + texts);
+    char *at = (char *)(message + 1);
+    *message = *from;
+    take_text(&message->conversation, &at);
+    take_text(&message->conversation_name, &at);
+    take_text(&message->sender_id, &at);
+    take_text(&message->sender_name, &at);
+    take_text(&message->text, &at);
+    take_text(&message->attachments, &at);
+    take_text(&message->last_error, &at);
+    take_text(&message->desk_ref, &at);
+    return message;
+}
+
+void message_free(struct message *message)
+{
+    free(message);
+}
+
+static const char *const state_names[] = {"pending", "delivered", "skipped", "discarded"};
+
+const char *message_state_name(enum message_state state)
+{
+    must((size_t)state < sizeof state_names / sizeof *state_names);
+    return state_names[state];
+}
+
+bool message_state_of(struct str name, enum message_state *out)
+{
+    for (size_t i = 0; i < sizeof state_names / sizeof *state_names; i++)
+        if (str_eq_c(name, state_names[i])) {
+            *out = (enum message_state)i;
+            return true;
+        }
+    return false;
+}
+
+const char *direction_name(enum direction direction)
+{
+    return direction == INBOUND ? "inbound" : "reply";
+}
+
+const char *reason_name(enum reason reason)
+{
+    static const char *const names[] = {"", "rejected", "gave_up", "by_hand", "damaged", "no_meaning", "orphaned"};
+    must((size_t)reason < sizeof names / sizeof *names);
+    return names[reason];
+}

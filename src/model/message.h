@@ -1,0 +1,94 @@
+// A message: one thing said. `struct event` is what a platform told us, before it is stored; `struct
+// message` is one that the store has.
+#pragma once
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum direction { INBOUND, REPLY };
+enum message_state { MESSAGE_PENDING, MESSAGE_DELIVERED, MESSAGE_SKIPPED, MESSAGE_DISCARDED };
+
+// Why a message is where it is. Stored as numbers: add at the end, never reorder.
+enum reason {
+    REASON_NONE,
+    REASON_REJECTED,  // the desk refused this message
+    REASON_GAVE_UP,   // max_attempts counted failures
+    REASON_BY_HAND,   // a person discarded it
+    REASON_DAMAGED,   // its stored row is not what was stored
+    REASON_NO_MEANING, // a kind of event that says nothing to an agent
+    REASON_ORPHANED,  // its account was removed
+};
+
+// What a platform told us. All texts are borrowed from the request or its arena.
+struct event {
+    struct str dedupe_key; // unique within the source
+    uint64_t digest;       // told apart beside the key (Telegram: kind, chat, message id); 0 = the key alone
+    struct str conversation;      // the platform's thread id
+    struct str conversation_name; // what a chat of several people is called; STR_NONE: a private one
+    struct str sender_id, sender_name;
+    struct str text;        // as the agent shall read it
+    struct str attachments; // a JSON list of {"kind","url","name","mime","size"}; STR_NONE = none
+    struct str raw;         // the event as it came, kept where `text` cannot say all of it; STR_NONE otherwise
+    int64_t sent_at_us;     // the platform's time
+};
+
+// What the desk taught us of one conversation; texts mean what the connector says they mean.
+// Committed with whatever outcome ended the steps that learned it.
+struct link {
+    struct str contact;      // the customer at the desk
+    struct str conversation; // the thread at the desk
+    struct str last_part;    // the newest part of it that is ours
+    struct str note;         // the connector's own
+};
+
+// A stored message, in one allocation with its texts.
+struct message {
+    int64_t id;
+    int64_t place; // order within the lane
+    int64_t lane;
+    int64_t account_id, source_id, conversation_id;
+    enum direction direction;
+    enum message_state state;
+    enum reason reason;
+    bool in_doubt;  // may have been applied at the desk
+    bool in_flight; // marked before its first request left
+    bool late;      // retried by hand: at the tail of its lane
+    int attempts;   // counted ones
+    int64_t next_attempt_us; // wall time; 0 = at once
+    int64_t sent_at_us, received_at_us;
+    int64_t settled_at_us; // 0 while pending
+    struct str conversation, conversation_name; // as in struct event
+    struct str sender_id, sender_name;
+    struct str text, attachments;
+    struct str last_error; // the desk's words at the last failed attempt
+    struct str desk_ref;   // what the desk calls it, when it told
+};
+
+// Lanes: the order group of a message. The id says what kind it is and whose (DESIGN.md, Words).
+enum lane_kind { LANE_ACCOUNT, LANE_CONVERSATION, LANE_REPLY };
+
+static inline int64_t lane_id(enum lane_kind kind, int64_t owner_id)
+{
+    return owner_id * 4 + (int64_t)kind;
+}
+
+static inline enum lane_kind lane_id_kind(int64_t lane)
+{
+    return (enum lane_kind)(lane & 3);
+}
+
+// The account's or the conversation's id.
+static inline int64_t lane_id_owner(int64_t lane)
+{
+    return lane >> 2;
+}
+
+// A deep copy in one allocation (message_free). The texts of `from` may be borrowed from anywhere.
+struct message *message_copy(const struct message *from);
+void message_free(struct message *message);
+
+const char *message_state_name(enum message_state state);
+bool message_state_of(struct str name, enum message_state *out);
+const char *direction_name(enum direction direction);
+const char *reason_name(enum reason reason); // "" for REASON_NONE

@@ -1,0 +1,32 @@
+// What one attempt came to, as plain data, and the common rule that turns an HTTP answer into it
+// (DESIGN.md, Failures). A connector adds its cases in these words.
+#pragma once
+#include "model/http.h"
+
+enum verdict_kind {
+    VERDICT_DELIVERED, // next message
+    VERDICT_REJECTED,  // the desk refuses this message: reported and skipped, or held
+    VERDICT_RETRY,     // counted: backoff in the lane
+    VERDICT_WAIT,      // not counted: again at `until_us`
+    VERDICT_DESK_DOWN, // not counted: the desk is suspended as a whole
+};
+
+struct verdict {
+    enum verdict_kind kind;
+    bool maybe_applied;      // the desk may have taken the message
+    bool unanswered;         // maybe_applied, and no answer came (or 502, 504): settle before the look-up
+    bool alarm;              // 401, 403, 404, 405, 410: a person must act
+    bool not_found;          // after a look-up: the message is not at the desk (clears in_doubt)
+    int64_t until_us;        // VERDICT_WAIT; VERDICT_DESK_DOWN: not before then (0 = by our own pauses). Wall time
+    int status;              // the HTTP status it rests on; 0 = none
+    struct str error;        // for people: the desk's words, cut short; STR_NONE when delivered. Arena or static
+    struct str desk_ref;     // VERDICT_DELIVERED: the desk's id of the message, if it told
+};
+
+// The rule for an answer to a request. `writes`: the request could have applied the message (look-ups and
+// probes cannot). `now_us`: wall time, for Retry-After. 2xx gives VERDICT_DELIVERED with no desk_ref.
+// Retry-After in seconds or as an HTTP date is obeyed up to one hour; huge, negative or junk is ignored.
+// `error` borrows from the response or is allocated in the arena.
+struct verdict verdict_of(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena);
+
+const char *verdict_kind_name(enum verdict_kind kind);

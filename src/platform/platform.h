@@ -1,0 +1,85 @@
+// A social platform's connector: pure functions over plain data (no socket, clock, store or global), one
+// file each, one line in the registry.
+//
+// An incoming request becomes a receipt: forged, malformed, or a list of events. What keeps a source
+// connected (registering a webhook, long polling) is a step machine: the last answer goes in, the next
+// request comes out; relay/sources.h runs it.
+#pragma once
+#include "base/arena.h"
+#include "model/account.h"
+#include "model/http.h"
+#include "model/message.h"
+
+enum receipt_kind {
+    RECEIPT_OK,        // 200 once the events (maybe none) are stored
+    RECEIPT_FORGED,    // 401: signature or secret missing or wrong
+    RECEIPT_MALFORMED, // 400: not what the platform sends
+    RECEIPT_BAD_TYPE,  // 415: a content type the platform never sends
+};
+
+struct receipt {
+    enum receipt_kind kind;
+    struct str why; // for people, unless OK; no secrets, no texts
+    const struct event *events;
+    size_t event_count;
+};
+
+enum source_step_kind {
+    SOURCE_SEND,   // send `request`, come back with the answer
+    SOURCE_STORE,  // store `events`; come back, without an answer, when they are durable
+    SOURCE_LEARN,  // `made_secret` or `registered_url` of the upkeep changed: store them, come back when durable
+    SOURCE_REST,   // nothing to do until `until_us`
+    SOURCE_REFUSE, // a person must act: `why`, shown as an alarm; look again at `until_us`
+};
+
+struct source_step {
+    enum source_step_kind kind;
+    struct http_request request;
+    int64_t timeout_ms; // of the request
+    const struct event *events;
+    size_t event_count;
+    int64_t until_us; // wall time
+    bool healthy;     // SOURCE_REST: all is well (else it is trouble that will be tried again, and `why` says which)
+    struct str why;
+};
+
+// The step machine's memory; owned by relay/sources, zeroed but for the first group at the start.
+struct source_upkeep {
+    const struct source *source;
+    struct str public_url; // STR_NONE: polling is the default
+    enum order_rule order;
+    uint8_t fresh_secret[32]; // chance, for a secret to be made
+
+    struct arena memory; // what outlives one step; the runner ends it
+    int phase;           // the connector's own
+    int failures;        // in a row
+    int64_t offset;      // the connector's own
+    struct str made_secret, registered_url;
+};
+
+struct platform {
+    const char *name; // as in the configuration
+    // NULL when the settings can work, else one sentence saying what would be right. Allocated in the arena.
+    const char *(*check)(const struct source *source, struct arena *arena);
+    // The base URL when the configuration gives none; NULL when the platform is never called.
+    const char *api_url;
+    // Whose bot or number this is, unique over all sources: "telegram:<bot id>". STR_NONE when it has none.
+    struct str (*identity)(const struct source *source, struct arena *arena);
+    // The part of `conversation` that says whose thread it is (Telegram: the chat id without the topic);
+    // borrowed from it. NULL: all of it.
+    struct str (*customer)(struct str conversation);
+    // Verifies, then parses. `now_us` is wall time. Everything in *out borrows from the request or the arena.
+    void (*receive)(const struct source *source, const struct http_request *request, int64_t now_us,
+                    struct arena *arena, struct receipt *out);
+    // The next step of what keeps the source connected; `last` is NULL unless the step before was SOURCE_SEND.
+    // NULL when there is nothing to keep.
+    void (*keep)(struct source_upkeep *upkeep, const struct http_response *last, int64_t now_us,
+                 struct arena *arena, struct source_step *out);
+};
+
+// NULL when there is none of that name.
+const struct platform *platform_find(struct str name);
+// All of them, NULL-terminated.
+extern const struct platform *const platforms[];
+
+extern const struct platform platform_telegram, platform_webhook;

@@ -1,0 +1,245 @@
+// The store's contract. Batch-shaped, because group commit is the heart: apply() takes accepted events,
+// outcomes, marks and account changes in one transaction. All back ends pass tests/store.
+//
+// One thread (the committer's) makes all calls of `struct store`. Readers (struct store_reader) are for
+// other threads: read-only, each used by one thread at a time.
+//
+// Invariants, at every commit:
+//   accepted = delivered + pending + skipped + discarded (totals; pending is counted from the rows)
+//   in a lane, pending messages have distinct places, and places of messages accepted later are greater
+//   (source, dedupe_key, digest) is stored once
+#pragma once
+#include "base/arena.h"
+#include "base/err.h"
+#include "model/account.h"
+#include "model/message.h"
+
+#include <stdatomic.h>
+
+struct store;
+struct store_reader;
+
+enum accept_result {
+    ACCEPT_STORED,
+    ACCEPT_STORED_TWIN, // stored, but another event with the same key and another digest was there: warn
+    ACCEPT_DUPLICATE,   // stored before: answered 2xx, nothing changed
+};
+
+// A source's event to be stored.
+struct store_accept {
+    int64_t account_id, source_id;
+    enum order_rule order; // the account's rule now: decides the lane
+    enum message_state state; // MESSAGE_PENDING, or MESSAGE_DISCARDED with a reason for kinds without meaning
+    enum reason reason;
+    int64_t received_at_us;
+    struct event event; // borrowed
+    // Out, when stored: in `out_arena` if texts are wanted for handing the message on (NULL: ids only).
+    enum accept_result result;
+    int64_t message_id, place, lane, conversation_id;
+    struct arena *out_arena;
+    struct link link; // of the conversation as stored; texts in out_arena
+};
+
+// What an attempt, or a person, made of a message. Only a pending message changes state (and a skipped one
+// by discard): the rest of a stale outcome is ignored and `applied` is false.
+struct store_outcome {
+    int64_t message_id;
+    enum message_state state; // MESSAGE_PENDING: tried again later
+    enum reason reason;
+    int attempts;
+    int64_t next_attempt_us;
+    bool in_doubt;
+    bool in_flight;           // the mark after this outcome
+    int64_t at_us;            // when; the settled time when it settles
+    struct str last_error;    // STR_NONE: kept as it was
+    struct str desk_ref;      // STR_NONE: kept
+    const char *verdict;      // written to the message's history of attempts with last_error; NULL: not written
+    int64_t conversation_id;  // with `link`
+    const struct link *link;  // what was learned; NULL: nothing
+    int64_t mark_next;        // this message is marked in flight in the same transaction; 0 = none
+    bool applied;             // out
+};
+
+// One message's in-flight mark, on or off (it does nothing to a settled message).
+struct store_mark {
+    int64_t message_id;
+    bool in_flight;
+};
+
+// The definition of an account: inserted when id is 0 and no account has the name, else replaced as a whole.
+// Sources are matched by name; a source that is gone keeps its messages. `file_text` is what the
+// configuration file last said of it (opaque; STR_NONE when made by hand).
+struct store_account_put {
+    const struct account *account;
+    struct str file_text;
+    int64_t id;          // out
+    int64_t *source_ids; // out: account->source_count entries, the caller's
+};
+
+struct store_account_active {
+    int64_t account_id;
+    bool active;
+};
+
+// What a source made or learned of itself (platform/platform.h, SOURCE_LEARN).
+struct store_source_learned {
+    int64_t source_id;
+    struct str made_secret, registered_url; // STR_NONE: kept
+};
+
+// A desk's health that outlives a restart: the guard's count and a suspension that waits for a person.
+struct store_desk_health {
+    uint64_t desk; // desk_identity
+    int skips_in_row;
+    bool guard_suspended;
+};
+
+// A skipped message goes back to the tail of its lane: a new place, attempts 0, late.
+struct store_retry {
+    int64_t message_id;
+    bool applied;  // out: it was skipped
+    int64_t lane;  // out
+};
+
+enum store_change_kind {
+    STORE_ACCEPT,
+    STORE_OUTCOME,
+    STORE_MARK,
+    STORE_ACCOUNT_PUT,
+    STORE_ACCOUNT_ACTIVE,
+    STORE_SOURCE_LEARNED,
+    STORE_DESK_HEALTH,
+    STORE_RETRY,
+};
+
+struct store_change {
+    enum store_change_kind kind;
+    union {
+        struct store_accept *accept;
+        struct store_outcome *outcome;
+        struct store_mark *mark;
+        struct store_account_put *account_put;
+        struct store_account_active *account_active;
+        struct store_source_learned *source_learned;
+        struct store_desk_health *desk_health;
+        struct store_retry *retry;
+    };
+};
+
+// A page of a lane's pending messages, lowest place first, with the link of each conversation.
+struct lane_entry {
+    struct message *message; // owned by whoever takes the page (message_free)
+    struct link link;        // texts in the page's arena
+};
+struct lane_page {
+    struct arena arena;
+    struct lane_entry *entries; // in the arena
+    size_t count;
+    bool more; // there are pending messages behind these
+};
+
+struct store_totals {
+    int64_t accepted, delivered, skipped, discarded; // since the store was made, durable
+    int64_t pending, in_doubt, lanes_waiting;        // counted now
+    int64_t oldest_pending_us;                       // received_at of it; 0 = none
+};
+
+struct message_filter { // ids 0 = any
+    int64_t account_id, source_id;
+    struct str conversation; // STR_NONE = any
+    bool by_state;
+    enum message_state state;
+    bool by_direction;
+    enum direction direction;
+    struct str text; // contained in the text, case of ASCII letters ignored; STR_NONE = any
+};
+
+struct attempt_record {
+    int64_t at_us;
+    struct str verdict, error;
+};
+
+struct account_counts {
+    int64_t account_id, pending;
+};
+
+struct store_ops {
+    const char *name;
+    // Frees it. Checkpoints and writes the clean mark when `clean`.
+    void (*close)(struct store *store, bool clean);
+    // Random text made with the store; lives as long as it.
+    struct str (*id)(struct store *store);
+    // All changes in order in one transaction, on stable storage when it returns 0; on any error none of
+    // them is. ERR_FULL: may be tried again with less. ERR_IO, ERR_CORRUPT: the caller ends the process (S1).
+    int (*apply)(struct store *store, struct store_change *changes, size_t count);
+    // The first `limit` pending messages of the lane with place > after_place (0 = from the head).
+    int (*load_lane)(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
+    // Lanes that have pending messages, ascending, greater than `after`; at most `limit`; *out_count = 0 at the
+    // end. `account_id` 0 = of all accounts.
+    int (*lanes_with_work)(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
+                           size_t *out_count);
+    // desk_ref of messages of the conversation delivered with that second of sent_at (unix seconds).
+    int (*load_refs)(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
+                     struct str **out_refs, size_t *out_count);
+    // All accounts with sources and what they learned, one call each; the account is the callee's to unref.
+    int (*each_account)(struct store *store,
+                        void (*each)(void *arg, struct account *account, struct str file_text), void *arg);
+    int (*each_desk_health)(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),
+                            void *arg);
+    // Moves written pages from the log into the file when the log has passed its size; short. Called when idle
+    // and now and then. Never shrinks the log.
+    int (*checkpoint)(struct store *store);
+    // Housekeeping of settled rows older than these (wall time), in one short transaction over a small id
+    // range; *out_more when there is more to do. Bodies first, ids stay until `dedupe_before_us`.
+    int (*age_out)(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);
+    // A reader for another thread. NULL when it cannot be had.
+    struct store_reader *(*reader_new)(struct store *store);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+struct store_reader_ops {
+    void (*free)(struct store_reader *reader);
+    // A cap on the time any call below may take from now on; beyond it ERR_BUSY. 0 = none.
+    void (*set_time_cap)(struct store_reader *reader, int64_t cap_ms);
+    int (*totals)(struct store_reader *reader, struct store_totals *out);
+    // Pending per account, those with any; `each` is called per account.
+    int (*account_counts)(struct store_reader *reader, void (*each)(void *arg, const struct account_counts *counts),
+                          void *arg);
+    // In order of acceptance, id > after_id, at most `limit`. The message is borrowed during the call.
+    int (*messages)(struct store_reader *reader, const struct message_filter *filter, int64_t after_id, size_t limit,
+                    void (*each)(void *arg, const struct message *message), void *arg);
+    // ERR_NOT_FOUND, or the message (message_free).
+    int (*message)(struct store_reader *reader, int64_t id, struct message **out);
+    int (*attempts)(struct store_reader *reader, int64_t message_id,
+                    void (*each)(void *arg, const struct attempt_record *record), void *arg);
+    // The sum, counted from the rows (and with `deep`, every row's checksum and the whole file). `progress` may
+    // be NULL. Findings come as sentences; *out_ok is false when there was one.
+    int (*verify)(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence), void *arg,
+                  bool *out_ok);
+};
+
+struct store_reader {
+    const struct store_reader_ops *ops;
+};
+
+struct store_options {
+    const char *path;        // of the database file
+    bool force_network_fs;   // S7
+    int64_t ballast_bytes;   // S9: free-space floor kept by a file of this size; 0 = none
+};
+
+// Opens or makes a SQLite store (rules S1-S11: cache of both files evicted, WAL checkpointed with TRUNCATE,
+// pragmas read back, lock file). NULL and a sentence in `why` (in the arena) when it cannot.
+struct store *store_sqlite_open(const struct store_options *options, struct arena *arena, const char **why);
+// In memory, for tests and the simulator.
+struct store *store_memory_new(void);
+// Wraps another store (takes it over) and fails its calls on request: tests.
+struct store_fault {
+    int err;        // what to give
+    int64_t after;  // calls of apply/load that still succeed; -1 = no fault
+    bool once;      // one failure only, else from then on
+};
+struct store *store_faulty_new(struct store *inner, struct store_fault *fault);
