@@ -49,7 +49,7 @@ ifneq ($(wildcard build/deps/.complete),)
 else
   PC_DEPS    := $(PC)
 endif
-ifneq ($(filter-out clean distclean top lint-format lint-layers lint-banned,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean distclean top format lint-format lint-layers lint-banned lint-scripts,$(or $(MAKECMDGOALS),all)),)
   LIB_CFLAGS := $(shell $(PC) --cflags $(PC_LIBS) 2>/dev/null) $(patsubst -I%,-isystem %,$(shell $(PC_DEPS) --cflags $(PC_NEXT)))
   LIB_LIBS   := $(subst -lllhttp,-l:libllhttp.a,$(shell $(PC_DEPS) --libs $(PC_NEXT))) $(shell $(PC) --libs $(PC_LIBS))
   ifeq ($(and $(filter -lyyjson,$(LIB_LIBS)),$(filter -luv,$(LIB_LIBS))),)
@@ -109,16 +109,42 @@ $B/flags $B/sources: FORCE
 	@mkdir -p $(@D)
 	@echo '$(subst ','\'',$(HOLDS))' | cmp -s - $@ || echo '$(subst ','\'',$(HOLDS))' > $@
 FORCE:
-.PHONY: all tests fuzzers bench check lint top install deb clean distclean FORCE
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
 check: all tests
 	@$(PYTHON) script/run-tests --variant=$V $(TESTS) $(FUZZ)
 
-# Each lint by itself: make lint-format, lint-tidy ... They remember what they found good under build/lint.
-LINTS := format layers banned headers cppcheck tidy analyzer
+# The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
+# object stands for all it includes. The compiler's analyzer sees src/ only; its reasoned exceptions stand in ANALYZER.
+LINTS    := format layers banned scripts headers cppcheck tidy analyzer
+LINT_C   := $(wildcard src/*/*.c sandbox/*.c tests/*/*.c bench/*.c)
+LINT_H   := $(wildcard src/*/*.h sandbox/*.h tests/*/*.h bench/*.h)
+ANALYZER := -fanalyzer
 lint:
 	@script/lint $(LINTS)
+lint-format:
+	@clang-format --dry-run -Werror $(LINT_C) $(LINT_H)
+format:
+	clang-format -i $(LINT_C) $(LINT_H)
+lint-layers lint-banned:
+	@script/$@
+lint-scripts:
+	@for f in script/* .ci/*; do case $$(head -n 1 $$f) in *python*) $(PYTHON) -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $$f ;; \
+	 *bash*) bash -n $$f ;; *) sh -n $$f ;; esac || exit 1; done
+lint-headers: $(LINT_H:%=build/lint/%.alone)
+build/lint/%.alone: % $(LINT_H)
+	@mkdir -p $(@D) && echo '#include "$<"' | $(CC) $(CPPFLAGS_ALL) -Itests -I. $(CFLAGS_ALL) -x c -fsyntax-only - && touch $@
+lint-cppcheck:
+	@mkdir -p build/lint/cppcheck
+	@cppcheck -q -j2 --cppcheck-build-dir=build/lint/cppcheck --std=c11 --platform=unix64 --enable=warning,performance,portability \
+	 --inline-suppr --error-exitcode=1 -Isrc -Itests -DTRIBUTARY_CHECKS=1 \
+	 -DTRIBUTARY_VERSION='""' $(LINT_C)
+lint-tidy: $(LINT_C:%=build/lint/%.tidy)
+build/lint/%.c.tidy: $B/%.o .clang-tidy
+	@mkdir -p $(@D) && clang-tidy --quiet $*.c -- -std=gnu17 $(CPPFLAGS_ALL) -Itests 2>$@.err || { cat $@.err; false; } && touch $@
+lint-analyzer: $(patsubst %,build/lint/%.analyzed,$(filter src/%,$(LINT_C)))
+build/lint/%.c.analyzed: $B/%.o
+	@mkdir -p $(@D) && $(compile) -MF /dev/null $(ANALYZER) -c -o /dev/null $*.c && touch $@
 
 # To read, not to fail: the longest functions and files.
 top:
@@ -142,3 +168,6 @@ clean: # build/deps stays: fetching it again is the slow part
 	rm -rf $(filter-out build/deps,$(wildcard build/*))
 distclean:
 	rm -rf build
+
+.SECONDARY:
+.PHONY: all tests fuzzers bench check format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
