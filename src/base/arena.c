@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 
-#include <stdarg.h>
 #include <stdalign.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 
 void must_fail(const char *condition, const char *file, int line)
 {
-    fprintf(stderr, "{\"level\":\"fatal\",\"event\":\"bug\",\"condition\":\"%s\",\"at\":\"%s:%d\"}\n", condition,
-            file, line);
+    fprintf(stderr, "{\"level\":\"fatal\",\"event\":\"bug\",\"condition\":\"%s\",\"at\":\"%s:%d\"}\n", condition, file,
+            line);
     abort();
 }

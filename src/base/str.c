@@ -67,7 +67,9 @@ struct str str_sub(struct str s, size_t from, size_t to)
         to = s.n;
     if (from > to)
         from = to;
-    return (struct str){s.p ? s.p + from : NULL, to - from};
+    if (!s.p)
+        return STR_NONE;
+    return (struct str){s.p + from, to - from};
 }
 
 static bool is_blank(char c)

@@ -17,11 +17,11 @@ struct desk_attempt {
     const struct source *source;
     const struct desk *desk;
     const struct message *message;
-    struct str customer;  // whose thread it is, unique over all platforms: "telegram:<bot id>:<chat id>"
-    struct str store_id;  // random, of the store: makes our ids unique at the desk
-    bool in_doubt;        // it may be there already: look first
-    int64_t settle_us;    // delivery.settle
-    int64_t now_us;       // wall time
+    struct str customer; // whose thread it is, unique over all platforms: "telegram:<bot id>:<chat id>"
+    struct str store_id; // random, of the store: makes our ids unique at the desk
+    bool in_doubt;       // it may be there already: look first
+    int64_t settle_us;   // delivery.settle
+    int64_t now_us;      // wall time
     // References recorded for this conversation by messages with the same second of sent_at (look-ups
     // count them).
     const struct str *known_refs;

@@ -25,14 +25,14 @@ struct http_request {
 
 // Why there is no answer.
 enum http_failure {
-    HTTP_ANSWERED,       // there is one: status, headers, body are set
-    HTTP_NOT_CONNECTED,  // no connection: refused, unreachable, DNS, connect timeout
-    HTTP_TLS,            // the handshake or the certificate failed
-    HTTP_TIMEOUT,        // no whole answer in time
-    HTTP_DROPPED,        // the connection ended before a whole answer
-    HTTP_RESENT,         // the library wanted to send the body a second time by itself, and was stopped
-    HTTP_UNREADABLE,     // an answer that is no HTTP, or is over the limits (head 64 KiB, body as asked)
-    HTTP_CANCELLED,      // we stopped it (shutdown)
+    HTTP_ANSWERED,      // there is one: status, headers, body are set
+    HTTP_NOT_CONNECTED, // no connection: refused, unreachable, DNS, connect timeout
+    HTTP_TLS,           // the handshake or the certificate failed
+    HTTP_TIMEOUT,       // no whole answer in time
+    HTTP_DROPPED,       // the connection ended before a whole answer
+    HTTP_RESENT,        // the library wanted to send the body a second time by itself, and was stopped
+    HTTP_UNREADABLE,    // an answer that is no HTTP, or is over the limits (head 64 KiB, body as asked)
+    HTTP_CANCELLED,     // we stopped it (shutdown)
 };
 
 struct http_response {

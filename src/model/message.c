@@ -19,8 +19,8 @@ static void take_text(struct str *text, char **at)
 
 struct message *message_copy(const struct message *from)
 {
-    size_t texts = from->conversation.n + from->conversation_name.n + from->sender_id.n + from->sender_name.n + from->text.n +
-                   from->attachments.n + from->last_error.n + from->desk_ref.n + 8;
+    size_t texts = from->conversation.n + from->conversation_name.n + from->sender_id.n + from->sender_name.n +
+                   from->text.n + from->attachments.n + from->last_error.n + from->desk_ref.n + 8;
     struct message *message = mem_new(sizeof *message + texts);
     char *at = (char *)(message + 1);
     *message = *from;

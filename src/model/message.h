@@ -12,18 +12,18 @@ enum message_state { MESSAGE_PENDING, MESSAGE_DELIVERED, MESSAGE_SKIPPED, MESSAG
 // Why a message is where it is. Stored as numbers: add at the end, never reorder.
 enum reason {
     REASON_NONE,
-    REASON_REJECTED,  // the desk refused this message
-    REASON_GAVE_UP,   // max_attempts counted failures
-    REASON_BY_HAND,   // a person discarded it
-    REASON_DAMAGED,   // its stored row is not what was stored
+    REASON_REJECTED,   // the desk refused this message
+    REASON_GAVE_UP,    // max_attempts counted failures
+    REASON_BY_HAND,    // a person discarded it
+    REASON_DAMAGED,    // its stored row is not what was stored
     REASON_NO_MEANING, // a kind of event that says nothing to an agent
-    REASON_ORPHANED,  // its account was removed
+    REASON_ORPHANED,   // its account was removed
 };
 
 // What a platform told us. All texts are borrowed from the request or its arena.
 struct event {
-    struct str dedupe_key; // unique within the source
-    uint64_t digest;       // told apart beside the key (Telegram: kind, chat, message id); 0 = the key alone
+    struct str dedupe_key;        // unique within the source
+    uint64_t digest;              // told apart beside the key (Telegram: kind, chat, message id); 0 = the key alone
     struct str conversation;      // the platform's thread id
     struct str conversation_name; // what a chat of several people is called; STR_NONE: a private one
     struct str sender_id, sender_name;
@@ -51,13 +51,13 @@ struct message {
     enum direction direction;
     enum message_state state;
     enum reason reason;
-    bool in_doubt;  // may have been applied at the desk
-    bool in_flight; // marked before its first request left
-    bool late;      // retried by hand: at the tail of its lane
-    int attempts;   // counted ones
+    bool in_doubt;           // may have been applied at the desk
+    bool in_flight;          // marked before its first request left
+    bool late;               // retried by hand: at the tail of its lane
+    int attempts;            // counted ones
     int64_t next_attempt_us; // wall time; 0 = at once
     int64_t sent_at_us, received_at_us;
-    int64_t settled_at_us; // 0 while pending
+    int64_t settled_at_us;                      // 0 while pending
     struct str conversation, conversation_name; // as in struct event
     struct str sender_id, sender_name;
     struct str text, attachments;

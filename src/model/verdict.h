@@ -13,14 +13,14 @@ enum verdict_kind {
 
 struct verdict {
     enum verdict_kind kind;
-    bool maybe_applied;      // the desk may have taken the message
-    bool unanswered;         // maybe_applied, and no answer came (or 502, 504): settle before the look-up
-    bool alarm;              // 401, 403, 404, 405, 410: a person must act
-    bool not_found;          // after a look-up: the message is not at the desk (clears in_doubt)
-    int64_t until_us;        // VERDICT_WAIT; VERDICT_DESK_DOWN: not before then (0 = by our own pauses). Wall time
-    int status;              // the HTTP status it rests on; 0 = none
-    struct str error;        // for people: the desk's words, cut short; STR_NONE when delivered. Arena or static
-    struct str desk_ref;     // VERDICT_DELIVERED: the desk's id of the message, if it told
+    bool maybe_applied;  // the desk may have taken the message
+    bool unanswered;     // maybe_applied, and no answer came (or 502, 504): settle before the look-up
+    bool alarm;          // 401, 403, 404, 405, 410: a person must act
+    bool not_found;      // after a look-up: the message is not at the desk (clears in_doubt)
+    int64_t until_us;    // VERDICT_WAIT; VERDICT_DESK_DOWN: not before then (0 = by our own pauses). Wall time
+    int status;          // the HTTP status it rests on; 0 = none
+    struct str error;    // for people: the desk's words, cut short; STR_NONE when delivered. Arena or static
+    struct str desk_ref; // VERDICT_DELIVERED: the desk's id of the message, if it told
 };
 
 // The rule for an answer to a request. `writes`: the request could have applied the message (look-ups and

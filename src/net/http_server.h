@@ -11,15 +11,15 @@ struct http_server;
 struct http_exchange;
 
 struct http_server_options {
-    size_t max_head;            // request line and headers, bytes (default 32 KiB -> 431, target over 8 KiB -> 414)
-    size_t max_headers;         // 100 -> 431
-    size_t max_body;            // what `head` may lower or raise per request (4 MiB -> 413)
-    int64_t idle_ms;            // keep-alive without a request (75 s)
-    int64_t head_ms;            // from the first byte to the end of the head (10 s -> 408)
-    int64_t body_ms;            // of the whole request (60 s -> 408), and the peer must keep a minimum rate
-    int64_t write_ms;           // an answer the peer does not read (30 s)
-    size_t max_connections;     // in all (default from RLIMIT_NOFILE, at most 16,384)
-    size_t max_per_address;     // loopback excepted (1,024)
+    size_t max_head;        // request line and headers, bytes (default 32 KiB -> 431, target over 8 KiB -> 414)
+    size_t max_headers;     // 100 -> 431
+    size_t max_body;        // what `head` may lower or raise per request (4 MiB -> 413)
+    int64_t idle_ms;        // keep-alive without a request (75 s)
+    int64_t head_ms;        // from the first byte to the end of the head (10 s -> 408)
+    int64_t body_ms;        // of the whole request (60 s -> 408), and the peer must keep a minimum rate
+    int64_t write_ms;       // an answer the peer does not read (30 s)
+    size_t max_connections; // in all (default from RLIMIT_NOFILE, at most 16,384)
+    size_t max_per_address; // loopback excepted (1,024)
 };
 void http_server_options_default(struct http_server_options *options);
 
@@ -57,8 +57,8 @@ void http_exchange_answer(struct http_exchange *exchange, int status, struct str
                           const struct http_header *headers, size_t header_count, struct str body);
 // An answer whose body comes bit by bit (chunked), for live streams. `gone` is called once when the client
 // has left or the server closes; write returns false from then on. end() ends the exchange; after `gone` too.
-void http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type,
-                          void (*gone)(void *arg), void *arg);
+void http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type, void (*gone)(void *arg),
+                          void *arg);
 bool http_exchange_write(struct http_exchange *exchange, struct str bytes);
 void http_exchange_end(struct http_exchange *exchange);
 

@@ -73,8 +73,8 @@ struct platform {
                     struct arena *arena, struct receipt *out);
     // The next step of what keeps the source connected; `last` is NULL unless the step before was SOURCE_SEND.
     // NULL when there is nothing to keep.
-    void (*keep)(struct source_upkeep *upkeep, const struct http_response *last, int64_t now_us,
-                 struct arena *arena, struct source_step *out);
+    void (*keep)(struct source_upkeep *upkeep, const struct http_response *last, int64_t now_us, struct arena *arena,
+                 struct source_step *out);
 };
 
 // NULL when there is none of that name.

@@ -28,7 +28,7 @@ enum accept_result {
 // A source's event to be stored.
 struct store_accept {
     int64_t account_id, source_id;
-    enum order_rule order; // the account's rule now: decides the lane
+    enum order_rule order;    // the account's rule now: decides the lane
     enum message_state state; // MESSAGE_PENDING, or MESSAGE_DISCARDED with a reason for kinds without meaning
     enum reason reason;
     int64_t received_at_us;
@@ -49,15 +49,15 @@ struct store_outcome {
     int attempts;
     int64_t next_attempt_us;
     bool in_doubt;
-    bool in_flight;           // the mark after this outcome
-    int64_t at_us;            // when; the settled time when it settles
-    struct str last_error;    // STR_NONE: kept as it was
-    struct str desk_ref;      // STR_NONE: kept
-    const char *verdict;      // written to the message's history of attempts with last_error; NULL: not written
-    int64_t conversation_id;  // with `link`
-    const struct link *link;  // what was learned; NULL: nothing
-    int64_t mark_next;        // this message is marked in flight in the same transaction; 0 = none
-    bool applied;             // out
+    bool in_flight;          // the mark after this outcome
+    int64_t at_us;           // when; the settled time when it settles
+    struct str last_error;   // STR_NONE: kept as it was
+    struct str desk_ref;     // STR_NONE: kept
+    const char *verdict;     // written to the message's history of attempts with last_error; NULL: not written
+    int64_t conversation_id; // with `link`
+    const struct link *link; // what was learned; NULL: nothing
+    int64_t mark_next;       // this message is marked in flight in the same transaction; 0 = none
+    bool applied;            // out
 };
 
 // One message's in-flight mark, on or off (it does nothing to a settled message).
@@ -97,8 +97,8 @@ struct store_desk_health {
 // A skipped message goes back to the tail of its lane: a new place, attempts 0, late.
 struct store_retry {
     int64_t message_id;
-    bool applied;  // out: it was skipped
-    int64_t lane;  // out
+    bool applied; // out: it was skipped
+    int64_t lane; // out
 };
 
 enum store_change_kind {
@@ -182,8 +182,8 @@ struct store_ops {
     int (*load_refs)(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
     // All accounts with sources and what they learned, one call each; the account is the callee's to unref.
-    int (*each_account)(struct store *store,
-                        void (*each)(void *arg, struct account *account, struct str file_text), void *arg);
+    int (*each_account)(struct store *store, void (*each)(void *arg, struct account *account, struct str file_text),
+                        void *arg);
     int (*each_desk_health)(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),
                             void *arg);
     // Moves written pages from the log into the file when the log has passed its size; short. Called when idle
@@ -226,9 +226,9 @@ struct store_reader {
 };
 
 struct store_options {
-    const char *path;        // of the database file
-    bool force_network_fs;   // S7
-    int64_t ballast_bytes;   // S9: free-space floor kept by a file of this size; 0 = none
+    const char *path;      // of the database file
+    bool force_network_fs; // S7
+    int64_t ballast_bytes; // S9: free-space floor kept by a file of this size; 0 = none
 };
 
 // Opens or makes a SQLite store (rules S1-S11: cache of both files evicted, WAL checkpointed with TRUNCATE,
@@ -238,8 +238,8 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
 struct store *store_memory_new(void);
 // Wraps another store (takes it over) and fails its calls on request: tests.
 struct store_fault {
-    int err;        // what to give
-    int64_t after;  // calls of apply/load that still succeed; -1 = no fault
-    bool once;      // one failure only, else from then on
+    int err;       // what to give
+    int64_t after; // calls of apply/load that still succeed; -1 = no fault
+    bool once;     // one failure only, else from then on
 };
 struct store *store_faulty_new(struct store *inner, struct store_fault *fault);
