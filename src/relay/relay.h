@@ -1,0 +1,49 @@
+// The relay: intake, committer, lanes, courier and sources put together, with their threads. What the layers
+// above may ask of it.
+#pragma once
+#include "base/clock.h"
+#include "relay/board.h"
+#include "relay/directory.h"
+#include "relay/tally.h"
+#include "store/store.h"
+
+struct relay;
+
+struct relay_options {
+    struct store *store;          // open; the relay's committer is its only caller from the start to the end
+    struct directory *directory;  // filled with the store's accounts
+    struct board *board;
+    struct tally *tally;
+    const struct clock *clock;
+    struct str listen;            // for webhooks
+    struct str public_url;        // STR_NONE when absent
+    int max_attempts;
+    int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
+    int window, concurrency;
+    int64_t keep_bodies_us, keep_dedupe_us;
+    void (*fatal)(void *arg, const char *sentence); // the disk failed: called once, from any thread; end the process
+    void *fatal_arg;
+};
+
+// Starts everything: when it returns, webhooks are answered. NULL and one sentence in `why` when it cannot.
+struct relay *relay_start(const struct relay_options *options, struct arena *arena, const char **why);
+// The orderly end (DESIGN.md, Threads): stops accepting, lets requests in flight end, drains the committer.
+// Blocks; the store is the caller's to close then.
+void relay_stop(struct relay *relay);
+// The port webhooks are taken on.
+int relay_port(const struct relay *relay);
+// Webhooks would be stored now.
+bool relay_is_ready(struct relay *relay);
+
+// Stores the accounts as they are now defined, publishes them in the directory and makes lanes, desks and
+// sources follow. Blocks until it is durable and in force; not to be called on a thread of the relay's.
+// Takes the references. `file_texts` as in store_account_put.
+int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, size_t count);
+// Activates or deactivates: returns when it is durable and (deactivated) no new request can start.
+int relay_set_active(struct relay *relay, int64_t account_id, bool active);
+// A person says that the desk is well again.
+int relay_resume_desk(struct relay *relay, int64_t account_id);
+// By hand, as INTERFACE.md says of POST .../retry and .../discard. ERR_NOT_FOUND, ERR_REFUSED; a discard of a
+// message in flight gives ERR_BUSY (202: it takes effect if the attempt fails).
+int relay_retry(struct relay *relay, int64_t message_id);
+int relay_discard(struct relay *relay, int64_t message_id);

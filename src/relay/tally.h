@@ -1,0 +1,36 @@
+// The tally: counters and histograms since the start, for /metrics. Atomic, any thread, fixed label sets.
+#pragma once
+#include "model/message.h"
+#include "model/verdict.h"
+
+#include <stdatomic.h>
+
+enum { TALLY_PLATFORMS = 16, TALLY_DESKS = 16, TALLY_BUCKETS = 24 };
+
+enum tally_event { TALLY_ACCEPTED, TALLY_DELIVERED, TALLY_SKIPPED, TALLY_DISCARDED, TALLY_DUPLICATE, TALLY_EVENTS };
+enum tally_doubt { DOUBT_FOUND, DOUBT_NOT_FOUND, DOUBT_RESENT, DOUBT_UNKNOWN, DOUBT_OUTCOMES };
+
+// Bucket i counts what took at most 100 us * 2^i; the last one everything.
+struct tally_histogram {
+    atomic_uint_fast64_t buckets[TALLY_BUCKETS];
+    atomic_uint_fast64_t count, sum_us;
+};
+
+// Indices are places in `platforms` and `desk_connectors` (the registries).
+struct tally {
+    atomic_uint_fast64_t messages[TALLY_EVENTS][TALLY_PLATFORMS][2 /* enum direction */];
+    atomic_uint_fast64_t attempts[TALLY_DESKS][5 /* enum verdict_kind */];
+    atomic_uint_fast64_t in_doubt[DOUBT_OUTCOMES];
+    struct tally_histogram webhook, delivery, commit;
+};
+
+struct tally *tally_new(void);
+void tally_free(struct tally *tally);
+void tally_message(struct tally *tally, enum tally_event event, struct str platform, enum direction direction);
+void tally_attempt(struct tally *tally, struct str desk, enum verdict_kind verdict);
+void tally_in_doubt(struct tally *tally, enum tally_doubt outcome);
+void tally_time(struct tally_histogram *histogram, int64_t us);
+const char *tally_event_name(enum tally_event event);   // "accepted"
+const char *tally_doubt_name(enum tally_doubt outcome); // "found"
+// The upper bound of a bucket in microseconds.
+int64_t tally_bucket_us(int bucket);
