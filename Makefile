@@ -120,7 +120,7 @@ check: all tests
 LINTS    := format layers banned scripts headers cppcheck tidy analyzer
 LINT_C   := $(wildcard src/*/*.c sandbox/*.c tests/*/*.c bench/*.c)
 LINT_H   := $(wildcard src/*/*.h sandbox/*.h tests/*/*.h bench/*.h)
-ANALYZER := -fanalyzer
+ANALYZER := -fanalyzer -O0 -U_FORTIFY_SOURCE
 lint:
 	@script/lint $(LINTS)
 lint-format:
