@@ -71,6 +71,8 @@ SUPPORT_SRC := $(wildcard tests/support/*.c)
 TEST_SRC    := $(wildcard tests/*/test_*.c)
 FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC   := $(wildcard bench/*.c)
+WEB         := $(shell find web 2>/dev/null)
+SANDBOX_WEB := $(shell find sandbox/web 2>/dev/null)
 LIB   := $B/libtributary.a
 TESTS := $(TEST_SRC:%.c=$B/%)
 FUZZ  := $(FUZZ_SRC:%.c=$B/%)
@@ -99,13 +101,13 @@ $B/%.o: %.c $B/flags
 	$Q$(compile) -Itests -c -o $@ $<
 $B/gen/%.o: $B/gen/%.c $B/flags
 	$Q$(compile) -c -o $@ $<
-$B/gen/web_files.c: script/embed $(shell find web 2>/dev/null)
+$B/gen/web_files.c: script/embed $B/sources $(WEB)
 	$Qscript/embed web_files web $@
-$B/gen/sandbox_web_files.c: script/embed $(shell find sandbox/web 2>/dev/null)
+$B/gen/sandbox_web_files.c: script/embed $B/sources $(SANDBOX_WEB)
 	$Qscript/embed sandbox_web_files sandbox/web $@
 # These change only when what they hold does: other flags compile everything anew, a file that has gone leaves the library too.
 $B/flags: HOLDS = $(compile) $(LDFLAGS_ALL) $(LIB_LIBS)
-$B/sources: HOLDS = $(LIB_SRC)
+$B/sources: HOLDS = $(LIB_SRC) $(WEB) $(SANDBOX_WEB)
 $B/flags $B/sources: FORCE
 	@mkdir -p $(@D)
 	@echo '$(subst ','\'',$(HOLDS))' | cmp -s - $@ || echo '$(subst ','\'',$(HOLDS))' > $@
