@@ -1,0 +1,32 @@
+// The admin side: API, metrics and status page, on a TCP address (Bearer token) and on a Unix socket (mode 0600, no
+// token). A thread and a loop of its own; reads the store through its own reader with a time cap, changes things only
+// through relay/relay.h. What blocks runs on worker threads, so that status and metrics always answer.
+#pragma once
+#include "base/buf.h"
+#include "base/clock.h"
+#include "relay/relay.h"
+
+struct admin;
+
+struct admin_options {
+    const char *listen; // "HOST:PORT"; NULL: none
+    const char *socket; // path of the Unix socket; NULL: none
+    struct str token;   // for `listen`
+    struct relay *relay;
+    struct store *store; // for reader_new, called before admin_start returns and never after
+    struct directory *directory;
+    struct board *board;
+    struct tally *tally;
+    const struct clock *clock;
+    // Reads the configuration again; blocks until it is in force. 0, or an err with lines of text in `report` (a
+    // broken file leaves the old one in force). Called on a worker thread, one call at a time. NULL: not offered.
+    int (*reload)(void *arg, struct buf *report);
+    void *reload_arg;
+};
+
+// When it returns, the API answers. Texts are copied. NULL and one sentence in `why` when it cannot.
+struct admin *admin_start(const struct admin_options *options, struct arena *arena, const char **why);
+// Blocks: requests in progress are answered first. To be called before relay_stop. NULL is fine.
+void admin_stop(struct admin *admin);
+// The port of `listen`.
+int admin_port(const struct admin *admin);

@@ -1,0 +1,53 @@
+// The configuration file: read whole, checked whole, or refused with all of its mistakes at once.
+//
+// Only the program layer knows it; what lies below gets options. Every key, its type, default and words stand in
+// one table (config_keys.h), which also makes the documentation.
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "model/account.h"
+
+enum { CONFIG_ERRORS_MAX = 64 * 1024 }; // enough for the `errors` below
+
+// One account of the file. `file_text` says what the file says of it, for telling a change in the file from a change by
+// hand (accounts_file.h): short, without secrets, opaque to all others.
+struct config_account {
+    struct account *account; // id 0, defined_at "FILE:line"; the configuration's reference
+    struct str file_text;
+};
+
+// All texts are in the arena and NUL-terminated.
+struct config {
+    struct arena arena;
+    struct str path; // as it was given
+
+    struct str listen;
+    struct str admin_listen;
+    struct str admin_token;  // STR_NONE: to be made and kept (admin_token.h)
+    struct str admin_socket; // the default, beside the store, already put in
+    struct str public_url;   // without a slash at its end; STR_NONE when absent
+    struct str store_path;   // of the database file; relative to the working directory
+    int64_t max_attempts, window, concurrency;
+    int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
+    int64_t keep_bodies_us, keep_dedupe_us;
+
+    struct config_account *accounts; // in the order of the file
+    size_t account_count;
+    struct str warnings; // lines "FILE:line: KEY: sentence"; "" for none
+};
+
+// The file to read: `given` unless NULL, else ./tributary.yaml, else /etc/tributary/tributary.yaml.
+const char *config_find(const char *given);
+// Reads and checks `path` and, when it is there, tributary.env beside it. ERR_INVALID: `errors` has lines
+// "FILE:line: KEY: what is wrong and what would be right" (ten at most), no newline at the end, never a secret.
+// The environment is read: call it on one thread at a time, and change the environment on none.
+ERR_CHECK int config_load(const char *path, struct config **out, struct buf *errors);
+// NULL is fine.
+void config_free(struct config *config);
+
+// For the command line: where the socket of the daemon with this file is. Reads admin.socket and `store` only and does
+// not mind mistakes elsewhere.
+ERR_CHECK int config_load_socket(const char *path, struct arena *arena, struct str *out_socket, struct buf *errors);
+
+// "admin.sock" in the directory of the store.
+struct str config_default_socket(struct arena *arena, struct str store_path);
