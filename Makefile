@@ -1,7 +1,8 @@
 # Tributary. One makefile, nothing generated before it runs; HACKING.md has the tour.
 #   make [V=debug|release|asan|tsan|cov|fuzz]   make check   make lint   make top   make install   make deb   make clean
 # Sources are found, not listed: src/*/*.c is the library, src/app/main.c and sandbox/*.c are the two programs, tests/*/test_*.c and
-# tests/fuzz/fuzz_*.c one program each, tests/support/*.c is linked into all of them, bench/*.c is one program each.
+# tests/fuzz/fuzz_*.c one program each, tests/support/*.c is linked into all of them; bench/*.c is one program each,
+# bench/support/*.c linked into all of those.
 
 VERSION := 0.1.0
 V       ?= release
@@ -71,6 +72,7 @@ SUPPORT_SRC := $(wildcard tests/support/*.c)
 TEST_SRC    := $(wildcard tests/*/test_*.c)
 FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC   := $(wildcard bench/*.c)
+BENCH_LIB   := $(wildcard bench/support/*.c)
 WEB         := $(shell find web 2>/dev/null)
 SANDBOX_WEB := $(shell find sandbox/web 2>/dev/null)
 LIB   := $B/libtributary.a
@@ -87,7 +89,7 @@ $(BIN)/tributary: $B/src/app/main.o
 $(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
 $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
 $(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
-$(BENCH): $B/bench_%: $B/bench/%.o
+$(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
 $(TESTS): EXTRA = -lcmocka $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
 $(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer)
 $(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH): $(LIB) $B/flags
@@ -120,8 +122,8 @@ check: all tests
 # The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
 # object stands for all it includes. The compiler's analyzer sees src/ only; its reasoned exceptions stand in ANALYZER.
 LINTS    := format layers banned scripts headers cppcheck tidy analyzer
-LINT_C   := $(wildcard src/*/*.c sandbox/*.c tests/*/*.c bench/*.c)
-LINT_H   := $(wildcard src/*/*.h sandbox/*.h tests/*/*.h bench/*.h)
+LINT_C   := $(wildcard src/*/*.c sandbox/*.c tests/*/*.c $(BENCH_SRC) $(BENCH_LIB))
+LINT_H   := $(wildcard src/*/*.h sandbox/*.h tests/*/*.h bench/*.h bench/*/*.h)
 ANALYZER := -fanalyzer -O0 -U_FORTIFY_SOURCE
 lint:
 	@script/lint $(LINTS)
