@@ -61,6 +61,9 @@ void http_exchange_stream(struct http_exchange *exchange, int status, struct str
                           void *arg);
 bool http_exchange_write(struct http_exchange *exchange, struct str bytes);
 void http_exchange_end(struct http_exchange *exchange);
+// For stand-ins and tests of the other side: ends the exchange without an answer. `bytes` go out as they are (none, or a
+// part of an answer, or what is no HTTP), then the connection is closed; with `reset` it is reset (RST).
+void http_exchange_cut(struct http_exchange *exchange, struct str bytes, bool reset);
 
 // "Not Found" for 404.
 const char *http_status_text(int status);
