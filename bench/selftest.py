@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+"""Shows that the benchmark's own counters can fail:  bench/selftest.py   (after `make bench`; bench/run.py does it first in each run)
+
+The sink is given a loss, a repetition, a late message and an unexpected one and must name each; the generator is put before a server
+that refuses, hangs up before and after taking a message, and must bring each message again, unchanged, in the order of its lane.
+"""
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "release")
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def mark(lane, serial, sent_ns=None):
+    return f"tributary-bench {lane:07} {serial:09} {sent_ns or time.monotonic_ns():019}"
+
+
+class Sink:
+    """bench/sink as a child process, and its control requests."""
+
+    def __init__(self, delay_ms=0):
+        self.child = subprocess.Popen([f"{PROGRAMS}/bench_sink", f"--delay-ms={delay_ms}"], stdout=subprocess.PIPE)
+        self.port = json.loads(self.child.stdout.readline())["port"]
+        self.control = http.client.HTTPConnection("127.0.0.1", self.port)
+
+    def ask(self, method, path, body=None):
+        self.control.request(method, path, body)
+        answer = self.control.getresponse()
+        data = answer.read()
+        assert answer.status == 200, f"sink {path}: {answer.status}"
+        return data
+
+    def send(self, lane, serial, sent_ns=None):
+        self.ask("POST", "/", json.dumps({"id": "x", "text": mark(lane, serial, sent_ns), "late": False}))
+
+    def report(self):
+        return json.loads(self.ask("GET", "/report"))
+
+    def close(self):
+        self.control.close()
+        self.child.terminate()
+        self.child.wait()
+        self.child.stdout.close()
+
+
+def expect(what, found, **wanted):
+    for key, value in wanted.items():
+        assert found[key] == value, f"{what}: {key} is {found[key]!r}, not {value!r}"
+
+
+def test_sink_counts_what_went_wrong(sink):
+    for lane, serial in [(0, 1), (0, 2), (0, 2), (0, 4), (0, 3), (1, 1), (1, 3), (70000, 1), (70000, 1)]:
+        sink.send(lane, serial)
+    expect("before it is told", sink.report(), lost=1, lost_first=["1/2"], expected=None, duplicated=2, reordered=1, received=7,
+           deliveries=9)
+    sink.ask("POST", "/expect", "0 5\n1 2\n70000 1\n9 2\n")
+    expect("after it is told", sink.report(), lost=4, lost_first=["0/5", "1/2", "9/1", "9/2"], expected=10, unexpected=1,
+           duplicated=2, reordered=1)
+    sink.ask("POST", "/", "no mark")
+    sink.ask("HEAD", "/")
+    expect("other requests", sink.report(), malformed=1, probes=1)
+    sink.ask("POST", "/reset")
+    expect("after a reset", sink.report(), lost=0, expected=None, received=0, duplicated=0, reordered=0, malformed=0)
+    sink.send(0, 700)
+    expect("a gap", sink.report(), lost=699, reordered=0)
+
+
+def test_sink_measures_latency(sink):
+    sink.ask("POST", "/reset")
+    sink.send(0, 1, time.monotonic_ns() - 50_000_000)
+    latency = sink.report()["latency_us"]
+    assert 50_000 <= latency["p50"] < 80_000, f"latency: {latency}"
+
+
+def test_sink_delays(_):
+    sink = Sink(delay_ms=30)
+    began = time.monotonic()
+    sink.send(0, 1)
+    took = time.monotonic() - began
+    gone = socket.create_connection(("127.0.0.1", sink.port))  # a client that does not wait
+    gone.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    gone.close()
+    sink.send(0, 2)
+    received = sink.report()["received"]
+    sink.close()
+    assert 0.03 <= took < 0.08 and received == 2, f"delay: {took} s, {received} received"
+
+
+class Flaky(threading.Thread):
+    """A server that treats each third request badly and writes down what it took in."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.requests = []
+        self.turn = 0
+        self.lock = threading.Lock()
+
+    def run(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        stream = peer.makefile("rb")
+        with peer, stream:
+            while True:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    line = stream.readline()
+                    if not line:
+                        return
+                    head += line
+                body = stream.read(int(re.search(rb"(?i)content-length: (\d+)", head).group(1)))
+                with self.lock:
+                    self.turn += 1
+                    kind = {0: "refuse", 3: "lose", 6: "take, then hang up", 9: "close"}.get(self.turn % 12, "take")
+                    if kind not in ("refuse", "lose"):
+                        self.requests.append((head.decode(), body.decode()))
+                if kind in ("lose", "take, then hang up"):
+                    return
+                status = b"503 Busy" if kind == "refuse" else b"200 OK"
+                close = b"Connection: close\r\n" if kind == "close" else b""
+                peer.sendall(b"HTTP/1.1 " + status + b"\r\n" + close + b"Content-Length: 2\r\n\r\nok")
+                if kind == "close":
+                    return
+
+
+def generate(*options):
+    server = Flaky()
+    server.start()
+    run = subprocess.run([f"{PROGRAMS}/bench_load", f"--port={server.port}", "--count=200", "--lanes=7", "--connections=3",
+                          *options], stdout=subprocess.PIPE, timeout=60)
+    server.listener.close()
+    report = json.loads(run.stdout)
+    expect("generator", report, messages=200, answered=200, unanswered=0, malformed=0)
+    assert run.returncode == 0 and report["again"] > 0 and report["broken"] > 0 and report["status"]["503"] > 0, report
+    return server.requests
+
+
+def check_order(requests):
+    """Each lane's serials: in order, none missing; what is there twice is the same to the byte."""
+    lanes, bodies = {}, {}
+    for _, body in requests:
+        lane, serial = re.search(r"tributary-bench (\d{7}) (\d{9}) \d{19}", body).groups()
+        assert bodies.setdefault((lane, serial), body) == body, "a message changed when it was sent again"
+        serials = lanes.setdefault(int(lane), [])
+        if not serials or serials[-1] != int(serial):
+            serials.append(int(serial))
+    assert sorted(lanes) == list(range(7)) and sum(map(len, lanes.values())) == 200, "not every message came"
+    assert all(s == list(range(1, len(s) + 1)) for s in lanes.values()), "a lane's order is broken"
+    assert len(requests) > 200, "nothing was repeated, so nothing was shown"
+
+
+def test_generator_signs_webhooks(_):
+    requests = generate(f"--secret={SECRET}", "--account=acme", "--source=in", "--pad=300")
+    check_order(requests)
+    key = base64.b64decode(SECRET[len("whsec_"):])
+    for head, body in requests:
+        header = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        signed = f"{header['webhook-id']}.{header['webhook-timestamp']}.{body}".encode()
+        want = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        assert header["webhook-signature"] == want, "wrong signature"
+        assert abs(int(header["webhook-timestamp"]) - time.time()) < 60, "wrong timestamp"
+        assert json.loads(body)["id"] == header["webhook-id"] and head.startswith("POST /hooks/acme/in HTTP/1.1")
+
+
+def test_generator_sends_telegram_updates(_):
+    requests = generate("--shape=telegram", "--secret=s3", "--accounts=5", "--rate=400")
+    check_order(requests)
+    ids = set()
+    for head, body in requests:
+        update = json.loads(body)
+        ids.add(update["update_id"])
+        lane = update["message"]["chat"]["id"] - 10**9
+        assert f"POST /hooks/bench-{lane % 5:06}/in " in head and "X-Telegram-Bot-Api-Secret-Token: s3\r\n" in head
+        assert update["message"]["text"].startswith(f"tributary-bench {lane:07} ")
+    assert len(ids) == 200, "update_id is not one per message"
+
+
+def run():
+    """Number of tests; raises AssertionError when one fails."""
+    tests = [value for name, value in globals().items() if name.startswith("test_")]
+    sink = Sink()
+    try:
+        for test in tests:
+            test(sink)
+    finally:
+        sink.close()
+    return len(tests)
+
+
+if __name__ == "__main__":
+    try:
+        print(f"{run()} passed, 0 failed")
+    except AssertionError as error:
+        sys.exit(f"selftest: {error}")
