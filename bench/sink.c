@@ -459,7 +459,7 @@ static void on_event(struct conn *conn, uint32_t events)
 static void accept_all(int listener)
 {
     for (;;) {
-        int one = 1;
+        int one = 1; // NOLINT(clang-analyzer-unix.Malloc): epoll holds the connection
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
@@ -467,12 +467,11 @@ static void accept_all(int listener)
         struct conn *conn = calloc(1, sizeof(*conn));
         if (!conn)
             fail("memory");
+        sink.connections++;
+        sink.connections_max = sink.connections > sink.connections_max ? sink.connections : sink.connections_max;
         conn->fd = fd;
         watch(conn, EPOLL_CTL_ADD, EPOLLIN);
-        sink.connections++;
-        if (sink.connections > sink.connections_max)
-            sink.connections_max = sink.connections;
-    } // NOLINT(clang-analyzer-unix.Malloc): epoll holds the connection
+    }
 }
 
 // Lets the answers go whose delay is over. How long until the next, or -1.
