@@ -456,21 +456,26 @@ static void on_event(struct conn *conn, uint32_t events)
     }
 }
 
+static void conn_new(int fd)
+{
+    int one = 1;
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (!conn)
+        fail("memory");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    sink.connections++;
+    sink.connections_max = sink.connections > sink.connections_max ? sink.connections : sink.connections_max;
+    conn->fd = fd;
+    watch(conn, EPOLL_CTL_ADD, EPOLLIN);
+} // NOLINT(clang-analyzer-unix.Malloc): epoll holds the connection
+
 static void accept_all(int listener)
 {
     for (;;) {
-        int one = 1; // NOLINT(clang-analyzer-unix.Malloc): epoll holds the connection
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        struct conn *conn = calloc(1, sizeof(*conn));
-        if (!conn)
-            fail("memory");
-        sink.connections++;
-        sink.connections_max = sink.connections > sink.connections_max ? sink.connections : sink.connections_max;
-        conn->fd = fd;
-        watch(conn, EPOLL_CTL_ADD, EPOLLIN);
+        conn_new(fd);
     }
 }
 
