@@ -10,13 +10,13 @@
 struct relay;
 
 struct relay_options {
-    struct store *store;          // open; the relay's committer is its only caller from the start to the end
-    struct directory *directory;  // filled with the store's accounts
+    struct store *store;         // open; the relay's committer is its only caller from the start to the end
+    struct directory *directory; // filled with the store's accounts
     struct board *board;
     struct tally *tally;
     const struct clock *clock;
-    struct str listen;            // for webhooks
-    struct str public_url;        // STR_NONE when absent
+    struct str listen;     // for webhooks
+    struct str public_url; // STR_NONE when absent
     int max_attempts;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
     int window, concurrency;
