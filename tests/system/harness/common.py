@@ -1,0 +1,64 @@
+"""Waiting for conditions, free ports, canaries, Standard Webhooks signatures."""
+import base64
+import hashlib
+import hmac
+import os
+import random
+import socket
+import time
+
+VARIANT = os.environ.get("TRIBUTARY_VARIANT") or next(
+    (v for v in ("asan", "tsan") if f"/{v}/" in os.environ.get("TRIBUTARY_BIN", "")), "release")
+# Sanitizers are slow, and so is a machine that runs several things at once: deadlines are generous, only failures wait for them.
+SLOW = {"release": 1, "asan": 3, "tsan": 6}[VARIANT]
+PATIENCE_S = 20 * SLOW
+
+# Stands in every text that the tests send: it must never appear in a log or a metric (A12).
+CANARY = "Xyzzy-kanarie"
+
+
+def wait_for(condition, what, timeout_s=None, poll_s=0.02):
+    """The value of `condition()` once it is true; for what nothing announces. Fails after the deadline, saying what was awaited."""
+    timeout_s = PATIENCE_S if timeout_s is None else timeout_s
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(poll_s)
+
+
+def free_port():
+    """A port that nobody listens on, below the range of outgoing connections, so that it stays free between two starts of a daemon."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def make_secret():
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
+
+
+def sign(secret, message_id, timestamp, body):
+    """The value of `webhook-signature` (Standard Webhooks 1.0.0, v1)."""
+    raw = secret[len("whsec_"):] if secret.startswith("whsec_") else secret
+    key = base64.b64decode(raw + "=" * (-len(raw) % 4))
+    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(digest).decode()
+
+
+def text_of(key, words="good day"):
+    """A text that says which message it is, so that any copy of it can be traced back."""
+    return f"{key} {CANARY} {words}"
+
+
+def key_of(text):
+    return text.split(" ", 1)[0] if text else ""
