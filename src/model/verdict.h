@@ -25,8 +25,11 @@ struct verdict {
 
 // The rule for an answer to a request. `writes`: the request could have applied the message (look-ups and
 // probes cannot). `now_us`: wall time, for Retry-After. 2xx gives VERDICT_DELIVERED with no desk_ref.
-// Retry-After in seconds or as an HTTP date is obeyed up to one hour; huge, negative or junk is ignored.
-// `error` borrows from the response or is allocated in the arena.
+// Retry-After in seconds or as an HTTP date is obeyed, cut to one hour; negative, past or junk is ignored.
+// A cancelled request is VERDICT_WAIT until now. `error` is static or in the arena; it holds the desk's
+// words, which may quote the message: for `last_error` and `show`, not for the log.
 struct verdict verdict_of(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena);
+// For a 2xx that does not hold what it must: VERDICT_RETRY, maybe applied if the request could. `what` is kept.
+struct verdict verdict_unreadable(const struct http_response *response, bool writes, struct str what);
 
 const char *verdict_kind_name(enum verdict_kind kind);

@@ -1,0 +1,121 @@
+// The signed webhook as a desk: one POST for each message, signed, with an id that is the same on every
+// attempt, so that the receiver can tell a repetition (INTERFACE.md, "The signed webhook").
+#include "base/json.h"
+#include "base/must.h"
+#include "desk/desk.h"
+#include "model/webhook_signature.h"
+
+static struct str body_of(const struct desk_attempt *attempt)
+{
+    const struct message *message = attempt->message;
+    struct buf out;
+    buf_init(&out, SIZE_MAX / 2);
+    struct json json = {.out = &out};
+    json_open(&json, '{');
+    json_key_id(&json, "id", message->id);
+    json_key_str(&json, "account", attempt->account->name);
+    json_key_str(&json, "source", attempt->source->name);
+    json_key_str(&json, "platform", attempt->source->platform);
+    json_key_str(&json, "direction", str_of(direction_name(message->direction)));
+    json_key_str(&json, "conversation", message->conversation);
+    json_key(&json, "sender");
+    json_open(&json, '{');
+    json_key_str(&json, "id", message->sender_id);
+    json_key_str(&json, "name", message->sender_name);
+    json_close(&json, '}');
+    json_key_str(&json, "text", message->text.p ? message->text : STR(""));
+    json_key(&json, "attachments");
+    json_raw(&json, message->attachments.n ? message->attachments : STR("[]"));
+    json_key_time(&json, "sent_at", message->sent_at_us);
+    json_key_time(&json, "received_at", message->received_at_us);
+    json_key_bool(&json, "late", message->late);
+    json_close(&json, '}');
+    must(!out.failed); // the message was in memory a moment ago
+    struct str body = arena_str(attempt->arena, buf_str(&out));
+    buf_done(&out);
+    return body;
+}
+
+static void make_request(const struct desk_attempt *attempt, struct http_request *out)
+{
+    struct arena *arena = attempt->arena;
+    int64_t now_s = attempt->now_us / 1000000;
+    struct str id = arena_printf(arena, "msg_%.*s_%lld", STR_ARG(attempt->store_id), (long long)attempt->message->id);
+    struct str body = body_of(attempt);
+    struct http_header *headers = arena_alloc(arena, 4 * sizeof *headers);
+    headers[0] = (struct http_header){STR("content-type"), STR("application/json")};
+    headers[1] = (struct http_header){STR("webhook-id"), id};
+    headers[2] = (struct http_header){STR("webhook-timestamp"), arena_printf(arena, "%lld", (long long)now_s)};
+    headers[3] = (struct http_header){STR("webhook-signature"),
+                                      webhook_sign(arena, attempt->desk->secret, id, now_s, body)};
+    *out = (struct http_request){
+        .method = STR("POST"), .target = attempt->desk->url, .headers = headers, .header_count = 4, .body = body};
+}
+
+// At one fixed address these say that the receiver has moved or is set up wrongly, not that this message is.
+static bool is_wrong_address(int status)
+{
+    return status == 404 || status == 405 || status == 410;
+}
+
+static struct verdict webhook_verdict(const struct http_response *response, bool writes, int64_t now_us,
+                                      struct arena *arena)
+{
+    struct verdict verdict = verdict_of(response, writes, now_us, arena);
+    if (response->failure == HTTP_ANSWERED && is_wrong_address(response->status)) {
+        verdict.kind = VERDICT_DESK_DOWN;
+        verdict.alarm = true;
+    }
+    return verdict;
+}
+
+static void webhook_step(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out)
+{
+    *out = (struct desk_step){0};
+    if (last) {
+        out->kind = DESK_END;
+        out->verdict = webhook_verdict(last, true, attempt->now_us, attempt->arena);
+    } else {
+        out->kind = DESK_SEND;
+        out->writes = true;
+        make_request(attempt, &out->request);
+    }
+}
+
+static const char *webhook_check(const struct desk *desk, struct arena *arena)
+{
+    if (!str_starts(desk->url, STR("https://")) && !str_starts(desk->url, STR("http://")))
+        return "a webhook desk needs a url that begins with https:// or http://";
+    if (!desk->secret.p)
+        return "a webhook desk needs a secret (whsec_...)";
+    const char *trouble = webhook_secret_trouble(desk->secret);
+    return trouble ? arena_printf(arena, "secret: %s", trouble).p : NULL;
+}
+
+static bool webhook_probe(const struct desk *desk, struct arena *arena, struct http_request *out)
+{
+    (void)arena;
+    if (desk->probe == DESK_PROBE_NONE)
+        return false;
+    *out = (struct http_request){.method = STR("HEAD"), .target = desk->url};
+    return true;
+}
+
+// Any status outside the desk_down rows means well: whoever answers can take a message. 405 is about HEAD
+// itself here, and a receiver that knows only POST would otherwise never be found well again.
+static struct verdict webhook_probe_verdict(const struct http_response *response, int64_t now_us, struct arena *arena)
+{
+    struct verdict verdict = webhook_verdict(response, false, now_us, arena);
+    if (response->failure == HTTP_ANSWERED && (verdict.kind != VERDICT_DESK_DOWN || response->status == 405))
+        return (struct verdict){.kind = VERDICT_DELIVERED, .status = response->status};
+    return verdict;
+}
+
+const struct desk_connector desk_webhook = {
+    .name = "webhook",
+    .has_key = true,
+    .check = webhook_check,
+    .step = webhook_step,
+    .probe = webhook_probe,
+    .probe_verdict = webhook_probe_verdict,
+};

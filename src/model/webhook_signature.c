@@ -1,0 +1,114 @@
+#include "model/webhook_signature.h"
+
+#include "base/must.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <string.h>
+
+enum { KEY_MIN = 24, KEY_MAX = 64, MAC_SIZE = 32, MAC_TEXT_SIZE = 44 };
+
+static int base64_value(char c)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *hit = c ? strchr(alphabet, c) : NULL;
+    return hit ? (int)(hit - alphabet) : -1;
+}
+
+// The key bytes of a secret, or 0 when it is not one. OpenSSL's decoder wants padding and lets blanks pass.
+static size_t key_of(struct str secret, unsigned char out[KEY_MAX])
+{
+    if (!str_starts(secret, STR("whsec_")))
+        return 0;
+    struct str text = str_sub(secret, 6, secret.n);
+    for (int i = 0; i < 2 && str_ends(text, STR("=")); i++)
+        text.n--;
+    if (text.n % 4 == 1 || text.n * 3 / 4 > KEY_MAX)
+        return 0;
+    size_t n = 0;
+    unsigned bits = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        int value = base64_value(text.p[i]);
+        if (value < 0)
+            return 0;
+        bits = (bits << 6 | (unsigned)value) & 0xFFFF;
+        if (i % 4)
+            out[n++] = (unsigned char)(bits >> (6 - i % 4 * 2));
+    }
+    return n;
+}
+
+const char *webhook_secret_trouble(struct str secret)
+{
+    unsigned char key[KEY_MAX];
+    if (!str_starts(secret, STR("whsec_")))
+        return "a webhook secret is \"whsec_\" and base64 of 24 to 64 random bytes";
+    size_t n = key_of(secret, key);
+    if (!n)
+        return "what follows \"whsec_\" must be base64 of 24 to 64 random bytes";
+    if (n < KEY_MIN)
+        return "a webhook secret must hold at least 24 random bytes";
+    return NULL;
+}
+
+// HMAC-SHA256 over "<id>.<timestamp>.<body>", as base64. False when the secret is none.
+static bool mac_text(struct str secret, struct str id, struct str timestamp, struct str body,
+                     unsigned char out[MAC_TEXT_SIZE + 1])
+{
+    unsigned char key[KEY_MAX], mac[MAC_SIZE];
+    size_t key_size = key_of(secret, key), size = 0;
+    if (!key_size)
+        return false;
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *context = EVP_MAC_CTX_new(hmac);
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = {{"digest", OSSL_PARAM_UTF8_STRING, digest, sizeof digest - 1, 0}, {0}};
+    struct str parts[] = {id, STR("."), timestamp, STR("."), body};
+    bool done = context && EVP_MAC_init(context, key, key_size, params);
+    for (size_t i = 0; done && i < sizeof parts / sizeof *parts; i++)
+        done = !parts[i].n || EVP_MAC_update(context, (const unsigned char *)parts[i].p, parts[i].n);
+    done = done && EVP_MAC_final(context, mac, &size, sizeof mac) && size == MAC_SIZE;
+    EVP_MAC_CTX_free(context);
+    EVP_MAC_free(hmac);
+    must(done); // only memory, or an OpenSSL without SHA-256, can fail here
+    EVP_EncodeBlock(out, mac, MAC_SIZE);
+    return true;
+}
+
+struct str webhook_sign(struct arena *arena, struct str secret, struct str id, int64_t timestamp_s, struct str body)
+{
+    unsigned char text[MAC_TEXT_SIZE + 1];
+    struct str timestamp = arena_printf(arena, "%lld", (long long)timestamp_s);
+    bool signed_it = mac_text(secret, id, timestamp, body, text);
+    must(signed_it); // the configuration was checked with webhook_secret_trouble
+    return arena_printf(arena, "v1,%s", (const char *)text);
+}
+
+static bool in_tolerance(struct str timestamp, int64_t now_s)
+{
+    int64_t at, apart;
+    if (!str_to_i64(timestamp, &at) || __builtin_sub_overflow(now_s, at, &apart))
+        return false;
+    return apart >= -WEBHOOK_TOLERANCE_S && apart <= WEBHOOK_TOLERANCE_S;
+}
+
+bool webhook_verify(struct str secret, struct str id, struct str timestamp, struct str signature, struct str body,
+                    int64_t now_s)
+{
+    unsigned char text[MAC_TEXT_SIZE + 1];
+    // A dot would let parts of one signed text be read as parts of another.
+    if (!id.n || str_index(id, '.', 0) < id.n || !in_tolerance(timestamp, now_s))
+        return false;
+    if (!mac_text(secret, id, timestamp, body, text))
+        return false;
+    struct str right = {(const char *)text, MAC_TEXT_SIZE};
+    bool verified = false;
+    for (size_t at = 0; at < signature.n;) {
+        size_t end = str_index(signature, ' ', at);
+        struct str entry = str_sub(signature, at, end);
+        if (str_starts(entry, STR("v1,")))
+            verified |= str_eq_secret(right, str_sub(entry, 3, entry.n));
+        at = end + 1;
+    }
+    return verified;
+}

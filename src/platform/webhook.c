@@ -1,0 +1,272 @@
+// The signed webhook as a source: any program may send messages (INTERFACE.md, "The signed webhook").
+//
+// The request is verified over its raw bytes, then read strictly: what is named must be right, the rest is
+// ignored. A sender whose message is refused gets a sentence that says what would be right.
+#include "base/json.h"
+#include "base/time_text.h"
+#include "model/webhook_signature.h"
+#include "platform/platform.h"
+
+enum { ID_MAX = 256, NAME_MAX_SIZE = 1024, URL_MAX = 4096, ATTACHMENTS_MAX = 100 };
+
+// Where reading stands: the first trouble is kept, and ends it.
+struct reading {
+    struct arena *arena;
+    struct str why;
+};
+
+static void refuse(struct reading *reading, const char *field, const char *what)
+{
+    if (!reading->why.p)
+        reading->why = arena_printf(reading->arena, "%s %s", field, what);
+}
+
+// The values of an object under the keys we read; a key that stands twice could mean either, so it means
+// none.
+struct field {
+    const char *key;
+    yyjson_val *value;
+};
+
+static void read_fields(struct reading *reading, yyjson_val *object, struct field *fields, size_t count)
+{
+    size_t i, n;
+    yyjson_val *key, *value;
+    yyjson_obj_foreach(object, i, n, key, value)
+    {
+        for (size_t f = 0; f < count; f++) {
+            if (!str_eq_c(json_val_str(key), fields[f].key))
+                continue;
+            if (fields[f].value)
+                refuse(reading, fields[f].key, "stands twice in one object");
+            fields[f].value = value;
+        }
+    }
+}
+
+static bool has_control(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7F)
+            return true;
+    return false;
+}
+
+// A text of at most `max` bytes that may be absent or null.
+static struct str read_text(struct reading *reading, const struct field *field, size_t max)
+{
+    if (!field->value || yyjson_is_null(field->value))
+        return STR_NONE;
+    struct str text = json_val_str(field->value);
+    if (!text.p)
+        refuse(reading, field->key, "must be a text");
+    else if (text.n > max)
+        refuse(reading, field->key, "is too long");
+    else if (str_index(text, 0, 0) < text.n)
+        refuse(reading, field->key, "must not hold a NUL character");
+    return arena_str(reading->arena, text);
+}
+
+static struct str read_id(struct reading *reading, const struct field *field)
+{
+    struct str text = read_text(reading, field, SIZE_MAX);
+    if (!text.n)
+        refuse(reading, field->key, "must be a text of 1 to 256 bytes");
+    else if (text.n > ID_MAX)
+        refuse(reading, field->key, "must not be longer than 256 bytes");
+    else if (has_control(text))
+        refuse(reading, field->key, "must not hold control characters");
+    return text;
+}
+
+static void read_sender(struct reading *reading, yyjson_val *sender, struct event *event)
+{
+    struct field fields[] = {{"id", NULL}, {"name", NULL}};
+    if (!yyjson_is_obj(sender)) {
+        refuse(reading, "sender", "must be an object with \"id\" and \"name\"");
+        return;
+    }
+    read_fields(reading, sender, fields, 2);
+    fields[0].key = "sender.id";
+    fields[1].key = "sender.name";
+    event->sender_id = read_id(reading, &fields[0]);
+    event->sender_name = read_text(reading, &fields[1], NAME_MAX_SIZE);
+}
+
+static void write_attachment(struct reading *reading, yyjson_val *attachment, struct json *json)
+{
+    struct field fields[] = {{"kind", NULL}, {"url", NULL}, {"name", NULL}, {"mime", NULL}, {"size", NULL}};
+    if (!yyjson_is_obj(attachment)) {
+        refuse(reading, "attachments", "must be a list of objects");
+        return;
+    }
+    read_fields(reading, attachment, fields, 5);
+    struct str kind = read_text(reading, &fields[0], ID_MAX);
+    struct str url = read_text(reading, &fields[1], URL_MAX);
+    if (!str_starts(url, STR("https://")) && !str_starts(url, STR("http://")))
+        refuse(reading, "attachments.url", "must begin with https:// or http://");
+    json_open(json, '{');
+    json_key_str(json, "kind", kind.n ? kind : STR("file"));
+    json_key_str(json, "url", url);
+    json_key_str(json, "name", read_text(reading, &fields[2], NAME_MAX_SIZE));
+    json_key_str(json, "mime", read_text(reading, &fields[3], ID_MAX));
+    int64_t size = 0;
+    if (fields[4].value && !yyjson_is_null(fields[4].value)) {
+        if (!yyjson_is_uint(fields[4].value) || yyjson_get_uint(fields[4].value) > INT64_MAX)
+            refuse(reading, "attachments.size", "must be a number of bytes");
+        size = (int64_t)yyjson_get_uint(fields[4].value);
+        json_key_int(json, "size", size);
+    } else {
+        json_key(json, "size");
+        json_null(json);
+    }
+    json_close(json, '}');
+}
+
+// Written anew, so that what is stored holds our keys only.
+static struct str read_attachments(struct reading *reading, yyjson_val *list)
+{
+    if (!list || yyjson_is_null(list))
+        return STR_NONE;
+    if (!yyjson_is_arr(list)) {
+        refuse(reading, "attachments", "must be a list");
+        return STR_NONE;
+    }
+    if (yyjson_arr_size(list) > ATTACHMENTS_MAX) {
+        refuse(reading, "attachments", "must not be more than 100");
+        return STR_NONE;
+    }
+    struct buf out;
+    buf_init(&out, SIZE_MAX / 2);
+    struct json json = {.out = &out};
+    size_t i, n;
+    yyjson_val *each;
+    json_open(&json, '[');
+    yyjson_arr_foreach(list, i, n, each)
+    {
+        write_attachment(reading, each, &json);
+    }
+    json_close(&json, ']');
+    if (out.failed)
+        refuse(reading, "attachments", "are too large");
+    struct str text = yyjson_arr_size(list) ? arena_str(reading->arena, buf_str(&out)) : STR_NONE;
+    buf_done(&out);
+    return text;
+}
+
+static void read_sent_at(struct reading *reading, const struct field *field, struct event *event)
+{
+    struct str text = read_text(reading, field, ID_MAX);
+    if (text.p && !time_parse(text, &event->sent_at_us))
+        refuse(reading, field->key, "must be a time of RFC 3339, like 2026-11-22T13:00:35Z");
+}
+
+static void read_event(struct reading *reading, yyjson_val *root, struct event *event)
+{
+    enum { ID, CONVERSATION, SENDER, TEXT, SENT_AT, ATTACHMENTS, COUNT };
+    struct field fields[COUNT] = {
+        [ID] = {"id", NULL},     [CONVERSATION] = {"conversation", NULL}, [SENDER] = {"sender", NULL},
+        [TEXT] = {"text", NULL}, [SENT_AT] = {"sent_at", NULL},           [ATTACHMENTS] = {"attachments", NULL},
+    };
+    if (!yyjson_is_obj(root)) {
+        refuse(reading, "the body", "must be one JSON object");
+        return;
+    }
+    read_fields(reading, root, fields, COUNT);
+    event->dedupe_key = read_id(reading, &fields[ID]);
+    event->conversation = read_id(reading, &fields[CONVERSATION]);
+    read_sender(reading, fields[SENDER].value, event);
+    event->text = read_text(reading, &fields[TEXT], SIZE_MAX);
+    read_sent_at(reading, &fields[SENT_AT], event);
+    event->attachments = read_attachments(reading, fields[ATTACHMENTS].value);
+    if (!event->text.p && !event->attachments.p)
+        refuse(reading, "text", "must be a text (an empty one will do)");
+    if (!event->text.p)
+        event->text = STR("");
+}
+
+static void parse(struct str body, int64_t now_us, struct arena *arena, struct receipt *out)
+{
+    struct reading reading = {.arena = arena};
+    struct event *event = arena_of(arena, struct event);
+    event->sent_at_us = now_us;
+    yyjson_read_err err;
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.n, YYJSON_READ_NOFLAG, NULL, &err);
+    if (doc)
+        read_event(&reading, yyjson_doc_get_root(doc), event);
+    else
+        reading.why = arena_printf(arena, "the body is not JSON: %s at byte %zu", err.msg, err.pos);
+    yyjson_doc_free(doc);
+    if (reading.why.p) {
+        *out = (struct receipt){.kind = RECEIPT_MALFORMED, .why = reading.why};
+        return;
+    }
+    *out = (struct receipt){.kind = RECEIPT_OK, .events = event, .event_count = 1};
+}
+
+static bool one_header(const struct http_request *request, const char *name, struct str *out)
+{
+    *out = http_header_get(request->headers, request->header_count, name);
+    return http_header_count(request->headers, request->header_count, name) == 1;
+}
+
+// NULL when the request is right, else why it is not.
+static const char *forged(const struct source *source, const struct http_request *request, int64_t now_us)
+{
+    struct str id, timestamp, signature, secret = source_secret(source);
+    if (str_eq_c(source->secret, "none"))
+        return NULL;
+    if (!secret.p)
+        return "this source has no secret, so nothing can be checked";
+    if (!one_header(request, "webhook-id", &id) || !one_header(request, "webhook-timestamp", &timestamp) ||
+        !one_header(request, "webhook-signature", &signature))
+        return "webhook-id, webhook-timestamp and webhook-signature must each stand there once";
+    if (!webhook_verify(secret, id, timestamp, signature, request->body, now_us / 1000000))
+        return "the signature is wrong, or its timestamp is more than five minutes off";
+    return NULL;
+}
+
+static bool is_plain_json(const struct http_request *request)
+{
+    struct str type = http_header_get(request->headers, request->header_count, "content-type");
+    struct str coding = http_header_get(request->headers, request->header_count, "content-encoding");
+    return str_ieq_c(http_media_type(type), "application/json") && (!coding.n || str_ieq_c(coding, "identity"));
+}
+
+static void webhook_receive(const struct source *source, const struct http_request *request, int64_t now_us,
+                            struct arena *arena, struct receipt *out)
+{
+    const char *why = forged(source, request, now_us);
+    if (why)
+        *out = (struct receipt){.kind = RECEIPT_FORGED, .why = str_of(why)};
+    else if (!is_plain_json(request))
+        *out = (struct receipt){.kind = RECEIPT_BAD_TYPE, .why = STR("the content type must be application/json")};
+    else if (!request->body.n)
+        *out = (struct receipt){.kind = RECEIPT_MALFORMED, .why = STR("the body is empty; it must be a JSON object")};
+    else
+        parse(request->body, now_us, arena, out);
+}
+
+static const char *webhook_check(const struct source *source, struct arena *arena)
+{
+    if (str_eq_c(source->secret, "none"))
+        return NULL;
+    if (!source->secret.p)
+        return "a webhook source needs a secret (whsec_...), or \"secret: none\" to take messages from anyone";
+    const char *trouble = webhook_secret_trouble(source->secret);
+    return trouble ? arena_printf(arena, "secret: %s", trouble).p : NULL;
+}
+
+static struct str webhook_identity(const struct source *source, struct arena *arena)
+{
+    (void)source;
+    (void)arena;
+    return STR_NONE;
+}
+
+const struct platform platform_webhook = {
+    .name = "webhook",
+    .check = webhook_check,
+    .identity = webhook_identity,
+    .receive = webhook_receive,
+};

@@ -1,0 +1,200 @@
+// The signed webhook as a desk: the exact request, and what each answer means.
+#include "support/unit.h"
+
+#include <string.h>
+
+#include "desk/desk.h"
+#include "model/webhook_signature.h"
+#include "support/plain_http.h"
+
+#define SECRET "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define NOW_US INT64_C(1700000000123456)
+
+static struct arena arena;
+static const struct account account = {.name = STR("acme")};
+static const struct source source = {.name = STR("bot"), .platform = STR("telegram")};
+static const struct desk desk = {
+    .platform = STR("webhook"), .url = STR("https://desk.example/in?x=1"), .secret = STR(SECRET)};
+
+static int clean(void **state)
+{
+    (void)state;
+    arena_done(&arena);
+    return 0;
+}
+
+static struct desk_attempt attempt_of(const struct message *message)
+{
+    return (struct desk_attempt){.account = &account,
+                                 .source = &source,
+                                 .desk = &desk,
+                                 .message = message,
+                                 .store_id = STR("5f3a"),
+                                 .now_us = NOW_US,
+                                 .arena = &arena};
+}
+
+static const struct message full = {
+    .id = 42,
+    .direction = INBOUND,
+    .conversation = STR("-100:7"),
+    .sender_id = STR("9"),
+    .sender_name = STR("Ann \"B\""),
+    .text = STR("line\nline"),
+    .attachments = STR("[{\"kind\":\"image\",\"url\":\"https://a\",\"name\":null,\"mime\":null,\"size\":3}]"),
+    .sent_at_us = INT64_C(1699999999000000),
+    .received_at_us = INT64_C(1699999999500000),
+    .late = true,
+};
+
+static void test_request_is_exact(void **state)
+{
+    (void)state;
+    struct desk_attempt attempt = attempt_of(&full);
+    struct desk_step step;
+    desk_webhook.step(&attempt, NULL, &step);
+    assert_int_equal(step.kind, DESK_SEND);
+    assert_true(step.writes);
+    assert_str(step.request.method, "POST");
+    assert_str(step.request.target, "https://desk.example/in?x=1");
+    const char body[] =
+        "{\"id\":\"42\",\"account\":\"acme\",\"source\":\"bot\",\"platform\":\"telegram\",\"direction\":\"inbound\","
+        "\"conversation\":\"-100:7\",\"sender\":{\"id\":\"9\",\"name\":\"Ann \\\"B\\\"\"},\"text\":\"line\\nline\","
+        "\"attachments\":[{\"kind\":\"image\",\"url\":\"https://a\",\"name\":null,\"mime\":null,\"size\":3}],"
+        "\"sent_at\":\"2023-11-14T22:13:19.000Z\",\"received_at\":\"2023-11-14T22:13:19.500Z\",\"late\":true}";
+    assert_str(step.request.body, body);
+    const struct http_request *request = &step.request;
+    struct str id = http_header_get(request->headers, request->header_count, "webhook-id");
+    struct str timestamp = http_header_get(request->headers, request->header_count, "webhook-timestamp");
+    struct str signature = http_header_get(request->headers, request->header_count, "webhook-signature");
+    assert_str(http_header_get(request->headers, request->header_count, "content-type"), "application/json");
+    assert_str(id, "msg_5f3a_42");
+    assert_str(timestamp, "1700000000");
+    assert_true(webhook_verify(STR(SECRET), id, timestamp, signature, request->body, 1700000000));
+}
+
+static void test_what_is_absent_is_null_or_empty(void **state)
+{
+    (void)state;
+    struct message bare = {.id = 1, .conversation = STR("c"), .sender_id = STR("s"), .received_at_us = 1000000};
+    struct desk_attempt attempt = attempt_of(&bare);
+    struct desk_step step;
+    desk_webhook.step(&attempt, NULL, &step);
+    assert_str(step.request.body,
+               "{\"id\":\"1\",\"account\":\"acme\",\"source\":\"bot\",\"platform\":\"telegram\",\"direction\":"
+               "\"inbound\",\"conversation\":\"c\",\"sender\":{\"id\":\"s\",\"name\":null},\"text\":\"\","
+               "\"attachments\":[],\"sent_at\":null,\"received_at\":\"1970-01-01T00:00:01.000Z\",\"late\":false}");
+}
+
+static void test_id_stays_and_timestamp_moves(void **state)
+{
+    (void)state;
+    struct desk_attempt attempt = attempt_of(&full);
+    struct desk_step first, second;
+    desk_webhook.step(&attempt, NULL, &first);
+    attempt.now_us += 61000000;
+    attempt.in_doubt = true; // a key needs no look-up: the same request goes again
+    desk_webhook.step(&attempt, NULL, &second);
+    assert_int_equal(second.kind, DESK_SEND);
+    assert_true(str_eq(first.request.headers[1].value, second.request.headers[1].value));
+    assert_str(second.request.headers[2].value, "1700000061");
+    assert_true(str_eq(first.request.body, second.request.body));
+    assert_false(str_eq(first.request.headers[3].value, second.request.headers[3].value));
+}
+
+static void test_answers_become_verdicts(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        enum verdict_kind kind;
+        bool alarm;
+    } rows[] = {
+        {200, VERDICT_DELIVERED, 0}, {202, VERDICT_DELIVERED, 0}, {204, VERDICT_DELIVERED, 0},
+        {302, VERDICT_RETRY, 0},     {400, VERDICT_REJECTED, 0},  {401, VERDICT_DESK_DOWN, 1},
+        {403, VERDICT_DESK_DOWN, 1}, {404, VERDICT_DESK_DOWN, 1}, {405, VERDICT_DESK_DOWN, 1},
+        {410, VERDICT_DESK_DOWN, 1}, {413, VERDICT_REJECTED, 0},  {422, VERDICT_REJECTED, 0},
+        {429, VERDICT_DESK_DOWN, 0}, {500, VERDICT_RETRY, 0},     {503, VERDICT_DESK_DOWN, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct desk_attempt attempt = attempt_of(&full);
+        struct desk_step step;
+        struct http_response response = plain_answer(rows[i].status, NULL, STR(""));
+        desk_webhook.step(&attempt, &response, &step);
+        assert_int_equal(step.kind, DESK_END);
+        if (step.verdict.kind != rows[i].kind || step.verdict.alarm != rows[i].alarm)
+            fail_msg("status %d: %s", rows[i].status, verdict_kind_name(step.verdict.kind));
+    }
+    struct desk_attempt attempt = attempt_of(&full);
+    struct desk_step step;
+    struct http_response cut = plain_failure(HTTP_DROPPED, true);
+    desk_webhook.step(&attempt, &cut, &step);
+    assert_int_equal(step.verdict.kind, VERDICT_DESK_DOWN);
+    assert_true(step.verdict.maybe_applied);
+}
+
+static void test_probe_asks_with_head(void **state)
+{
+    (void)state;
+    struct http_request request;
+    assert_true(desk_webhook.probe(&desk, &arena, &request));
+    assert_str(request.method, "HEAD");
+    assert_str(request.target, "https://desk.example/in?x=1");
+    struct desk silent = desk;
+    silent.probe = DESK_PROBE_NONE;
+    assert_false(desk_webhook.probe(&silent, &arena, &request));
+}
+
+static void test_probe_knows_the_well(void **state)
+{
+    (void)state;
+    static const int well[] = {200, 204, 302, 400, 405, 422, 500, 501};
+    static const int ill[] = {401, 403, 404, 408, 410, 429, 502, 503, 504};
+    for (size_t i = 0; i < sizeof well / sizeof *well; i++) {
+        struct http_response response = plain_answer(well[i], NULL, STR(""));
+        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        if (verdict.kind != VERDICT_DELIVERED || verdict.alarm)
+            fail_msg("%d should be well", well[i]);
+    }
+    for (size_t i = 0; i < sizeof ill / sizeof *ill; i++) {
+        struct http_response response = plain_answer(ill[i], NULL, STR(""));
+        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        if (verdict.kind != VERDICT_DESK_DOWN || verdict.maybe_applied)
+            fail_msg("%d should be ill", ill[i]);
+    }
+    struct http_response gone = plain_failure(HTTP_NOT_CONNECTED, false);
+    assert_int_equal(desk_webhook.probe_verdict(&gone, NOW_US, &arena).kind, VERDICT_DESK_DOWN);
+}
+
+static void test_settings_are_checked(void **state)
+{
+    (void)state;
+    struct desk each = desk;
+    assert_null(desk_webhook.check(&each, &arena));
+    each.url = STR_NONE;
+    assert_non_null(strstr(desk_webhook.check(&each, &arena), "url"));
+    each.url = STR("desk.example");
+    assert_non_null(strstr(desk_webhook.check(&each, &arena), "http"));
+    each = desk;
+    each.secret = STR_NONE;
+    assert_non_null(strstr(desk_webhook.check(&each, &arena), "secret"));
+    each.secret = STR("none");
+    assert_non_null(strstr(desk_webhook.check(&each, &arena), "whsec_"));
+    assert_true(desk_webhook.has_key);
+    assert_ptr_equal(desk_connector_find(STR("webhook")), &desk_webhook);
+    assert_null(desk_connector_find(STR("fax")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_request_is_exact, clean),
+        cmocka_unit_test_teardown(test_what_is_absent_is_null_or_empty, clean),
+        cmocka_unit_test_teardown(test_id_stays_and_timestamp_moves, clean),
+        cmocka_unit_test_teardown(test_answers_become_verdicts, clean),
+        cmocka_unit_test_teardown(test_probe_asks_with_head, clean),
+        cmocka_unit_test_teardown(test_probe_knows_the_well, clean),
+        cmocka_unit_test_teardown(test_settings_are_checked, clean),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
