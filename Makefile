@@ -139,10 +139,10 @@ lint-scripts:
 lint-headers: $(LINT_H:%=build/lint/%.alone)
 build/lint/%.alone: % $(LINT_H)
 	@mkdir -p $(@D) && echo '#include "$<"' | $(CC) $(CPPFLAGS_ALL) -Itests -I. $(CFLAGS_ALL) -x c -fsyntax-only - && touch $@
-lint-cppcheck:
+lint-cppcheck: # it does not see that must() ends the program, and takes what is asserted for a doubt: nullPointerRedundantCheck
 	@mkdir -p build/lint/cppcheck
 	@cppcheck -q -j2 --cppcheck-build-dir=build/lint/cppcheck --std=c11 --platform=unix64 --enable=warning,performance,portability \
-	 --inline-suppr --error-exitcode=1 -Isrc -Itests -DTRIBUTARY_CHECKS=1 \
+	 --inline-suppr --suppress=nullPointerRedundantCheck --error-exitcode=1 -Isrc -Itests -DTRIBUTARY_CHECKS=1 \
 	 -DTRIBUTARY_VERSION='""' $(LINT_C)
 lint-tidy: $(LINT_C:%=build/lint/%.tidy)
 build/lint/%.c.tidy: $B/%.o .clang-tidy
