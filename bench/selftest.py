@@ -7,9 +7,7 @@ that refuses, hangs up before and after taking a message, and must bring each me
 import base64
 import hashlib
 import hmac
-import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -17,40 +15,16 @@ import sys
 import threading
 import time
 
-PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "release")
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+from lab import PROGRAMS, Lab, Sink
+from lab import SOURCE_SECRET as SECRET
 
 
 def mark(lane, serial, sent_ns=None):
     return f"tributary-bench {lane:07} {serial:09} {sent_ns or time.monotonic_ns():019}"
 
 
-class Sink:
-    """bench/sink as a child process, and its control requests."""
-
-    def __init__(self, delay_ms=0):
-        self.child = subprocess.Popen([f"{PROGRAMS}/bench_sink", f"--delay-ms={delay_ms}"], stdout=subprocess.PIPE)
-        self.port = json.loads(self.child.stdout.readline())["port"]
-        self.control = http.client.HTTPConnection("127.0.0.1", self.port)
-
-    def ask(self, method, path, body=None):
-        self.control.request(method, path, body)
-        answer = self.control.getresponse()
-        data = answer.read()
-        assert answer.status == 200, f"sink {path}: {answer.status}"
-        return data
-
-    def send(self, lane, serial, sent_ns=None):
-        self.ask("POST", "/", json.dumps({"id": "x", "text": mark(lane, serial, sent_ns), "late": False}))
-
-    def report(self):
-        return json.loads(self.ask("GET", "/report"))
-
-    def close(self):
-        self.control.close()
-        self.child.terminate()
-        self.child.wait()
-        self.child.stdout.close()
+def send(sink, lane, serial, sent_ns=None):
+    sink.ask("POST", "/", json.dumps({"id": "x", "text": mark(lane, serial, sent_ns), "late": False}))
 
 
 def expect(what, found, **wanted):
@@ -60,7 +34,7 @@ def expect(what, found, **wanted):
 
 def test_sink_counts_what_went_wrong(sink):
     for lane, serial in [(0, 1), (0, 2), (0, 2), (0, 4), (0, 3), (1, 1), (1, 3), (70000, 1), (70000, 1)]:
-        sink.send(lane, serial)
+        send(sink, lane, serial)
     expect("before it is told", sink.report(), lost=1, lost_first=["1/2"], expected=None, duplicated=2, reordered=1, received=7,
            deliveries=9)
     sink.ask("POST", "/expect", "0 5\n1 2\n70000 1\n9 2\n")
@@ -71,26 +45,26 @@ def test_sink_counts_what_went_wrong(sink):
     expect("other requests", sink.report(), malformed=1, probes=1)
     sink.ask("POST", "/reset")
     expect("after a reset", sink.report(), lost=0, expected=None, received=0, duplicated=0, reordered=0, malformed=0)
-    sink.send(0, 700)
+    send(sink, 0, 700)
     expect("a gap", sink.report(), lost=699, reordered=0)
 
 
 def test_sink_measures_latency(sink):
     sink.ask("POST", "/reset")
-    sink.send(0, 1, time.monotonic_ns() - 50_000_000)
+    send(sink, 0, 1, time.monotonic_ns() - 50_000_000)
     latency = sink.report()["latency_us"]
     assert 50_000 <= latency["p50"] < 80_000, f"latency: {latency}"
 
 
-def test_sink_delays(_):
-    sink = Sink(delay_ms=30)
+def test_sink_delays(undelayed):
+    sink = Sink(undelayed.lab, delay_ms=30)
     began = time.monotonic()
-    sink.send(0, 1)
+    send(sink, 0, 1)
     took = time.monotonic() - began
     gone = socket.create_connection(("127.0.0.1", sink.port))  # a client that does not wait
     gone.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
     gone.close()
-    sink.send(0, 2)
+    send(sink, 0, 2)
     received = sink.report()["received"]
     sink.close()
     assert 0.03 <= took < 0.08 and received == 2, f"delay: {took} s, {received} received"
@@ -192,20 +166,19 @@ def test_generator_sends_telegram_updates(_):
     assert len(ids) == 200, "update_id is not one per message"
 
 
-def run():
+def run(lab):
     """Number of tests; raises AssertionError when one fails."""
     tests = [value for name, value in globals().items() if name.startswith("test_")]
-    sink = Sink()
-    try:
-        for test in tests:
-            test(sink)
-    finally:
-        sink.close()
+    sink = Sink(lab)
+    for test in tests:
+        test(sink)
+    sink.close()
     return len(tests)
 
 
 if __name__ == "__main__":
     try:
-        print(f"{run()} passed, 0 failed")
+        with Lab() as here:
+            print(f"{run(here)} passed, 0 failed")
     except AssertionError as error:
         sys.exit(f"selftest: {error}")
