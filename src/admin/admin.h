@@ -13,7 +13,6 @@ struct admin_options {
     const char *socket; // path of the Unix socket; NULL: none
     struct str token;   // for `listen`
     struct relay *relay;
-    struct store *store; // for reader_new, called before admin_start returns and never after
     struct directory *directory;
     struct board *board;
     struct tally *tally;

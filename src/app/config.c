@@ -1,0 +1,429 @@
+#include "app/config.h"
+
+#include "app/config_reader.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "desk/desk.h"
+#include "platform/platform.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uthash.h>
+
+enum { WARNINGS_MAX = 20 };
+
+// A name or an identity that may stand once.
+struct seen {
+    UT_hash_handle hh;
+    struct str text;
+    int line;
+    struct str where; // "acme/bot"
+};
+
+struct load {
+    struct config_reader reader; // `arg` is the load
+    struct config *config;
+    struct buf warnings;
+    int warning_count;
+    size_t room; // of config->accounts
+    struct arena seen_memory;
+    struct seen *names;
+    // The identities of the account at hand wait here until its name is known (it may stand last).
+    struct seen *identities;
+    // Of the account at hand.
+    struct account *account;
+    struct source *sources;
+    int *source_lines;
+    size_t source_count, source_room;
+    struct seen *source_names;
+    int active_line;
+
+    int webhook_line; // of the first source that asks for webhooks; public_url may stand after it
+};
+
+static void warn(struct load *load, int line, const char *key, const char *sentence)
+{
+    if (load->warning_count++ >= WARNINGS_MAX)
+        return;
+    struct buf *out = &load->warnings;
+    if (out->n)
+        buf_add_char(out, '\n');
+    buf_add_str(out, str_of(load->reader.path));
+    if (line)
+        buf_printf(out, ":%d", line);
+    buf_printf(out, ": %s%s%s", key, *key ? ": " : "", sentence);
+}
+
+// The line of `key` in what was read, or of the whole when the key is not there.
+static int line_of(const struct config_section *section, const char *key, const int *lines, int line)
+{
+    const struct config_key *found = config_key_find(section, str_of(key));
+    int there = found ? lines[found - section->keys] : 0;
+    return there ? there : line;
+}
+
+static void check_only(struct load *load, const struct config_section *section, const int *lines, struct str platform)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (lines[i] && key->only && !str_eq_c(platform, key->only))
+            config_reader_mistake(&load->reader, lines[i], section, key->name,
+                                  "belongs to platform %s, not to %.*s; leave it out", key->only, STR_ARG(platform));
+    }
+}
+
+static void finish_source(struct load *load, const struct config_section *section, struct source *source,
+                          const int *lines, int line)
+{
+    const struct platform *platform = platform_find(source->platform);
+    if (!source->api_url.p)
+        source->api_url = str_of(platform->api_url);
+    check_only(load, section, lines, source->platform);
+    const char *wrong = platform->check ? platform->check(source, &load->reader.scratch) : NULL;
+    if (wrong)
+        config_reader_mistake(&load->reader, line, section, NULL, "%s", wrong);
+    if (source->mode == SOURCE_WEBHOOK && !load->webhook_line)
+        load->webhook_line = line_of(section, "mode", lines, line);
+}
+
+static void finish_desk(struct load *load, const struct config_section *section, struct desk *desk, const int *lines,
+                        int line)
+{
+    const struct desk_connector *connector = desk_connector_find(desk->platform);
+    if (!desk->api_url.p)
+        desk->api_url = str_of(connector->api_url);
+    check_only(load, section, lines, desk->platform);
+    const char *wrong = connector->check ? connector->check(desk, &load->reader.scratch) : NULL;
+    if (wrong)
+        config_reader_mistake(&load->reader, line, section, NULL, "%s", wrong);
+}
+
+static void finish_account(struct load *load, const struct config_section *section, struct account *account,
+                           const int *lines, int line)
+{
+    account->defined_at = arena_printf(&account->arena, "%s:%d", load->reader.path, line);
+    load->active_line = lines[config_key_find(section, STR("active")) - section->keys];
+    if (account->on_failure == ON_FAILURE_HOLD && account->order == ORDER_ACCOUNT)
+        warn(load, line_of(section, "on_failure", lines, line), "accounts.on_failure",
+             "hold with order: account lets one refused message stop all messages of the account until a person acts; "
+             "order: conversation stops that conversation only");
+}
+
+static void finish(struct config_reader *reader, const struct config_section *section, void *target, const int *lines,
+                   int line, int mistakes)
+{
+    struct load *load = reader->arg;
+    if (mistakes)
+        return;
+    if (strcmp(section->path, "accounts.sources") == 0)
+        finish_source(load, section, target, lines, line);
+    else if (strcmp(section->path, "accounts.desk") == 0)
+        finish_desk(load, section, target, lines, line);
+    else if (strcmp(section->path, "accounts") == 0)
+        finish_account(load, section, target, lines, line);
+}
+
+// True when an equal text was there before: *out_first is that one, else NULL.
+static bool saw(struct load *load, struct seen **set, struct str text, int line, struct str where,
+                const struct seen **out_first)
+{
+    struct seen *first;
+    HASH_FIND(hh, *set, text.p, text.n, first);
+    *out_first = first;
+    if (first)
+        return true;
+    struct seen *new = arena_of(&load->seen_memory, struct seen);
+    *new = (struct seen){
+        .text = arena_str(&load->seen_memory, text), .line = line, .where = arena_str(&load->seen_memory, where)};
+    HASH_ADD_KEYPTR(hh, *set, new->text.p, new->text.n, new);
+    return false;
+}
+
+static void check_source_twins(struct load *load, const struct config_section *section)
+{
+    for (size_t i = 0; i < load->source_count; i++) {
+        struct str name = load->sources[i].name;
+        const struct seen *first;
+        if (name.n && saw(load, &load->source_names, name, load->source_lines[i], name, &first))
+            config_reader_mistake(&load->reader, load->source_lines[i], section, "name",
+                                  "\"%.*s\" is the source in line %d already; names are unique in an account",
+                                  STR_ARG(name), first->line);
+    }
+    HASH_CLEAR(hh, load->source_names);
+}
+
+static void check_identities(struct load *load, const struct config_section *section)
+{
+    struct arena *scratch = &load->reader.scratch;
+    for (size_t i = 0; i < load->account->source_count; i++) {
+        const struct source *source = &load->account->sources[i];
+        const struct platform *platform = platform_find(source->platform);
+        struct str identity = platform && platform->identity ? platform->identity(source, scratch) : STR_NONE;
+        struct str where = arena_printf(scratch, "%.*s/%.*s", STR_ARG(load->account->name), STR_ARG(source->name));
+        const struct seen *first;
+        if (identity.n && saw(load, &load->identities, identity, load->source_lines[i], where, &first))
+            config_reader_mistake(
+                &load->reader, load->source_lines[i], section, NULL,
+                "is the same bot or number as source %.*s in line %d; one may appear in one source only",
+                STR_ARG(first->where), first->line);
+    }
+    arena_done(scratch);
+}
+
+// What the file says of the account, in short: whether it says `active`, and a digest of all else as it takes effect.
+static struct str make_file_text(struct load *load)
+{
+    const struct account *account = load->account;
+    const struct desk *desk = &account->desk;
+    struct arena *scratch = &load->reader.scratch;
+    size_t count = 0;
+    struct str *parts = arena_alloc(scratch, (8 + 6 * account->source_count) * sizeof *parts);
+    parts[count++] = arena_printf(scratch, "%d %d %d %d %" PRId64, (int)account->order, (int)account->on_failure,
+                                  (int)account->in_doubt, (int)desk->probe, desk->rate_per_min);
+    struct str of_desk[] = {desk->platform, desk->token, desk->client_secret, desk->api_url, desk->url, desk->secret};
+    for (size_t i = 0; i < sizeof of_desk / sizeof *of_desk; i++)
+        parts[count++] = of_desk[i];
+    for (size_t i = 0; i < account->source_count; i++) {
+        const struct source *source = &account->sources[i];
+        parts[count++] = arena_printf(scratch, "%d %d %d", (int)source->mode, (int)source->take_over,
+                                      source->secret.p != NULL);
+        struct str texts[] = {source->name, source->platform, source->token, source->secret, source->api_url};
+        for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
+            parts[count++] = texts[j];
+    }
+    const char *active = load->active_line ? account->active ? "true" : "false" : "unsaid";
+    struct str text = arena_printf(&load->config->arena, "active=%s rest=%016" PRIx64, active, hash_strs(parts, count));
+    arena_done(scratch);
+    return text;
+}
+
+static void keep_account(struct load *load)
+{
+    struct config *config = load->config;
+    if (config->account_count == load->room) {
+        load->room = load->room ? load->room * 2 : 16;
+        config->accounts = mem_resize(config->accounts, load->room * sizeof *config->accounts);
+    }
+    config->accounts[config->account_count++] = (struct config_account){load->account, make_file_text(load)};
+}
+
+static void read_account(struct load *load, const struct config_key *key)
+{
+    struct config_reader *reader = &load->reader;
+    int line = config_reader_line(reader), before = reader->mistakes;
+    const struct config_section *sources = config_key_find(key->section, STR("sources"))->section;
+    const struct seen *first;
+    load->account = account_new();
+    load->source_count = 0;
+    reader->texts = &load->account->arena;
+    config_reader_section(reader, key->section, load->account);
+    struct account *account = load->account;
+    if (account->name.n && saw(load, &load->names, account->name, line, account->name, &first))
+        config_reader_mistake(reader, line, key->section, "name",
+                              "\"%.*s\" is the account in line %d already; names are unique", STR_ARG(account->name),
+                              first->line);
+    check_source_twins(load, sources);
+    for (size_t i = 0; i < account->source_count; i++)
+        account->sources[i].account = account->name;
+    if (reader->mistakes == before && !reader->stop)
+        check_identities(load, sources);
+    if (reader->mistakes == before && !reader->stop)
+        keep_account(load);
+    else
+        account_unref(account);
+    load->account = NULL;
+    reader->texts = &load->config->arena;
+}
+
+static void read_source(struct load *load, const struct config_key *key)
+{
+    if (load->source_count == load->source_room) {
+        load->source_room = load->source_room ? load->source_room * 2 : 4;
+        load->sources = mem_resize(load->sources, load->source_room * sizeof *load->sources);
+        load->source_lines = mem_resize(load->source_lines, load->source_room * sizeof *load->source_lines);
+    }
+    struct source *source = &load->sources[load->source_count];
+    *source = (struct source){0};
+    load->source_lines[load->source_count++] = config_reader_line(&load->reader);
+    config_reader_section(&load->reader, key->section, source);
+}
+
+static bool is_accounts(const struct config_key *key)
+{
+    return strcmp(key->section->path, "accounts") == 0;
+}
+
+static void end_sources(struct load *load, const struct config_key *key, int line)
+{
+    struct account *account = load->account;
+    if (!load->source_count)
+        config_reader_mistake(&load->reader, line, key->section, NULL, "is empty; an account needs a source");
+    size_t size = load->source_count * sizeof *account->sources;
+    account->sources = arena_alloc(&account->arena, size);
+    account->source_count = load->source_count;
+    if (size)
+        memcpy(account->sources, load->sources, size);
+}
+
+static void read_list(struct config_reader *reader, const struct config_key *key, void *field)
+{
+    (void)field;
+    struct load *load = reader->arg;
+    int line = config_reader_line(reader);
+    while (config_reader_next(reader) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
+        if (reader->event.type != YAML_MAPPING_START_EVENT) {
+            config_reader_mistake(reader, config_reader_line(reader), key->section, NULL,
+                                  "has an entry without keys; write its keys behind \"- \", as in \"- name: acme\"");
+            config_reader_skip(reader);
+        } else if (is_accounts(key)) {
+            read_account(load, key);
+        } else {
+            read_source(load, key);
+        }
+    }
+    if (!is_accounts(key) && !reader->stop)
+        end_sources(load, key, line);
+}
+
+struct str config_default_socket(struct arena *arena, struct str store_path)
+{
+    size_t slash = store_path.n;
+    while (slash > 0 && store_path.p[slash - 1] != '/')
+        slash--;
+    return arena_printf(arena, "%.*sadmin.sock", (int)slash, store_path.p);
+}
+
+static void check_socket(struct load *load)
+{
+    struct config *config = load->config;
+    if (config->admin_socket.p)
+        return;
+    config->admin_socket = config_default_socket(&config->arena, config->store_path);
+    if (config->admin_socket.n >= sizeof((struct sockaddr_un *)0)->sun_path)
+        config_reader_mistake(
+            &load->reader, 0, NULL, "admin.socket",
+            "would be \"%.*s\" beside the store, which is too long for a Unix socket; write a path of at most 107 bytes",
+            STR_ARG(config->admin_socket));
+}
+
+static void check_whole(struct load *load, unsigned mode)
+{
+    const struct config *config = load->config;
+    if (load->reader.stop)
+        return;
+    check_socket(load);
+    if (str_eq(config->listen, config->admin_listen) && !str_ends(config->listen, STR(":0")))
+        config_reader_mistake(&load->reader, 0, NULL, "admin.listen",
+                              "is the address of listen too; give it a port of its own");
+    if (config->retry_cap_ms < config->retry_base_ms)
+        config_reader_mistake(&load->reader, 0, NULL, "delivery.retry_cap",
+                              "is below delivery.retry_base; write a longer one");
+    if (load->webhook_line && !config->public_url.p)
+        warn(load, load->webhook_line, "accounts.sources.mode",
+             "webhook needs public_url to register itself; write public_url, or mode: polling");
+    if (load->reader.skipped_secrets && (mode & S_IROTH))
+        warn(load, 0, "",
+             "holds secrets and everybody may read it; run chmod o-r on it, or move them into tributary.env");
+}
+
+static void read_file(struct load *load, unsigned mode)
+{
+    struct config_reader *reader = &load->reader;
+    reader->texts = &load->config->arena;
+    reader->read_list = read_list;
+    reader->finish = finish;
+    reader->arg = load;
+    if (config_reader_open(reader)) {
+        config_reader_section(reader, &config_root, load->config);
+        config_reader_close(reader);
+        check_whole(load, mode);
+    }
+}
+
+static void load_done(struct load *load)
+{
+    HASH_CLEAR(hh, load->names);
+    HASH_CLEAR(hh, load->identities);
+    HASH_CLEAR(hh, load->source_names);
+    arena_done(&load->seen_memory);
+    account_unref(load->account);
+    free(load->sources);
+    free(load->source_lines);
+    buf_done(&load->warnings);
+    config_reader_done(&load->reader);
+}
+
+static void load_text(struct config *config, struct str text, unsigned mode, struct config_env *env, struct buf *errors)
+{
+    struct load load = {.config = config};
+    buf_init(&load.warnings, CONFIG_ERRORS_MAX);
+    config_reader_init(&load.reader, config->path.p, text, errors);
+    load.reader.env = *env;
+    read_file(&load, mode);
+    config->warnings = arena_str(&config->arena, buf_str(&load.warnings));
+    load_done(&load);
+}
+
+// Both files. False: noted in `errors`.
+static bool read_texts(const char *path, struct arena *arena, struct buf *out, struct config_env *env,
+                       struct buf *errors)
+{
+    const char *why = NULL;
+    if (config_text_read(path, CONFIG_FILE_MAX, S_IWOTH, arena, out, &why)) {
+        buf_printf(errors, "%s: %s", path, why);
+        return false;
+    }
+    if (config_env_read(env, path, arena, &why)) {
+        buf_add_str(errors, str_of(why));
+        buf_done(out);
+        return false;
+    }
+    return true;
+}
+
+int config_load(const char *path, struct config **out, struct buf *errors)
+{
+    struct config *config = mem_new_of(struct config);
+    struct arena scratch = {0}; // values of tributary.env go with it
+    struct config_env env;
+    struct buf text;
+    struct stat status = {0};
+    config->path = arena_str(&config->arena, str_of(path));
+    size_t before = errors->n;
+    bool read = read_texts(path, &scratch, &text, &env, errors);
+    if (read) {
+        (void)stat(path, &status);
+        load_text(config, buf_str(&text), status.st_mode, &env, errors);
+        buf_done(&text);
+    }
+    arena_done(&scratch);
+    if (errors->n != before || errors->failed) {
+        config_free(config);
+        return ERR_INVALID;
+    }
+    *out = config;
+    return ERR_OK;
+}
+
+void config_free(struct config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config->account_count; i++)
+        account_unref(config->accounts[i].account);
+    free(config->accounts);
+    arena_done(&config->arena);
+    free(config);
+}
+
+const char *config_find(const char *given)
+{
+    if (given)
+        return given;
+    return access("tributary.yaml", F_OK) == 0 ? "tributary.yaml" : "/etc/tributary/tributary.yaml";
+}
