@@ -241,7 +241,7 @@ SCENARIOS = {f.__name__: f for f in (machine, ingest, delivery, idle, accounts)}
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="this scenario; may be repeated")
     parser.add_argument("--seconds", type=float, default=5, help="of ingest (5)")
     parser.add_argument("--messages", type=int, default=100000, help="of delivery (100000)")
