@@ -67,14 +67,17 @@ static int line_of(const struct config_section *section, const char *key, const 
     return there ? there : line;
 }
 
-static void check_only(struct load *load, const struct config_section *section, const int *lines, struct str platform)
+// True when all keys that are there belong to the platform.
+static bool check_only(struct load *load, const struct config_section *section, const int *lines, struct str platform)
 {
+    int before = load->reader.mistakes;
     for (size_t i = 0; i < section->count; i++) {
         const struct config_key *key = &section->keys[i];
         if (lines[i] && key->only && !str_eq_c(platform, key->only))
             config_reader_mistake(&load->reader, lines[i], section, key->name,
                                   "belongs to platform %s, not to %.*s; leave it out", key->only, STR_ARG(platform));
     }
+    return load->reader.mistakes == before;
 }
 
 static void finish_source(struct load *load, const struct config_section *section, struct source *source,
@@ -83,7 +86,8 @@ static void finish_source(struct load *load, const struct config_section *sectio
     const struct platform *platform = platform_find(source->platform);
     if (!source->api_url.p)
         source->api_url = str_of(platform->api_url);
-    check_only(load, section, lines, source->platform);
+    if (!check_only(load, section, lines, source->platform))
+        return;
     const char *wrong = platform->check ? platform->check(source, &load->reader.scratch) : NULL;
     if (wrong)
         config_reader_mistake(&load->reader, line, section, NULL, "%s", wrong);
@@ -97,7 +101,8 @@ static void finish_desk(struct load *load, const struct config_section *section,
     const struct desk_connector *connector = desk_connector_find(desk->platform);
     if (!desk->api_url.p)
         desk->api_url = str_of(connector->api_url);
-    check_only(load, section, lines, desk->platform);
+    if (!check_only(load, section, lines, desk->platform))
+        return;
     const char *wrong = connector->check ? connector->check(desk, &load->reader.scratch) : NULL;
     if (wrong)
         config_reader_mistake(&load->reader, line, section, NULL, "%s", wrong);

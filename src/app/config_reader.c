@@ -250,20 +250,42 @@ static void read_value(struct config_reader *reader, const struct config_section
         config_reader_section(reader, key->section, (char *)target + key->offset);
 }
 
-static void unknown_key(struct config_reader *reader, const struct config_section *section, struct str name)
+// A section at or below `section` that has a key of that name, or NULL.
+static const struct config_section *section_of(const struct config_section *section, struct str name)
 {
+    if (config_key_find(section, name))
+        return section;
+    for (size_t i = 0; i < section->count; i++) {
+        const struct config_section *found = section->keys[i].section ? section_of(section->keys[i].section, name)
+                                                                      : NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+// What to do about a key that `section` has not.
+static const char *advice(const struct config_section *section, struct str name, struct arena *arena)
+{
+    const struct config_section *other = section_of(&config_root, name);
     const struct config_key *nearest = config_key_nearest(section, name);
-    struct str text = arena_printf(&reader->scratch, "%.*s", STR_ARG(str_sub(name, 0, SHOWN_MAX)));
+    if (other == &config_root)
+        return "it belongs to the top of the file";
+    if (other)
+        return arena_printf(arena, "it belongs into %s", other->path).p;
+    if (nearest)
+        return arena_printf(arena, "did you mean %s?", nearest->name).p;
     struct str known = STR("");
     for (size_t i = 0; i < section->count; i++)
-        known = arena_printf(&reader->scratch, "%.*s%s%s", STR_ARG(known), i ? ", " : "", section->keys[i].name);
-    const char *what = *section->path ? section->what : "this file";
-    if (nearest)
-        config_reader_mistake(reader, config_reader_line(reader), section, text.p, "is no key of %s; did you mean %s?",
-                              what, nearest->name);
-    else
-        config_reader_mistake(reader, config_reader_line(reader), section, text.p, "is no key of %s; there are %s",
-                              what, known.p);
+        known = arena_printf(arena, "%.*s%s%s", STR_ARG(known), i ? ", " : "", section->keys[i].name);
+    return arena_printf(arena, "there are %.*s", STR_ARG(known)).p;
+}
+
+static void unknown_key(struct config_reader *reader, const struct config_section *section, struct str name)
+{
+    struct str text = arena_printf(&reader->scratch, "%.*s", STR_ARG(str_sub(name, 0, SHOWN_MAX)));
+    config_reader_mistake(reader, config_reader_line(reader), section, text.p, "is no key of %s; %s", section->what,
+                          advice(section, name, &reader->scratch));
 }
 
 // The key at hand. NULL when its value is to be passed over (noted).

@@ -30,8 +30,9 @@ void arena_done(struct arena *arena)
 
 static bool add_chunk(struct arena *arena, size_t size)
 {
-    if (size < CHUNK_SIZE)
-        size = CHUNK_SIZE;
+    size_t least = !arena->chunks && arena->first ? arena->first : CHUNK_SIZE;
+    if (size < least)
+        size = least;
     struct arena_chunk *chunk = mem_try(sizeof *chunk + size);
     if (!chunk)
         return false;

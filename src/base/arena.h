@@ -9,6 +9,7 @@ struct arena_chunk;
 
 struct arena {
     struct arena_chunk *chunks; // newest first
+    size_t first;               // bytes of the first chunk, where many small arenas live long; 0 = as all others
 };
 
 // An arena is ready when zeroed: struct arena a = {0}. arena_done frees all it gave; it may be used again.

@@ -6,10 +6,13 @@
 
 #include <stdlib.h>
 
+enum { ARENA_FIRST = 640 }; // holds an account with one source: of 100,000 accounts each byte counts
+
 struct account *account_new(void)
 {
     struct account *account = mem_new_of(struct account);
     atomic_init(&account->refs, 1);
+    account->arena.first = ARENA_FIRST;
     account->active = true;
     return account;
 }

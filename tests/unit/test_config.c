@@ -183,11 +183,15 @@ static const struct refusal {
     {"listen: 127.0.0.1:1: c\n",
      "t.yaml:1: is no YAML (mapping values are not allowed in this context); mind indentation (spaces, no tabs), \"key: value\" and quotes"},
     {"window: 1\n\tx: 1\n",
-     "t.yaml:1: window: is no key of this file; there are listen, public_url, store, admin, delivery, retention, accounts\n"
-     "t.yaml:2: is no YAML (while scanning for the next token: found character that cannot start any token); mind indentation "
+     "t.yaml:1: window: is no key of this file; it belongs into delivery\n"
+     "t.yaml:2: is no YAML (while scanning a plain scalar: found a tab character that violates indentation); mind indentation "
      "(spaces, no tabs), \"key: value\" and quotes"},
     {"listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n", "t.yaml:2: begins a second document; write all into one"},
     {"lisen: 127.0.0.1:1\n", "t.yaml:1: lisen: is no key of this file; did you mean listen?"},
+    {"zzzz: 1\n",
+     "t.yaml:1: zzzz: is no key of this file; there are listen, public_url, store, admin, delivery, retention, accounts"},
+    {"delivery: {listen: 127.0.0.1:1}\n",
+     "t.yaml:1: delivery.listen: is no key of delivery; it belongs to the top of the file"},
     {"listen: 127.0.0.1:1\n\nlisten: 127.0.0.1:2\n", "t.yaml:3: listen: stands in line 1 already; keep one of them"},
     {"? [a]\n: b\n", "t.yaml:1: has a list as a key; write \"key: value\""},
     {"listen: [a]\n", "t.yaml:1: listen: is a list; write a single value"},
