@@ -16,7 +16,9 @@ struct http_server_options {
     size_t max_body;        // what `head` may lower or raise per request (4 MiB -> 413)
     int64_t idle_ms;        // keep-alive without a request (75 s)
     int64_t head_ms;        // from the first byte to the end of the head (10 s -> 408)
-    int64_t body_ms;        // of the whole request (60 s -> 408), and the peer must keep a minimum rate
+    int64_t body_ms;        // of the whole request (60 s -> 408), and the peer must keep a minimum rate:
+    int64_t body_grace_ms;  // this long after the head (5 s)
+    int64_t min_body_rate;  // so many bytes a second on average since the head (512 -> 408)
     int64_t write_ms;       // an answer the peer does not read (30 s)
     size_t max_connections; // in all (default from RLIMIT_NOFILE, at most 16,384)
     size_t max_per_address; // loopback excepted (1,024)
@@ -40,11 +42,13 @@ struct http_server *http_server_new(struct loop *loop, const char *address, int 
 int http_server_fd(const struct http_server *server);
 // The port bound; 0 for a Unix socket.
 int http_server_port(const struct http_server *server);
-// No new connections; idle ones are closed, those with a request in progress after its answer.
+// No new connections; idle ones and streams are closed, those with a request in progress after its answer.
 void http_server_drain(struct http_server *server);
 // Requests that were parsed and not answered yet.
 size_t http_server_open_exchanges(const struct http_server *server);
-// Closes everything and frees it. No exchange may be open.
+// Connections that are open, lingering ones included: 0 after a drain means that every answer has been taken.
+size_t http_server_open_connections(const struct http_server *server);
+// Closes everything and frees it (the memory when the loop comes round). No exchange may be open.
 void http_server_free(struct http_server *server);
 
 const struct http_request *http_exchange_request(const struct http_exchange *exchange);
@@ -55,9 +59,11 @@ struct loop *http_exchange_loop(struct http_exchange *exchange);
 // Content-Type when content_type is set. Everything is copied. Ends the exchange.
 void http_exchange_answer(struct http_exchange *exchange, int status, struct str content_type,
                           const struct http_header *headers, size_t header_count, struct str body);
-// An answer whose body comes bit by bit (chunked), for live streams. `gone` is called once when the client
-// has left or the server closes; write returns false from then on. end() ends the exchange; after `gone` too.
-void http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type, void (*gone)(void *arg),
+// An answer whose body comes bit by bit (chunked), for live streams; the connection is closed after it. `gone` is
+// called once, from the loop and never from inside these calls, when the client has left, does not keep up, or the
+// server drains; write returns false from then on. end() ends the exchange, after `gone` too; `gone` does not come
+// after it. False: the client had left before; `gone` will not be called, end() is still to be.
+bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type, void (*gone)(void *arg),
                           void *arg);
 bool http_exchange_write(struct http_exchange *exchange, struct str bytes);
 void http_exchange_end(struct http_exchange *exchange);

@@ -1,0 +1,158 @@
+// The loop's door is a queue and one uv_async_t: the first task pushed into an empty queue wakes the thread,
+// which then takes all there is. Stopping is closing that queue, so that what was posted before is still run.
+//
+// A thread that posts may still be inside the wake-up when its task is run already: end the threads that
+// post before freeing the loop.
+#include "net/loop.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t door;
+    struct queue *tasks;
+    struct loop_timer *timers;
+};
+
+struct loop_timer {
+    uv_timer_t uv;
+    struct loop *loop;
+    struct loop_timer *prev, *next; // in loop->timers
+    void (*fire)(void *arg);
+    void *arg;
+};
+
+static void wake(void *arg)
+{
+    struct loop *loop = arg;
+    uv_async_send(&loop->door);
+}
+
+static void run_tasks(struct queue_node *node)
+{
+    while (node) {
+        struct loop_task *task = (struct loop_task *)node;
+        node = node->next; // before it runs: the task may free itself
+        task->run(task);
+    }
+}
+
+static void on_door(uv_async_t *door)
+{
+    struct loop *loop = door->data;
+    bool last = queue_is_closed(loop->tasks); // asked first: then the queue holds all there will be
+    run_tasks(queue_take(loop->tasks));
+    if (last)
+        uv_stop(&loop->uv);
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *loop = mem_new_of(struct loop);
+    must(uv_loop_init(&loop->uv) == 0);
+    must(uv_async_init(&loop->uv, &loop->door, on_door) == 0);
+    loop->door.data = loop;
+    loop->tasks = queue_new(0, wake, loop);
+    return loop;
+}
+
+static void close_rest(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void loop_free(struct loop *loop)
+{
+    if (!loop)
+        return;
+    while (loop->timers)
+        loop_timer_free(loop->timers);
+    uv_walk(&loop->uv, close_rest, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    must(uv_loop_close(&loop->uv) == 0);
+    queue_free(loop->tasks);
+    free(loop);
+}
+
+// A peer that has gone must show as a failed write, never as a signal. libuv and OpenSSL write without
+// MSG_NOSIGNAL, so the signal is blocked on the threads that run loops; other threads are not touched.
+static void block_sigpipe(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+void loop_run(struct loop *loop)
+{
+    block_sigpipe();
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+    queue_close(loop->tasks);
+}
+
+bool loop_post(struct loop *loop, struct loop_task *task)
+{
+    return queue_push_always(loop->tasks, &task->node);
+}
+
+uv_loop_t *loop_uv(struct loop *loop)
+{
+    return &loop->uv;
+}
+
+static void on_timer(uv_timer_t *uv)
+{
+    struct loop_timer *timer = uv->data;
+    timer->fire(timer->arg);
+}
+
+struct loop_timer *loop_timer_new(struct loop *loop, void (*fire)(void *arg), void *arg)
+{
+    struct loop_timer *timer = mem_new_of(struct loop_timer);
+    uv_timer_init(&loop->uv, &timer->uv);
+    timer->uv.data = timer;
+    timer->loop = loop;
+    timer->fire = fire;
+    timer->arg = arg;
+    DL_APPEND(loop->timers, timer);
+    return timer;
+}
+
+// libuv counts whole milliseconds from the start of the loop's round. Asking the clock anew and adding one
+// makes a timer late by up to two milliseconds, but never early: who waits for a time finds it passed.
+void loop_timer_set(struct loop_timer *timer, int64_t after_ms)
+{
+    uv_update_time(&timer->loop->uv);
+    uv_timer_start(&timer->uv, on_timer, (after_ms > 0 ? (uint64_t)after_ms : 0) + 1, 0);
+}
+
+void loop_timer_clear(struct loop_timer *timer)
+{
+    uv_timer_stop(&timer->uv);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void loop_timer_free(struct loop_timer *timer)
+{
+    if (!timer)
+        return;
+    DL_DELETE(timer->loop->timers, timer);
+    uv_close((uv_handle_t *)&timer->uv, on_timer_closed);
+}
