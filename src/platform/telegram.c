@@ -1,28 +1,295 @@
-// Stand-in until the connector lands: knows nothing.
-#include "platform/platform.h"
+// Telegram's Bot API as a source: verifies that a request is Telegram's, and turns updates into events. What
+// they say in words is in telegram_text.c; registration and long polling in telegram_keep.c.
+//
+// An update is one object: `update_id` and one field whose name is its kind. Its chat is the conversation; an
+// update without a chat (an inline query, a poll's count) belongs to nobody and gives no event.
+#include "platform/telegram.h"
 
-static const char *telegram_check(const struct source *source, struct arena *arena)
+#include "base/hash.h"
+#include "base/must.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECRET_MAX = 256 };
+
+// Written out, so that setWebhook replaces whatever list was set before.
+const char telegram_allowed_updates[] =
+    "[\"message\",\"edited_message\",\"channel_post\",\"edited_channel_post\",\"business_message\","
+    "\"edited_business_message\",\"deleted_business_messages\",\"callback_query\",\"my_chat_member\"]";
+
+struct str telegram_bot_id(struct str token)
 {
-    (void)source;
-    (void)arena;
-    return "platform: telegram is not built yet";
+    size_t colon = str_index(token, ':', 0);
+    if (colon < 1 || colon > 20 || colon + 1 >= token.n)
+        return STR_NONE;
+    for (size_t i = 0; i < colon; i++)
+        if (token.p[i] < '0' || token.p[i] > '9')
+            return STR_NONE;
+    return str_sub(token, 0, colon);
 }
 
-static struct str telegram_identity(const struct source *source, struct arena *arena)
+// The characters of secret_token, and of what follows the colon in a token.
+static bool is_plain_secret(struct str text)
 {
-    (void)source;
-    (void)arena;
-    return STR_NONE;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_' && c != '-')
+            return false;
+    }
+    return text.n > 0;
+}
+
+// Reading one update ---------------------------------------------------------------------------------------
+
+// What is common to all kinds.
+struct update {
+    struct str kind;
+    yyjson_val *content;
+    yyjson_val *message; // what holds `chat` and the topic: the content itself, or the message of a button
+    int64_t chat_id;
+    int64_t id; // of the message, or 0
+};
+
+// The one field beside update_id.
+static void find_kind(yyjson_val *update, struct update *out)
+{
+    size_t i, n;
+    yyjson_val *key, *value;
+    yyjson_obj_foreach(update, i, n, key, value)
+    {
+        if (str_eq_c(json_val_str(key), "update_id"))
+            continue;
+        out->kind = json_val_str(key);
+        out->content = value;
+        return;
+    }
+}
+
+// Of these kinds Telegram promises a chat.
+static bool is_message(struct str kind)
+{
+    static const char *const kinds[] = {"message",          "edited_message",
+                                        "channel_post",     "edited_channel_post",
+                                        "business_message", "edited_business_message"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (str_eq_c(kind, kinds[i]))
+            return true;
+    return false;
+}
+
+static bool find_chat(struct update *update)
+{
+    update->message = update->content;
+    yyjson_val *chat = yyjson_obj_get(update->content, "chat");
+    if (!chat) {
+        update->message = yyjson_obj_get(update->content, "message");
+        chat = yyjson_obj_get(update->message, "chat");
+    }
+    if (!json_get_int(chat, "id", &update->chat_id))
+        return false;
+    if (!json_get_int(update->message, "message_id", &update->id))
+        update->id = 0;
+    return true;
+}
+
+static struct str conversation_of(const struct update *update, struct arena *arena)
+{
+    int64_t thread;
+    if (yyjson_get_bool(yyjson_obj_get(update->message, "is_topic_message")) &&
+        json_get_int(update->message, "message_thread_id", &thread))
+        return arena_printf(arena, "%" PRId64 ":%" PRId64, update->chat_id, thread);
+    return arena_printf(arena, "%" PRId64, update->chat_id);
+}
+
+// A person's or a chat's name; STR_NONE when it has none.
+static struct str name_of(yyjson_val *who, struct arena *arena)
+{
+    struct str first = telegram_text(yyjson_obj_get(who, "first_name"), arena);
+    struct str last = telegram_text(yyjson_obj_get(who, "last_name"), arena);
+    struct str title = telegram_text(yyjson_obj_get(who, "title"), arena);
+    if (first.n && last.n)
+        return arena_printf(arena, "%.*s %.*s", STR_ARG(first), STR_ARG(last));
+    if (first.n || last.n)
+        return first.n ? first : last;
+    return title.n ? title : telegram_text(yyjson_obj_get(who, "username"), arena);
+}
+
+// Anonymous administrators and channels speak as a chat; `from` is then a stand-in user.
+static yyjson_val *sender_of(const struct update *update)
+{
+    static const char *const keys[] = {"sender_chat", "from", "user", "actor_chat", "chat"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        yyjson_val *sender = yyjson_obj_get(update->content, keys[i]);
+        if (yyjson_is_obj(sender))
+            return sender;
+    }
+    return NULL;
+}
+
+static void read_people(const struct update *update, struct arena *arena, struct event *out)
+{
+    yyjson_val *chat = yyjson_obj_get(update->message, "chat");
+    yyjson_val *sender = sender_of(update);
+    int64_t id;
+    if (!str_eq_c(json_get_str(chat, "type"), "private") && update->chat_id < 0) {
+        out->conversation_name = name_of(chat, arena);
+        if (!out->conversation_name.p)
+            out->conversation_name = STR("Telegram group");
+    }
+    out->sender_id = json_get_int(sender, "id", &id) ? arena_printf(arena, "%" PRId64, id) : out->conversation;
+    out->sender_name = name_of(sender, arena);
+}
+
+static int64_t sent_at_of(const struct update *update, int64_t now_us)
+{
+    int64_t at_s, at_us;
+    if (!json_get_int(update->content, "edit_date", &at_s) && !json_get_int(update->content, "date", &at_s))
+        return now_us;
+    if (at_s <= 0 || __builtin_mul_overflow(at_s, 1000000, &at_us))
+        return now_us;
+    return at_us;
+}
+
+// Told apart beside update_id: after a quiet week the ids start anew, and might meet an old one.
+static uint64_t digest_of(const struct update *update)
+{
+    char chat[24], id[24];
+    struct str own = json_get_str(update->content, "id"); // a button press has an id of its own
+    snprintf(chat, sizeof chat, "%" PRId64, update->chat_id);
+    snprintf(id, sizeof id, "%" PRId64, update->id);
+    struct str parts[] = {update->kind, str_of(chat), str_of(id), own};
+    uint64_t digest = hash_strs(parts, sizeof parts / sizeof *parts);
+    return digest ? digest : 1;
+}
+
+static struct str raw_of(yyjson_val *update, struct arena *arena)
+{
+    size_t n = 0;
+    char *text = yyjson_val_write(update, YYJSON_WRITE_NOFLAG, &n);
+    struct str raw = arena_str(arena, (struct str){text, text ? n : 0});
+    free(text);
+    return raw;
+}
+
+enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct str raw, int64_t now_us,
+                                    struct arena *arena, struct event *out)
+{
+    struct update update = {0};
+    int64_t update_id;
+    bool whole;
+    if (!yyjson_is_obj(root) || !json_get_int(root, "update_id", &update_id))
+        return TELEGRAM_MALFORMED;
+    find_kind(root, &update);
+    if (!find_chat(&update))
+        return is_message(update.kind) ? TELEGRAM_MALFORMED : TELEGRAM_NOTHING;
+    *out = (struct event){
+        .dedupe_key = arena_printf(arena, "%.*s:%" PRId64, STR_ARG(bot_id), update_id),
+        .digest = digest_of(&update),
+        .conversation = conversation_of(&update, arena),
+        .text = telegram_words(update.kind, update.content, arena, &whole),
+        .sent_at_us = sent_at_of(&update, now_us),
+    };
+    read_people(&update, arena, out);
+    if (!whole)
+        out->raw = raw.p ? raw : raw_of(root, arena);
+    return TELEGRAM_EVENT;
+}
+
+bool telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, struct arena *arena, struct event *out)
+{
+    enum telegram_reading reading = telegram_read(bot_id, root, STR_NONE, now_us, arena, out);
+    int64_t update_id;
+    if (reading != TELEGRAM_MALFORMED)
+        return reading == TELEGRAM_EVENT;
+    struct str raw = raw_of(root, arena);
+    *out = (struct event){
+        .conversation = STR("unreadable"),
+        .sender_id = STR("unreadable"),
+        .text = STR("(Telegram: an update that could not be read)"),
+        .raw = raw,
+        .sent_at_us = now_us,
+    };
+    if (json_get_int(root, "update_id", &update_id))
+        out->dedupe_key = arena_printf(arena, "%.*s:%" PRId64, STR_ARG(bot_id), update_id);
+    else
+        out->dedupe_key = arena_printf(arena, "%.*s:raw:%016" PRIx64, STR_ARG(bot_id), hash_str(raw));
+    return true;
+}
+
+// The connector -------------------------------------------------------------------------------------------
+
+static bool is_from_telegram(const struct source *source, const struct http_request *request)
+{
+    static const char name[] = "X-Telegram-Bot-Api-Secret-Token";
+    struct str secret = source_secret(source);
+    if (!secret.n || http_header_count(request->headers, request->header_count, name) != 1)
+        return false;
+    return str_eq_secret(secret, http_header_get(request->headers, request->header_count, name));
+}
+
+static void read_body(const struct source *source, struct str body, int64_t now_us, struct arena *arena,
+                      struct receipt *out)
+{
+    struct event *event = arena_of(arena, struct event);
+    yyjson_doc *doc = json_read(body);
+    enum telegram_reading reading = TELEGRAM_MALFORMED;
+    if (doc)
+        reading = telegram_read(telegram_bot_id(source->token), yyjson_doc_get_root(doc), body, now_us, arena, event);
+    if (reading == TELEGRAM_MALFORMED) {
+        out->kind = RECEIPT_MALFORMED;
+        out->why = doc ? STR("not an update: one JSON object with a whole number as update_id, and a chat id in "
+                             "its message")
+                       : STR("the body is not JSON");
+    }
+    if (reading == TELEGRAM_EVENT) {
+        out->events = event;
+        out->event_count = 1;
+    }
+    yyjson_doc_free(doc);
 }
 
 static void telegram_receive(const struct source *source, const struct http_request *request, int64_t now_us,
                              struct arena *arena, struct receipt *out)
 {
-    (void)source;
-    (void)request;
-    (void)now_us;
+    struct str type = http_header_get(request->headers, request->header_count, "content-type");
+    *out = (struct receipt){.kind = RECEIPT_OK};
+    if (!is_from_telegram(source, request))
+        *out = (struct receipt){.kind = RECEIPT_FORGED, .why = STR("the secret token is missing or wrong")};
+    else if (!str_ieq_c(http_media_type(type), "application/json"))
+        *out = (struct receipt){.kind = RECEIPT_BAD_TYPE, .why = STR("the content type must be application/json")};
+    else
+        read_body(source, request->body, now_us, arena, out);
+}
+
+static const char *telegram_check(const struct source *source, struct arena *arena)
+{
     (void)arena;
-    *out = (struct receipt){.kind = RECEIPT_FORGED, .why = STR("not built yet")};
+    struct str bot_id = telegram_bot_id(source->token);
+    if (!source->token.p)
+        return "a telegram source needs a token, as @BotFather gives it";
+    if (!bot_id.p || !is_plain_secret(str_sub(source->token, bot_id.n + 1, source->token.n)))
+        return "token must be a bot's, as @BotFather gives it: digits, a colon, letters and digits";
+    if (source->secret.p && (!is_plain_secret(source->secret) || source->secret.n > SECRET_MAX))
+        return "secret must be 1 to 256 characters of A-Z a-z 0-9 _ -; leave it out and one is made";
+    if (str_eq_c(source->secret, "none"))
+        return "a telegram source cannot go without a secret; leave it out and one is made";
+    if (source->api_url.p && !str_starts(source->api_url, STR("https://")) &&
+        !str_starts(source->api_url, STR("http://")))
+        return "api_url must begin with https:// or http://";
+    return NULL;
+}
+
+static struct str telegram_identity(const struct source *source, struct arena *arena)
+{
+    struct str bot_id = telegram_bot_id(source->token);
+    return bot_id.p ? arena_printf(arena, "telegram:%.*s", STR_ARG(bot_id)) : STR_NONE;
+}
+
+static struct str telegram_customer(struct str conversation)
+{
+    return str_sub(conversation, 0, str_index(conversation, ':', 0));
 }
 
 const struct platform platform_telegram = {
@@ -30,5 +297,7 @@ const struct platform platform_telegram = {
     .check = telegram_check,
     .api_url = "https://api.telegram.org",
     .identity = telegram_identity,
+    .customer = telegram_customer,
     .receive = telegram_receive,
+    .keep = telegram_keep,
 };

@@ -1,0 +1,384 @@
+// Telegram as a source: every sample of an update, who may send one, and what is no update at all.
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "platform/platform.h"
+#include "support/plain_http.h"
+
+#define NOW_US INT64_C(1700000000123456)
+#define SENT_S 1441645532
+
+static struct arena arena;
+static const struct source source = {.name = STR("bot"),
+                                     .platform = STR("telegram"),
+                                     .token = STR("110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"),
+                                     .secret = STR("s3cret_-A")};
+
+static int clean(void **state)
+{
+    (void)state;
+    arena_done(&arena);
+    return 0;
+}
+
+static struct receipt receive_as(const struct source *from, const char *const *header_pairs, struct str body)
+{
+    struct plain_headers headers = plain_headers_of(header_pairs);
+    struct http_request request = {
+        .method = STR("POST"), .headers = headers.list, .header_count = headers.count, .body = body};
+    struct receipt receipt;
+    platform_telegram.receive(from, &request, NOW_US, &arena, &receipt);
+    return receipt;
+}
+
+static struct receipt receive(struct str body)
+{
+    const char *const pairs[] = {"content-type", "application/json", "x-telegram-bot-api-secret-token", "s3cret_-A",
+                                 NULL};
+    return receive_as(&source, pairs, body);
+}
+
+static struct str sample(const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof path, "tests/data/telegram/%s.json", name);
+    return plain_file(&arena, path);
+}
+
+#define ANN "Test Firstname Test Lastname"
+
+static const struct row {
+    const char *name, *key, *conversation, *group, *sender, *text;
+    bool raw;
+    int64_t sent_s; // 0: now
+} rows[] = {
+    {"message_text", "10001", "1111111", NULL, ANN, "/start", 0, SENT_S},
+    {"message_unicode", "10002", "1111111", NULL, ANN,
+     "Привет 👩‍👩‍👧‍👦 café — 你好\nline two", 0, SENT_S},
+    {"message_reply", "10003", "1111111", NULL, ANN, "yes, that one", 1, SENT_S},
+    {"edited_message", "10004", "1111111", NULL, ANN, "(edited) Edited text", 0, 1441646600},
+    {"message_photo", "10005", "1111111", NULL, ANN, "(photo) broken part", 1, SENT_S},
+    {"album_item_1", "10006", "1111111", NULL, ANN, "(photo) two photos", 1, SENT_S},
+    {"album_item_2", "10007", "1111111", NULL, ANN, "(photo)", 1, SENT_S},
+    {"message_document", "10008", "1111111", NULL, ANN, "(file: Testfile.pdf)", 1, SENT_S},
+    {"message_voice", "10009", "1111111", NULL, ANN, "(voice message)", 1, SENT_S},
+    {"message_sticker", "10010", "1111111", NULL, ANN, "(sticker: 👍)", 1, SENT_S},
+    {"message_location", "10011", "1111111", NULL, ANN, "(location: 51.507351, -0.127758)", 1, SENT_S},
+    {"message_venue", "10012", "1111111", NULL, ANN, "(place: Shop)", 1, SENT_S},
+    {"message_contact", "10013", "1111111", NULL, ANN, "(contact: +15550001111)", 1, SENT_S},
+    {"message_group_topic", "10014", "-1001234567890:77", "Support group", ANN, "@support_bot help", 0, SENT_S},
+    {"message_forwarded", "10015", "1111111", NULL, ANN, "fwd", 1, SENT_S},
+    {"group_migrated", "10016", "-987654321", "Support group", ANN, "(Telegram: migrate_to_chat_id)", 1, SENT_S},
+    {"callback_query", "10017", "1111111", NULL, ANN, "(pressed a button: btn:refund)", 1, 0},
+    {"my_chat_member_blocked", "10018", "1111111", NULL, ANN, "(blocked the bot)", 1, 1441646000},
+    {"message_reaction", "10019", "-1001234567890", "Support group", ANN, "(Telegram: message_reaction)", 1,
+     1441646100},
+    {"business_message", "10020", "1111111", NULL, ANN, "hello shop", 0, SENT_S},
+    {"deleted_business_messages", "10021", "1111111", NULL, ANN, "(Telegram: deleted_business_messages)", 1, 0},
+};
+
+static void check_row(const struct row *row)
+{
+    struct str body = sample(row->name);
+    struct receipt receipt = receive(body);
+    if (receipt.kind != RECEIPT_OK || receipt.event_count != 1)
+        fail_msg("%s: kind %d, %zu events, %.*s", row->name, receipt.kind, receipt.event_count, STR_ARG(receipt.why));
+    const struct event *event = receipt.events;
+    char key[64];
+    snprintf(key, sizeof key, "110201543:%s", row->key);
+    assert_str(event->dedupe_key, key);
+    assert_int_not_equal(event->digest, 0);
+    assert_str(event->conversation, row->conversation);
+    if (row->group)
+        assert_str(event->conversation_name, row->group);
+    else
+        assert_null(event->conversation_name.p);
+    assert_str(event->sender_id, "1111111");
+    assert_str(event->sender_name, row->sender);
+    if (!str_eq_c(event->text, row->text))
+        fail_msg("%s: %.*s", row->name, STR_ARG(event->text));
+    assert_null(event->attachments.p);
+    assert_int_equal(event->raw.p != NULL, row->raw);
+    if (row->raw)
+        assert_true(str_eq(event->raw, body));
+    assert_int_equal(event->sent_at_us, row->sent_s ? row->sent_s * INT64_C(1000000) : NOW_US);
+}
+
+static void test_every_sample_is_understood(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_row(&rows[i]);
+}
+
+static struct receipt receive_with(const char *first, const char *first_value, const char *second,
+                                   const char *second_value)
+{
+    const char *pairs[] = {"content-type", "application/json", first, first_value, second, second_value, NULL};
+    return receive_as(&source, pairs, sample("message_text"));
+}
+
+static void test_only_telegram_may_send(void **state)
+{
+    (void)state;
+    static const char token[] = "X-Telegram-Bot-Api-Secret-Token";
+    assert_int_equal(receive_with(token, "s3cret_-A", NULL, NULL).kind, RECEIPT_OK);
+    assert_int_equal(receive_with(token, "s3cret_-a", NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "s3cret_-", NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "s3cret_-AA", NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "s3cret_-As3cret_-A", NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "", NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(NULL, NULL, NULL, NULL).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "s3cret_-A", token, "s3cret_-A").kind, RECEIPT_FORGED);
+    assert_int_equal(receive_with(token, "s3cret_-A", token, "other").kind, RECEIPT_FORGED);
+}
+
+static void test_without_any_secret_all_is_forged(void **state)
+{
+    (void)state;
+    struct source bare = source;
+    bare.secret = STR_NONE;
+    const char *const empty[] = {"content-type", "application/json", "x-telegram-bot-api-secret-token", "", NULL};
+    const char *const none[] = {"content-type", "application/json", "x-telegram-bot-api-secret-token", "none", NULL};
+    const char *const made[] = {"content-type", "application/json", "x-telegram-bot-api-secret-token", "made", NULL};
+    struct str body = sample("message_text");
+    assert_int_equal(receive_as(&bare, empty, body).kind, RECEIPT_FORGED);
+    bare.secret = STR("");
+    assert_int_equal(receive_as(&bare, empty, body).kind, RECEIPT_FORGED);
+    bare.secret = STR("none");
+    assert_int_equal(receive_as(&bare, none, body).kind, RECEIPT_FORGED);
+    bare.secret = STR_NONE;
+    bare.made_secret = STR("made");
+    assert_int_equal(receive_as(&bare, made, body).kind, RECEIPT_OK);
+}
+
+static void test_content_type_must_be_json(void **state)
+{
+    (void)state;
+    const char *pairs[] = {"x-telegram-bot-api-secret-token", "s3cret_-A", "content-type", "text/plain", NULL};
+    assert_int_equal(receive_as(&source, pairs, sample("message_text")).kind, RECEIPT_BAD_TYPE);
+    pairs[3] = "application/json; charset=utf-8";
+    assert_int_equal(receive_as(&source, pairs, sample("message_text")).kind, RECEIPT_OK);
+    pairs[2] = NULL;
+    assert_int_equal(receive_as(&source, pairs, sample("message_text")).kind, RECEIPT_BAD_TYPE);
+}
+
+#define CHAT "\"chat\":{\"id\":5,\"type\":\"private\"}"
+
+static void test_what_is_no_update_is_malformed(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        "{}",
+        "[{\"update_id\":1}]",
+        "{\"message\":{" CHAT "}}",
+        "{\"update_id\":\"1\",\"message\":{" CHAT "}}",
+        "{\"update_id\":1.0,\"message\":{" CHAT "}}",
+        "{\"update_id\":null,\"message\":{" CHAT "}}",
+        "{\"update_id\":18446744073709551615,\"message\":{" CHAT "}}",
+        "{\"update_id\":99999999999999999999999,\"message\":{" CHAT "}}",
+        "{\"update_id\":1,\"message\":{}}",
+        "{\"update_id\":1,\"message\":5}",
+        "{\"update_id\":1,\"message\":null}",
+        "{\"update_id\":1,\"message\":[]}",
+        "{\"update_id\":1,\"message\":{\"chat\":5}}",
+        "{\"update_id\":1,\"message\":{\"chat\":{\"id\":\"5\"}}}",
+        "{\"update_id\":1,\"message\":{\"chat\":{\"id\":5.5}}}",
+        "{\"update_id\":1,\"edited_message\":{}}",
+        "{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"\\ud800\"}}",
+        "{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"\xFF\"}}",
+        "{\"update_id\":1,\"message\":{" CHAT "}}x",
+        "\xEF\xBB\xBF{\"update_id\":1}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct receipt receipt = receive(str_of(bodies[i]));
+        if (receipt.kind != RECEIPT_MALFORMED || !receipt.why.n || receipt.event_count)
+            fail_msg("%s: kind %d", bodies[i], receipt.kind);
+    }
+}
+
+static void test_without_a_chat_there_is_nothing_to_say(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"update_id\":1}",
+        "{\"update_id\":1,\"inline_query\":{\"id\":\"9\",\"from\":{\"id\":5},\"query\":\"x\"}}",
+        "{\"update_id\":1,\"poll\":{\"id\":\"9\"}}",
+        "{\"update_id\":1,\"callback_query\":{\"id\":\"9\",\"inline_message_id\":\"x\",\"from\":{\"id\":5}}}",
+        "{\"update_id\":1,\"of_the_future\":[1]}",
+        "{\"update_id\":1,\"of_the_future\":{\"message\":7}}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct receipt receipt = receive(str_of(bodies[i]));
+        if (receipt.kind != RECEIPT_OK || receipt.event_count)
+            fail_msg("%s: kind %d, %zu events", bodies[i], receipt.kind, receipt.event_count);
+    }
+}
+
+static void test_odd_updates_become_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *conversation, *text;
+    } odd[] = {
+        {"{\"update_id\":1,\"of_the_future\":{" CHAT "}}", "5", "(Telegram: of_the_future)"},
+        {"{\"update_id\":1,\"message\":{" CHAT "}}", "5", "(Telegram: message)"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"new_thing\":{}}}", "5", "(Telegram: new_thing)"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":5}}", "5", "(Telegram: text)"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"\"}}", "5", ""},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"a\\u0000b\"}}", "5",
+         "a\xEF\xBF\xBD"
+         "b"},
+        {"{\"update_id\":1,\"edited_message\":{" CHAT ",\"photo\":[],\"caption\":\"c\"}}", "5", "(edited) (photo) c"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"animation\":{},\"document\":{\"file_name\":\"x\"}}}", "5",
+         "(animation)"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"location\":{\"latitude\":\"x\"}}}", "5", "(location)"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"poll\":{\"question\":\"Why?\"}}}", "5", "(poll: Why?)"},
+        {"{\"update_id\":1,\"callback_query\":{\"id\":\"9\",\"message\":{\"date\":0," CHAT "}}}", "5",
+         "(Telegram: callback_query)"},
+        {"{\"update_id\":-3,\"message\":{" CHAT ",\"text\":\"t\"}}", "5", "t"},
+        {"{\"update_id\":0,\"message\":{\"chat\":{\"id\":-1009007199254740993},\"text\":\"t\"}}",
+         "-1009007199254740993", "t"},
+        {"{\"update_id\":1,\"message\":{" CHAT
+         ",\"text\":\"t\",\"is_topic_message\":true,\"message_thread_id\":\"9\"}}",
+         "5", "t"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"message_thread_id\":9}}", "5", "t"},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        struct receipt receipt = receive(str_of(odd[i].body));
+        if (receipt.kind != RECEIPT_OK || receipt.event_count != 1 ||
+            !str_eq_c(receipt.events->conversation, odd[i].conversation) ||
+            !str_eq_c(receipt.events->text, odd[i].text))
+            fail_msg("%s: kind %d, %zu events", odd[i].body, receipt.kind, receipt.event_count);
+    }
+}
+
+static void test_dates_out_of_range_are_now(void **state)
+{
+    (void)state;
+    static const char *const dates[] = {"0", "-1", "9223372036854775807", "18446744073709551615", "\"1\"", "1.5"};
+    for (size_t i = 0; i < sizeof dates / sizeof *dates; i++) {
+        struct str body = arena_printf(&arena, "{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"date\":%s}}",
+                                       dates[i]);
+        struct receipt receipt = receive(body);
+        assert_int_equal(receipt.kind, RECEIPT_OK);
+        assert_int_equal(receipt.events->sent_at_us, NOW_US);
+    }
+}
+
+static struct event event_of(const char *body)
+{
+    struct receipt receipt = receive(str_of(body));
+    assert_int_equal(receipt.event_count, 1);
+    return receipt.events[0];
+}
+
+static void test_senders_have_names(void **state)
+{
+    (void)state;
+    struct event event = event_of("{\"update_id\":1,\"message\":{\"chat\":{\"id\":-7,\"type\":\"group\"},\"from\":{"
+                                  "\"id\":1087968824,\"first_name\":\"Group\"},\"sender_chat\":{\"id\":-7,\"title\":"
+                                  "\"The shop\"},\"text\":\"t\"}}");
+    assert_str(event.sender_name, "The shop");
+    assert_str(event.sender_id, "-7");
+    assert_str(event.conversation_name, "Telegram group");
+    event = event_of("{\"update_id\":1,\"channel_post\":{\"chat\":{\"id\":-8,\"type\":\"channel\",\"title\":\"News\"},"
+                     "\"text\":\"t\"}}");
+    assert_str(event.sender_name, "News");
+    assert_str(event.conversation_name, "News");
+    event = event_of("{\"update_id\":1,\"message\":{" CHAT
+                     ",\"from\":{\"id\":5,\"username\":\"ann\"},\"text\":\"t\"}}");
+    assert_str(event.sender_name, "ann");
+    event = event_of("{\"update_id\":1,\"message\":{" CHAT
+                     ",\"from\":{\"id\":5,\"last_name\":\"Lee\"},\"text\":\"t\"}}");
+    assert_str(event.sender_name, "Lee");
+    event = event_of("{\"update_id\":1,\"message\":{" CHAT ",\"from\":\"x\",\"text\":\"t\"}}");
+    assert_str(event.sender_id, "5");
+    assert_null(event.sender_name.p);
+}
+
+static void test_digest_tells_reused_ids_apart(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"update_id\":1,\"message\":{" CHAT ",\"message_id\":1,\"text\":\"t\"}}",
+        "{\"update_id\":1,\"message\":{" CHAT ",\"message_id\":2,\"text\":\"t\"}}",
+        "{\"update_id\":1,\"message\":{\"chat\":{\"id\":6},\"message_id\":1,\"text\":\"t\"}}",
+        "{\"update_id\":1,\"edited_message\":{" CHAT ",\"message_id\":1,\"text\":\"t\"}}",
+        "{\"update_id\":1,\"callback_query\":{\"id\":\"a\",\"message\":{" CHAT ",\"message_id\":1}}}",
+        "{\"update_id\":1,\"callback_query\":{\"id\":\"b\",\"message\":{" CHAT ",\"message_id\":1}}}",
+    };
+    size_t count = sizeof bodies / sizeof *bodies;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(event_of(bodies[i]).digest, event_of(bodies[i]).digest);
+        for (size_t j = 0; j < i; j++)
+            assert_int_not_equal(event_of(bodies[i]).digest, event_of(bodies[j]).digest);
+    }
+}
+
+static void test_settings_are_checked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *token, *secret, *api_url, *trouble;
+    } settings[] = {
+        {"1:a", NULL, NULL, NULL},
+        {"110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw", "A-Za-z0-9_-", "http://127.0.0.1:8081", NULL},
+        {NULL, NULL, NULL, "needs a token"},
+        {"", NULL, NULL, "token must be"},
+        {"hello", NULL, NULL, "token must be"},
+        {":abc", NULL, NULL, "token must be"},
+        {"12:", NULL, NULL, "token must be"},
+        {"12x:abc", NULL, NULL, "token must be"},
+        {"12:ab/c", NULL, NULL, "token must be"},
+        {"1:a", "", NULL, "secret must be"},
+        {"1:a", "with space", NULL, "secret must be"},
+        {"1:a", "none", NULL, "cannot go without"},
+        {"1:a", NULL, "api.telegram.org", "api_url must"},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        struct source each = {.token = str_of(settings[i].token),
+                              .secret = str_of(settings[i].secret),
+                              .api_url = str_of(settings[i].api_url)};
+        const char *trouble = platform_telegram.check(&each, &arena);
+        if (!trouble != !settings[i].trouble || (trouble && !strstr(trouble, settings[i].trouble)))
+            fail_msg("setting %zu: %s", i, trouble ? trouble : "fine");
+    }
+}
+
+static void test_identity_and_customer(void **state)
+{
+    (void)state;
+    struct source bad = {.token = STR("x")};
+    assert_str(platform_telegram.identity(&source, &arena), "telegram:110201543");
+    assert_null(platform_telegram.identity(&bad, &arena).p);
+    assert_str(platform_telegram.customer(STR("-100:77")), "-100");
+    assert_str(platform_telegram.customer(STR("1111111")), "1111111");
+    assert_ptr_equal(platform_find(STR("telegram")), &platform_telegram);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_every_sample_is_understood, clean),
+        cmocka_unit_test_teardown(test_only_telegram_may_send, clean),
+        cmocka_unit_test_teardown(test_without_any_secret_all_is_forged, clean),
+        cmocka_unit_test_teardown(test_content_type_must_be_json, clean),
+        cmocka_unit_test_teardown(test_what_is_no_update_is_malformed, clean),
+        cmocka_unit_test_teardown(test_without_a_chat_there_is_nothing_to_say, clean),
+        cmocka_unit_test_teardown(test_odd_updates_become_lines, clean),
+        cmocka_unit_test_teardown(test_dates_out_of_range_are_now, clean),
+        cmocka_unit_test_teardown(test_senders_have_names, clean),
+        cmocka_unit_test_teardown(test_digest_tells_reused_ids_apart, clean),
+        cmocka_unit_test_teardown(test_settings_are_checked, clean),
+        cmocka_unit_test_teardown(test_identity_and_customer, clean),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
