@@ -12,7 +12,8 @@ struct stored_account {
     struct str file_text;
 };
 
-// What to do. The lists are in the arena; references are the caller's (accounts_plan_done drops those not taken).
+// What to do. The lists are in the arena. Each account is a copy with one reference of the plan's: whoever hands one on
+// that takes the reference sets its place to NULL; accounts_plan_done drops the others.
 struct accounts_plan {
     struct arena arena;
     // For relay_put_accounts: new ones, changed ones, and those that left the file (inactive, left_file, file_text STR_NONE).
