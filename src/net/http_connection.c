@@ -693,3 +693,23 @@ void http_exchange_end(struct http_exchange *exchange)
     }
     exchange_close(exchange);
 }
+
+void http_exchange_cut(struct http_exchange *exchange, struct str bytes, bool reset)
+{
+    must(!exchange->gone);
+    if (is_connected(exchange)) {
+        struct http_connection *connection = exchange->connection;
+        uv_buf_t raw = uv_buf_of(bytes);
+        connection->exchange = NULL;
+        exchange->connection = NULL;
+        connection->last_answer = true;
+        if (reset) {
+            close_hard(connection);
+        } else {
+            set_state(connection, CONNECTION_WRITING);
+            if ((bytes.n == 0 || write_all(connection, &raw, 1)) && connection->uv.stream.write_queue_size == 0)
+                answered(connection);
+        }
+    }
+    exchange_close(exchange);
+}
