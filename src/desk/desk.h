@@ -20,6 +20,7 @@ struct desk_attempt {
     struct str customer; // whose thread it is, unique over all platforms: "telegram:<bot id>:<chat id>"
     struct str store_id; // random, of the store: makes our ids unique at the desk
     bool in_doubt;       // it may be there already: look first
+    bool look_only;      // the last look-up before it is given up: send nothing, end with not_found
     int64_t settle_us;   // delivery.settle
     int64_t now_us;      // wall time
     // References recorded for this conversation by messages with the same second of sent_at (look-ups

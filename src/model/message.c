@@ -35,6 +35,19 @@ struct message *message_copy(const struct message *from)
     return message;
 }
 
+struct link *link_copy(const struct link *from)
+{
+    size_t texts = from->contact.n + from->conversation.n + from->last_part.n + from->note.n + 4;
+    struct link *link = mem_new(sizeof *link + texts);
+    char *at = (char *)(link + 1);
+    *link = *from;
+    take_text(&link->contact, &at);
+    take_text(&link->conversation, &at);
+    take_text(&link->last_part, &at);
+    take_text(&link->note, &at);
+    return link;
+}
+
 void message_free(struct message *message)
 {
     free(message);

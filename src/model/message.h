@@ -42,6 +42,12 @@ struct link {
     struct str note;         // the connector's own
 };
 
+// A deep copy in one allocation; free() it.
+struct link *link_copy(const struct link *from);
+
+// next_attempt_us of a message that waits for a person.
+#define MESSAGE_HELD INT64_MAX
+
 // A stored message, in one allocation with its texts.
 struct message {
     int64_t id;

@@ -39,6 +39,8 @@ bool relay_is_ready(struct relay *relay);
 // sources follow. Blocks until it is durable and in force; not to be called on a thread of the relay's.
 // Takes the references. `file_texts` as in store_account_put.
 int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, size_t count);
+// Accounts of which nothing changed but `defined_at`: published, not stored. The references stay the caller's.
+void relay_move_accounts(struct relay *relay, struct account **accounts, size_t count);
 // Activates or deactivates: returns when it is durable and (deactivated) no new request can start.
 int relay_set_active(struct relay *relay, int64_t account_id, bool active);
 // A person says that the desk is well again.

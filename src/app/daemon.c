@@ -1,0 +1,390 @@
+#include "app/daemon.h"
+
+#include "admin/admin.h"
+#include "app/accounts_file.h"
+#include "app/admin_token.h"
+#include "app/config.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/loop.h"
+#include "relay/relay.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct daemon {
+    struct arena arena;
+    const char *config_path;
+    struct config *config;
+    struct store *store;
+    struct directory *directory;
+    struct board *board;
+    struct tally *tally;
+    struct relay *relay;
+    struct admin *admin;
+    pthread_mutex_t reload_lock;  // one reload at a time; guards `known`
+    struct stored_account *known; // by name what the file last said; copies of our own
+    size_t known_count;
+    struct loop *loop; // signals
+    uv_signal_t signals[3];
+    bool stopping;
+};
+
+static int fail(const char *sentence)
+{
+    log_error("cannot_start", LOG_C("why", sentence));
+    return 1;
+}
+
+// ---- accounts ----
+
+static void forget_known(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->known_count; i++) {
+        account_unref(daemon->known[i].account);
+        free((char *)(uintptr_t)daemon->known[i].file_text.p);
+    }
+    free(daemon->known);
+    daemon->known = NULL;
+    daemon->known_count = 0;
+}
+
+static void add_known(void *arg, struct account *account, struct str file_text)
+{
+    struct daemon *daemon = arg;
+    if ((daemon->known_count & (daemon->known_count - 1)) == 0)
+        daemon->known = mem_resize(daemon->known, (daemon->known_count * 2 + 1) * sizeof *daemon->known);
+    struct str text = file_text.p ? (struct str){mem_dup(file_text.p, file_text.n), file_text.n} : STR_NONE;
+    daemon->known[daemon->known_count++] = (struct stored_account){account, text};
+}
+
+static int read_accounts(struct daemon *daemon)
+{
+    forget_known(daemon);
+    return daemon->store->ops->each_account(daemon->store, add_known, daemon);
+}
+
+enum { PUT_BATCH = 1000 };
+
+// Before the relay runs the store is ours: the plan is put into it directly.
+static int store_plan(struct daemon *daemon, struct accounts_plan *plan)
+{
+    struct store_change *changes = mem_new(PUT_BATCH * sizeof *changes);
+    struct store_account_put *puts = mem_new(PUT_BATCH * sizeof *puts);
+    int err = ERR_OK;
+    for (size_t at = 0; at < plan->put_count && !err; at += PUT_BATCH) {
+        size_t count = plan->put_count - at < PUT_BATCH ? plan->put_count - at : PUT_BATCH;
+        struct arena arena = {0};
+        for (size_t i = 0; i < count; i++) {
+            struct account *account = plan->puts[at + i];
+            puts[i] = (struct store_account_put){
+                .account = account,
+                .file_text = plan->file_texts[at + i],
+                .source_ids = arena_alloc(&arena, (account->source_count + 1) * sizeof(int64_t)),
+            };
+            changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &puts[i]};
+        }
+        err = daemon->store->ops->apply(daemon->store, changes, count);
+        arena_done(&arena);
+    }
+    free(changes);
+    free(puts);
+    return err;
+}
+
+// The store says what there is now; where the accounts of the file stand in it is the file's to say.
+static int fill_directory(struct daemon *daemon, struct accounts_plan *plan)
+{
+    int err = read_accounts(daemon);
+    for (size_t i = 0; i < daemon->known_count && !err; i++)
+        directory_put(daemon->directory, account_ref(daemon->known[i].account));
+    for (size_t i = 0; i < plan->moved_count && !err; i++) {
+        directory_put(daemon->directory, plan->moved[i]);
+        plan->moved[i] = NULL;
+    }
+    return err;
+}
+
+static int take_file(struct daemon *daemon)
+{
+    struct accounts_plan plan;
+    int err = read_accounts(daemon);
+    if (err)
+        return err;
+    accounts_plan_make(daemon->config, daemon->known, daemon->known_count, &plan);
+    err = store_plan(daemon, &plan);
+    if (!err)
+        err = fill_directory(daemon, &plan);
+    accounts_plan_done(&plan);
+    forget_known(daemon);
+    return err;
+}
+
+// ---- start ----
+
+static void on_fatal(void *arg, const char *sentence)
+{
+    (void)arg;
+    log_error("fatal", LOG_C("why", sentence));
+    _exit(1); // nobody gets a 2xx any more (rule S1)
+}
+
+static int open_store(struct daemon *daemon)
+{
+    const char *why = NULL;
+    struct store_options options = {.path = daemon->config->store_path.p, .ballast_bytes = 1 << 20};
+    daemon->store = store_sqlite_open(&options, &daemon->arena, &why);
+    return daemon->store ? 0 : fail(why);
+}
+
+static int start_relay(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    const char *why = NULL;
+    struct relay_options options = {
+        .store = daemon->store,
+        .directory = daemon->directory,
+        .board = daemon->board,
+        .tally = daemon->tally,
+        .clock = &clock_system,
+        .listen = config->listen,
+        .public_url = config->public_url,
+        .max_attempts = (int)config->max_attempts,
+        .retry_base_ms = config->retry_base_ms,
+        .retry_cap_ms = config->retry_cap_ms,
+        .timeout_ms = config->timeout_ms,
+        .settle_ms = config->settle_ms,
+        .shutdown_ms = config->shutdown_ms,
+        .window = (int)config->window,
+        .concurrency = (int)config->concurrency,
+        .keep_bodies_us = config->keep_bodies_us,
+        .keep_dedupe_us = config->keep_dedupe_us,
+        .fatal = on_fatal,
+    };
+    daemon->relay = relay_start(&options, &daemon->arena, &why);
+    return daemon->relay ? 0 : fail(why);
+}
+
+static int reload(void *arg, struct buf *report);
+
+static int start_admin(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    const char *why = NULL;
+    struct str token = config->admin_token, token_path = STR_NONE;
+    if (!token.p && admin_token_get(config->store_path, &daemon->arena, &token, &token_path, &why))
+        return fail(why);
+    if (token_path.p)
+        log_info("admin_token", LOG_S("file", token_path));
+    struct admin_options options = {
+        .listen = config->admin_listen.p,
+        .socket = config->admin_socket.p,
+        .token = token,
+        .relay = daemon->relay,
+        .directory = daemon->directory,
+        .board = daemon->board,
+        .tally = daemon->tally,
+        .clock = &clock_system,
+        .reload = reload,
+        .reload_arg = daemon,
+    };
+    daemon->admin = admin_start(&options, &daemon->arena, &why);
+    return daemon->admin ? 0 : fail(why);
+}
+
+// ---- reload ----
+
+// What was configured once, for the life of the process.
+static void warn_fixed(const struct config *before, const struct config *now)
+{
+    if (!str_eq(before->listen, now->listen) || !str_eq(before->store_path, now->store_path) ||
+        !str_eq(before->admin_listen, now->admin_listen) || !str_eq(before->public_url, now->public_url))
+        log_warn("restart_needed",
+                 LOG_C("why", "listen, admin.listen, public_url and store are read at the start only"));
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct config_account *const *left = a, *const *right = b;
+    return str_cmp((*left)->account->name, (*right)->account->name);
+}
+
+// What is in force, with what the file said of it at the last read: the directory by name, the file's accounts
+// sorted the same way.
+static void gather_known(struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    const struct account **accounts = directory_list(daemon->directory);
+    const struct config_account **sorted = mem_new((config->account_count + 1) * sizeof(struct config_account *));
+    for (size_t i = 0; i < config->account_count; i++)
+        sorted[i] = &config->accounts[i];
+    qsort(sorted, config->account_count, sizeof *sorted, compare_names);
+    forget_known(daemon);
+    for (size_t i = 0, j = 0; accounts[i]; i++) {
+        while (j < config->account_count && str_cmp(sorted[j]->account->name, accounts[i]->name) < 0)
+            j++;
+        bool in_file = j < config->account_count && str_eq(sorted[j]->account->name, accounts[i]->name);
+        add_known(daemon, (struct account *)(uintptr_t)accounts[i], in_file ? sorted[j]->file_text : STR_NONE);
+    }
+    free(sorted);
+    free(accounts);
+}
+
+static int apply_file(struct daemon *daemon, struct config *config)
+{
+    struct accounts_plan plan;
+    gather_known(daemon);
+    accounts_plan_make(config, daemon->known, daemon->known_count, &plan);
+    int err = relay_put_accounts(daemon->relay, plan.puts, plan.file_texts, plan.put_count);
+    for (size_t i = 0; i < plan.put_count; i++)
+        plan.puts[i] = NULL; // taken
+    if (!err)
+        relay_move_accounts(daemon->relay, plan.moved, plan.moved_count);
+    log_info("reloaded", LOG_N("accounts_changed", (int64_t)plan.put_count));
+    accounts_plan_done(&plan);
+    forget_known(daemon);
+    return err;
+}
+
+static int reload(void *arg, struct buf *report)
+{
+    struct daemon *daemon = arg;
+    struct config *config = NULL;
+    pthread_mutex_lock(&daemon->reload_lock);
+    int err = config_load(daemon->config_path, &config, report);
+    if (!err)
+        err = apply_file(daemon, config);
+    if (!err) {
+        warn_fixed(daemon->config, config);
+        buf_add_str(report, config->warnings);
+        config_free(daemon->config);
+        daemon->config = config;
+    } else {
+        log_error("reload_refused", LOG_S("why", buf_str(report)));
+        config_free(config);
+    }
+    pthread_mutex_unlock(&daemon->reload_lock);
+    return err;
+}
+
+// ---- signals ----
+
+static void *reload_thread(void *arg)
+{
+    struct buf report;
+    buf_init(&report, CONFIG_ERRORS_MAX);
+    if (reload(arg, &report))
+        log_warn("old_configuration_stays");
+    buf_done(&report);
+    return NULL;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *daemon = handle->data;
+    pthread_t thread;
+    if (number == SIGHUP) {
+        if (pthread_create(&thread, NULL, reload_thread, daemon) == 0)
+            pthread_detach(thread);
+        return;
+    }
+    if (daemon->stopping)
+        _exit(1);
+    daemon->stopping = true;
+    loop_stop(daemon->loop);
+}
+
+static void watch_signals(struct daemon *daemon)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    signal(SIGPIPE, SIG_IGN);
+    daemon->loop = loop_new();
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(loop_uv(daemon->loop), &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+    }
+}
+
+// A second signal while everything ends in order ends at once, which is as safe as a crash.
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(1);
+}
+
+static void stop_watching(struct daemon *daemon)
+{
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    loop_free(daemon->loop);
+    signal(SIGTERM, end_at_once);
+    signal(SIGINT, end_at_once);
+}
+
+static int start(struct daemon *daemon)
+{
+    if (open_store(daemon))
+        return 1;
+    daemon->directory = directory_new();
+    daemon->board = board_new();
+    daemon->tally = tally_new();
+    if (take_file(daemon))
+        return fail("the accounts could not be written to the store");
+    return start_relay(daemon) || start_admin(daemon);
+}
+
+static void stop(struct daemon *daemon)
+{
+    admin_stop(daemon->admin);
+    if (daemon->relay)
+        relay_stop(daemon->relay);
+    if (daemon->store)
+        daemon->store->ops->close(daemon->store, true);
+    directory_free(daemon->directory);
+    board_free(daemon->board);
+    tally_free(daemon->tally);
+    config_free(daemon->config);
+    arena_done(&daemon->arena);
+    pthread_mutex_destroy(&daemon->reload_lock);
+}
+
+static int load_config(struct daemon *daemon)
+{
+    struct buf errors;
+    buf_init(&errors, CONFIG_ERRORS_MAX);
+    int err = config_load(daemon->config_path, &daemon->config, &errors);
+    if (err)
+        fail(errors.n ? errors.p : "the configuration cannot be read");
+    else if (daemon->config->warnings.n)
+        log_warn("configuration", LOG_S("why", daemon->config->warnings));
+    buf_done(&errors);
+    return err;
+}
+
+int daemon_serve(const char *given)
+{
+    struct daemon daemon = {.config_path = config_find(given)};
+    pthread_mutex_init(&daemon.reload_lock, NULL);
+    if (load_config(&daemon)) {
+        stop(&daemon);
+        return 1;
+    }
+    watch_signals(&daemon);
+    int status = start(&daemon);
+    if (!status) {
+        log_info("ready", LOG_S("listen", daemon.config->listen), LOG_N("port", relay_port(daemon.relay)),
+                 LOG_N("admin_port", admin_port(daemon.admin)), LOG_S("socket", daemon.config->admin_socket));
+        loop_run(daemon.loop);
+        log_info("stopping");
+    }
+    stop_watching(&daemon);
+    stop(&daemon);
+    if (!status)
+        log_info("stopped");
+    return status;
+}

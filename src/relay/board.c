@@ -1,0 +1,228 @@
+#include "relay/board.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+struct alarm {
+    const char *name;
+    char *subject, *text;
+    int64_t since_us;
+    struct alarm *prev, *next;
+};
+
+// A desk that is suspended, or a source with something to say.
+struct state {
+    uint64_t key;
+    int health; // of a source
+    char *text;
+    int64_t at_us; // until (desk), since (source)
+    UT_hash_handle hh;
+};
+
+struct board {
+    pthread_mutex_t lock;
+    struct alarm *alarms;
+    struct state *desks, *sources;
+};
+
+struct board *board_new(void)
+{
+    struct board *board = mem_new_of(struct board);
+    pthread_mutex_init(&board->lock, NULL);
+    return board;
+}
+
+static void free_alarm(struct alarm *alarm)
+{
+    free(alarm->subject);
+    free(alarm->text);
+    free(alarm);
+}
+
+static void free_states(struct state **states)
+{
+    struct state *state, *next;
+    HASH_ITER(hh, *states, state, next)
+    {
+        HASH_DEL(*states, state);
+        free(state->text);
+        free(state);
+    }
+}
+
+void board_free(struct board *board)
+{
+    if (!board)
+        return;
+    struct alarm *alarm, *next;
+    DL_FOREACH_SAFE(board->alarms, alarm, next)
+    {
+        DL_DELETE(board->alarms, alarm);
+        free_alarm(alarm);
+    }
+    free_states(&board->desks);
+    free_states(&board->sources);
+    pthread_mutex_destroy(&board->lock);
+    free(board);
+}
+
+static struct alarm *find_alarm(struct board *board, const char *name, struct str subject)
+{
+    struct alarm *alarm;
+    DL_FOREACH(board->alarms, alarm)
+    {
+        if (strcmp(alarm->name, name) == 0 && str_eq_c(subject, alarm->subject))
+            return alarm;
+    }
+    return NULL;
+}
+
+static void set_text(char **text, struct str to)
+{
+    free(*text);
+    *text = mem_dup(to.p, to.n);
+}
+
+void board_alarm(struct board *board, const char *name, struct str subject, struct str text)
+{
+    pthread_mutex_lock(&board->lock);
+    struct alarm *alarm = find_alarm(board, name, subject);
+    bool begins = !alarm;
+    if (begins) {
+        alarm = mem_new_of(struct alarm);
+        alarm->name = name;
+        alarm->since_us = clock_wall_us(&clock_system);
+        set_text(&alarm->subject, subject);
+        DL_APPEND(board->alarms, alarm);
+    }
+    set_text(&alarm->text, text);
+    pthread_mutex_unlock(&board->lock);
+    if (begins)
+        log_error("alarm", LOG_C("name", name), LOG_S("subject", subject), LOG_S("text", text));
+}
+
+void board_alarm_end(struct board *board, const char *name, struct str subject)
+{
+    pthread_mutex_lock(&board->lock);
+    struct alarm *alarm = find_alarm(board, name, subject);
+    if (alarm) {
+        DL_DELETE(board->alarms, alarm);
+        free_alarm(alarm);
+    }
+    pthread_mutex_unlock(&board->lock);
+    if (alarm)
+        log_error("alarm_end", LOG_C("name", name), LOG_S("subject", subject));
+}
+
+void board_each_alarm(struct board *board, void (*each)(void *arg, const struct board_alarm_line *line), void *arg)
+{
+    pthread_mutex_lock(&board->lock);
+    struct alarm *alarm;
+    DL_FOREACH(board->alarms, alarm)
+    {
+        each(arg,
+             &(struct board_alarm_line){alarm->name, str_of(alarm->subject), str_of(alarm->text), alarm->since_us});
+    }
+    pthread_mutex_unlock(&board->lock);
+}
+
+static struct state *find_state(struct state *states, uint64_t key)
+{
+    struct state *state = NULL;
+    HASH_FIND(hh, states, &key, sizeof key, state);
+    return state;
+}
+
+static struct state *get_state(struct state **states, uint64_t key)
+{
+    struct state *state = find_state(*states, key);
+    if (!state) {
+        state = mem_new_of(struct state);
+        state->key = key;
+        HASH_ADD(hh, *states, key, sizeof state->key, state);
+    }
+    return state;
+}
+
+void board_desk_set(struct board *board, uint64_t desk, const struct board_desk *to)
+{
+    pthread_mutex_lock(&board->lock);
+    if (to->suspended) {
+        struct state *state = get_state(&board->desks, desk);
+        set_text(&state->text, to->reason);
+        state->at_us = to->until_us;
+    } else {
+        struct state *state = find_state(board->desks, desk);
+        if (state) {
+            HASH_DEL(board->desks, state);
+            free(state->text);
+            free(state);
+        }
+    }
+    pthread_mutex_unlock(&board->lock);
+}
+
+static struct str copy_text(const char *text, char *out, size_t size)
+{
+    snprintf(out, size, "%s", text ? text : "");
+    return str_of(out);
+}
+
+void board_desk_get(struct board *board, uint64_t desk, struct board_desk *out, char *reason_text, size_t size)
+{
+    pthread_mutex_lock(&board->lock);
+    struct state *state = find_state(board->desks, desk);
+    *out = (struct board_desk){
+        .suspended = state != NULL,
+        .reason = copy_text(state ? state->text : "", reason_text, size),
+        .until_us = state ? state->at_us : 0,
+    };
+    pthread_mutex_unlock(&board->lock);
+}
+
+int board_desks_suspended(struct board *board)
+{
+    pthread_mutex_lock(&board->lock);
+    int count = (int)HASH_COUNT(board->desks);
+    pthread_mutex_unlock(&board->lock);
+    return count;
+}
+
+void board_source_set(struct board *board, int64_t source_id, enum source_health health, struct str text)
+{
+    pthread_mutex_lock(&board->lock);
+    struct state *state = get_state(&board->sources, (uint64_t)source_id);
+    if (state->health != (int)health || !state->at_us)
+        state->at_us = clock_wall_us(&clock_system);
+    state->health = (int)health;
+    set_text(&state->text, text);
+    pthread_mutex_unlock(&board->lock);
+}
+
+void board_source_get(struct board *board, int64_t source_id, struct board_source *out, char *text, size_t size)
+{
+    pthread_mutex_lock(&board->lock);
+    struct state *state = find_state(board->sources, (uint64_t)source_id);
+    *out = (struct board_source){
+        .health = state ? (enum source_health)state->health : SOURCE_WELL,
+        .text = copy_text(state ? state->text : "", text, size),
+        .since_us = state ? state->at_us : 0,
+    };
+    pthread_mutex_unlock(&board->lock);
+}
+
+const char *source_health_name(enum source_health health)
+{
+    static const char *const names[] = {"starting", "well", "trouble", "refused"};
+    must((size_t)health < sizeof names / sizeof *names);
+    return names[health];
+}

@@ -1,0 +1,337 @@
+#include "relay/committer.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BATCH_MESSAGES = 512, // accepted per transaction: bounds the time a verdict waits
+    BATCH_CHANGES = 2048, // in one transaction
+    IDLE_WAIT_MS = 30000, // between looks at housekeeping
+    FULL_WAIT_MS = 1000,  // before outcomes are tried again on a full disk
+};
+
+// Jobs that wait their turn, oldest first.
+struct line {
+    struct job *head, **tail;
+};
+
+struct committer {
+    struct committer_options options;
+    struct queue *queue;
+    struct line urgent, accepts, loads;
+    atomic_bool dead, full;
+    struct store_change *changes; // BATCH_CHANGES entries at least
+    size_t changes_size;
+    int64_t aged_us; // monotonic: last housekeeping
+};
+
+static void line_init(struct line *line)
+{
+    line->head = NULL;
+    line->tail = &line->head;
+}
+
+static void line_add(struct line *line, struct job *job)
+{
+    job->next = NULL;
+    *line->tail = job;
+    line->tail = &job->next;
+}
+
+static struct job *line_take(struct line *line)
+{
+    struct job *job = line->head;
+    if (job) {
+        line->head = job->next;
+        if (!line->head)
+            line->tail = &line->head;
+    }
+    return job;
+}
+
+struct committer *committer_new(const struct committer_options *options)
+{
+    struct committer *committer = mem_new_of(struct committer);
+    committer->options = *options;
+    committer->queue = queue_new(options->max_queue, NULL, NULL);
+    line_init(&committer->urgent);
+    line_init(&committer->accepts);
+    line_init(&committer->loads);
+    committer->changes_size = BATCH_CHANGES;
+    committer->changes = mem_new(BATCH_CHANGES * sizeof *committer->changes);
+    return committer;
+}
+
+void committer_free(struct committer *committer)
+{
+    if (!committer)
+        return;
+    must(!committer->urgent.head && !committer->accepts.head && !committer->loads.head);
+    queue_free(committer->queue);
+    free(committer->changes);
+    free(committer);
+}
+
+void announcement_free(struct announcement *announcement)
+{
+    if (!announcement)
+        return;
+    message_free(announcement->message);
+    free(announcement->link);
+    free(announcement);
+}
+
+bool committer_submit(struct committer *committer, struct job *job)
+{
+    // Outcomes and loads are paid for already: there are never more than requests in flight.
+    return job->kind == JOB_ACCEPT ? queue_push(committer->queue, &job->node)
+                                   : queue_push_always(committer->queue, &job->node);
+}
+
+bool committer_is_well(struct committer *committer)
+{
+    return !atomic_load(&committer->dead) && !atomic_load(&committer->full);
+}
+
+static void sort_in(struct committer *committer, struct queue_node *nodes)
+{
+    while (nodes) {
+        struct job *job = (struct job *)nodes;
+        nodes = nodes->next;
+        struct line *line = job->kind == JOB_ACCEPT    ? &committer->accepts
+                            : job->kind == JOB_CHANGES ? &committer->urgent
+                                                       : &committer->loads;
+        line_add(line, job);
+    }
+}
+
+// Moves jobs from a line into the batch while they fit. A job never spans two transactions.
+static void gather(struct committer *committer, struct line *from, struct line *batch, size_t *count, size_t max)
+{
+    while (from->head && (*count == 0 || *count + from->head->change_count <= max)) {
+        struct job *job = line_take(from);
+        if (*count + job->change_count > committer->changes_size) {
+            committer->changes_size = *count + job->change_count;
+            committer->changes = mem_resize(committer->changes, committer->changes_size * sizeof(struct store_change));
+        }
+        memcpy(committer->changes + *count, job->changes, job->change_count * sizeof(struct store_change));
+        *count += job->change_count;
+        line_add(batch, job);
+    }
+}
+
+// S1: after a failed flush nothing of this process can be trusted; the start of the next one can.
+static void die(struct committer *committer, int err)
+{
+    if (atomic_exchange(&committer->dead, true))
+        return;
+    log_error("store_failed", LOG_C("error", err_name(err)));
+    committer->options.fatal(committer->options.fatal_arg,
+                             "the store failed: nothing more is accepted; the next start checks what is on the disk");
+}
+
+static void set_full(struct committer *committer, bool full)
+{
+    if (atomic_exchange(&committer->full, full) == full)
+        return;
+    if (full)
+        board_alarm(committer->options.board, "disk_full", STR(""),
+                    STR("no space left for new messages: webhooks are answered 503 until there is"));
+    else
+        board_alarm_end(committer->options.board, "disk_full", STR(""));
+}
+
+static int apply(struct committer *committer, size_t count)
+{
+    if (atomic_load(&committer->dead))
+        return ERR_IO;
+    int64_t began = clock_mono_us(committer->options.clock);
+    struct store *store = committer->options.store;
+    int err = store->ops->apply(store, committer->changes, count);
+    tally_time(&committer->options.tally->commit, clock_mono_us(committer->options.clock) - began);
+    if (err && err != ERR_FULL)
+        die(committer, err);
+    return err;
+}
+
+static struct message *accepted_message(const struct store_accept *accept)
+{
+    return message_copy(&(struct message){
+        .id = accept->message_id,
+        .place = accept->place,
+        .lane = accept->lane,
+        .account_id = accept->account_id,
+        .source_id = accept->source_id,
+        .conversation_id = accept->conversation_id,
+        .direction = INBOUND,
+        .state = accept->state,
+        .sent_at_us = accept->event.sent_at_us,
+        .received_at_us = accept->received_at_us,
+        .conversation = accept->event.conversation,
+        .conversation_name = accept->event.conversation_name,
+        .sender_id = accept->event.sender_id,
+        .sender_name = accept->event.sender_name,
+        .text = accept->event.text,
+        .attachments = accept->event.attachments,
+    });
+}
+
+static struct announcement *announcement_of(struct committer *committer, const struct store_accept *accept)
+{
+    struct announcement *announcement = mem_new_of(struct announcement);
+    announcement->account_id = accept->account_id;
+    announcement->lane = accept->lane;
+    if (committer->options.may_hand_on(committer->options.arg)) {
+        announcement->message = accepted_message(accept);
+        announcement->link = link_copy(&accept->link);
+    }
+    return announcement;
+}
+
+// The lanes of what this batch made pending: accepted messages, and skipped ones put back by hand.
+static void announce(struct committer *committer, const struct line *batch)
+{
+    struct announcement *list = NULL, **tail = &list;
+    for (struct job *job = batch->head; job; job = job->next) {
+        for (size_t i = 0; i < job->change_count && !job->err; i++) {
+            const struct store_change *change = &job->changes[i];
+            if (change->kind != STORE_ACCEPT || change->accept->result == ACCEPT_DUPLICATE ||
+                change->accept->state != MESSAGE_PENDING)
+                continue;
+            *tail = announcement_of(committer, change->accept);
+            tail = &(*tail)->next;
+        }
+    }
+    if (list)
+        committer->options.announce(committer->options.arg, list);
+}
+
+static void finish(struct line *batch, int err)
+{
+    for (struct job *job; (job = line_take(batch));) {
+        job->err = err;
+        job->done(job);
+    }
+}
+
+// Outcomes must get onto the disk: on a full one they wait for space, since what was delivered and cannot be
+// recorded would be in doubt.
+static int apply_until_space(struct committer *committer, size_t count)
+{
+    for (;;) {
+        int err = apply(committer, count);
+        if (err != ERR_FULL || queue_is_closed(committer->queue))
+            return err;
+        sort_in(committer, queue_wait(committer->queue, FULL_WAIT_MS));
+        while (committer->accepts.head) {
+            struct line refused;
+            line_init(&refused);
+            line_add(&refused, line_take(&committer->accepts));
+            finish(&refused, ERR_FULL);
+        }
+    }
+}
+
+static void commit_batch(struct committer *committer)
+{
+    struct line outcomes, accepts;
+    line_init(&outcomes);
+    line_init(&accepts);
+    size_t count = 0;
+    gather(committer, &committer->urgent, &outcomes, &count, BATCH_CHANGES);
+    size_t outcome_count = count;
+    gather(committer, &committer->accepts, &accepts, &count, count + BATCH_MESSAGES);
+    if (!count)
+        return;
+    int err = apply(committer, count);
+    int accept_err = err;
+    if (err == ERR_FULL) {
+        set_full(committer, true);
+        err = outcome_count ? apply_until_space(committer, outcome_count) : ERR_OK;
+    } else if (!err && accepts.head) {
+        set_full(committer, false);
+    }
+    for (struct job *job = accepts.head; job; job = job->next)
+        job->err = accept_err;
+    if (!accept_err)
+        announce(committer, &accepts);
+    finish(&outcomes, err);
+    finish(&accepts, accept_err);
+}
+
+static int serve_load(struct store *store, struct job *job)
+{
+    switch (job->kind) {
+    case JOB_LOAD:
+        return store->ops->load_lane(store, job->load.lane, job->load.after_place, job->load.limit, &job->load.page);
+    case JOB_LANES:
+        return store->ops->lanes_with_work(store, job->lanes.account_id, job->lanes.after, JOB_LANES_MAX,
+                                           job->lanes.lanes, &job->lanes.count);
+    case JOB_REFS:
+        return store->ops->load_refs(store, job->refs.conversation_id, job->refs.sent_s, job->refs.arena,
+                                     &job->refs.refs, &job->refs.count);
+    default:
+        must(!"a load");
+        return ERR_INVALID;
+    }
+}
+
+static void serve_loads(struct committer *committer)
+{
+    for (struct job *job; (job = line_take(&committer->loads));) {
+        job->err = atomic_load(&committer->dead) ? ERR_IO : serve_load(committer->options.store, job);
+        if (job->err)
+            die(committer, job->err);
+        job->done(job);
+    }
+}
+
+bool committer_turn(struct committer *committer)
+{
+    sort_in(committer, queue_take(committer->queue));
+    if (!committer->urgent.head && !committer->accepts.head && !committer->loads.head)
+        return false;
+    commit_batch(committer);
+    serve_loads(committer);
+    struct store *store = committer->options.store;
+    int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store);
+    if (err && err != ERR_FULL && err != ERR_BUSY)
+        die(committer, err);
+    return true;
+}
+
+static void keep_house(struct committer *committer)
+{
+    const struct committer_options *options = &committer->options;
+    int64_t now = clock_mono_us(options->clock);
+    if (atomic_load(&committer->dead) || now - committer->aged_us < (int64_t)IDLE_WAIT_MS * 1000)
+        return;
+    int64_t wall = clock_wall_us(options->clock);
+    bool more = false;
+    int err = options->store->ops->age_out(options->store, wall - options->keep_bodies_us,
+                                           wall - options->keep_dedupe_us, &more);
+    if (err && err != ERR_FULL && err != ERR_BUSY)
+        die(committer, err);
+    if (!more)
+        committer->aged_us = now;
+}
+
+void committer_run(struct committer *committer)
+{
+    while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
+        sort_in(committer, queue_wait(committer->queue, IDLE_WAIT_MS));
+        while (committer_turn(committer))
+            ;
+        keep_house(committer);
+    }
+}
+
+void committer_close(struct committer *committer)
+{
+    queue_close(committer->queue);
+}

@@ -1,0 +1,46 @@
+// The courier: runs one attempt. It asks the desk's connector for the next request, sends it, gives the answer
+// back, until there is a verdict; then it hands the verdict to the dispatcher (attempt_ended).
+#pragma once
+#include "relay/lanes.h"
+
+// One attempt at the head of a lane. Owned by its lane from attempt_new to attempt_free.
+struct attempt {
+    struct dispatcher *dispatcher;
+    struct lane *lane;
+    struct desk_state *desk_state; // counted: the desk it began at
+    const struct account *account; // counted
+    struct arena arena;
+    struct desk_attempt steps;      // the connector's view
+    bool holds_slot;                // of the governor and of the dispatcher
+    bool last_writes;               // the request in flight could apply the message
+    bool wrote;                     // one such request was sent
+    enum http_failure last_failure; // of the last answer
+    int requests;
+    void *call; // in flight, or NULL
+    struct verdict verdict;
+    bool cut;                    // ended by us between two requests
+    struct attempt *prev, *next; // parked, waiting for a probe
+    struct job job;              // mark, references or outcome: one at a time
+    struct store_change change;
+    struct store_outcome outcome;
+    struct store_mark mark;
+};
+
+struct attempt *attempt_new(struct dispatcher *d, struct lane *lane);
+void attempt_free(struct attempt *attempt);
+// The first step; when the message is in doubt, the references recorded for its second are fetched before.
+void attempt_begin(struct attempt *attempt);
+
+// dispatcher.c: the attempt has come to attempt->verdict (or was cut).
+void attempt_ended(struct attempt *attempt);
+// desk_health.c: the desk answered, and what its headers say.
+void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct http_response *response);
+// The verdict's bearing on the desk: false when the attempt is parked until a probe tells whether it was the
+// desk or the message (it then comes back through attempt_judged).
+bool desk_judges(struct attempt *attempt);
+// dispatcher.c: what the verdict makes of the message.
+void attempt_judged(struct attempt *attempt);
+// Nothing is sent to a suspended desk; its lanes hold no messages.
+void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t not_before_us);
+// All its lanes go on, ramped.
+void desk_resume(struct dispatcher *d, struct desk_state *desk);

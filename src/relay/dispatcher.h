@@ -1,0 +1,73 @@
+// The dispatcher: lanes, their timers, the desks' health, fair shares. It takes events (announced, page loaded,
+// committed, answered, timer, account changed) and gives actions through its ports (submit a job, send a
+// request, arm the timer). No thread, socket, clock or store of its own: the daemon and the simulator run the
+// same code.
+//
+// Everything here happens on one thread (the relay loop's), one event at a time.
+#pragma once
+#include "base/chance.h"
+#include "base/clock.h"
+#include "model/http.h"
+#include "relay/board.h"
+#include "relay/committer.h"
+#include "relay/directory.h"
+#include "relay/tally.h"
+
+struct dispatcher;
+
+struct dispatcher_ports {
+    void *arg;
+    // Hands the job to the committer; later, as an event of its own, job->task.run(&job->task) is called.
+    void (*submit)(void *arg, struct job *job);
+    // Sends; `done` is called later, once, as an event of its own.
+    void *(*send)(void *arg, const struct http_request *request, int64_t timeout_ms,
+                  void (*done)(void *done_arg, const struct http_response *response), void *done_arg);
+    // Ends a call now: its done() is called with HTTP_CANCELLED before this returns.
+    void (*cancel)(void *arg, void *call);
+    // dispatcher_tick at this monotonic time (microseconds); replaces the one before. 0 = none.
+    void (*arm)(void *arg, int64_t at_us);
+    // dispatcher_stop is through: nothing is in flight any more.
+    void (*stopped)(void *arg);
+};
+
+struct dispatcher_options {
+    struct directory *directory;
+    struct board *board;
+    struct tally *tally;
+    const struct clock *clock;
+    uint64_t seed;
+    struct str store_id; // lives longer than the dispatcher
+    int max_attempts;
+    int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms;
+    int window;          // messages of one lane in memory
+    int concurrency;     // attempts in flight
+    int memory_messages; // messages of all lanes in memory
+};
+
+struct dispatcher *dispatcher_new(const struct dispatcher_options *options, const struct dispatcher_ports *ports);
+// Nothing may be in flight.
+void dispatcher_free(struct dispatcher *dispatcher);
+
+// Takes up what the store has pending (at the start).
+void dispatcher_start(struct dispatcher *dispatcher);
+// New work was committed. Takes the list.
+void dispatcher_announced(struct dispatcher *dispatcher, struct announcement *list);
+// The time armed for has come.
+void dispatcher_tick(struct dispatcher *dispatcher);
+// The directory has another version of this account (before: NULL when it is new). When it returns, no new
+// request of a deactivated account can start.
+void dispatcher_account_changed(struct dispatcher *dispatcher, const struct account *before, const struct account *now);
+// A person says that the account's desk is well again.
+void dispatcher_resume_desk(struct dispatcher *dispatcher, const struct account *account);
+// The lane has work that was not announced (a retry by hand).
+void dispatcher_work(struct dispatcher *dispatcher, int64_t account_id, int64_t lane);
+// By hand: something about this pending message is about to be changed in the store (tried now, discarded): its
+// lane forgets what it has in memory. The caller submits the change before any other event, and then calls
+// dispatcher_tick. ERR_BUSY: it is in flight; with `discard` it is discarded if the attempt fails.
+int dispatcher_reload(struct dispatcher *dispatcher, const struct message *message, bool discard);
+// Starts no attempt any more; `stopped` is called when those in flight have ended.
+void dispatcher_stop(struct dispatcher *dispatcher);
+// Ends the requests in flight now: what may have been applied is in doubt.
+void dispatcher_cut(struct dispatcher *dispatcher);
+// Messages of all lanes in memory. Any thread.
+bool dispatcher_has_room(struct dispatcher *dispatcher);

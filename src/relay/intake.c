@@ -1,0 +1,208 @@
+#include "relay/intake.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "platform/platform.h"
+
+#include <stdlib.h>
+
+enum { BODY_LIMIT = 4 * 1024 * 1024 };
+
+struct intake_batch *intake_batch_new(const struct intake *intake, const struct account *account,
+                                      const struct source *source, const struct event *events, size_t count)
+{
+    struct intake_batch *batch = mem_new_of(struct intake_batch);
+    int64_t now = clock_wall_us(intake->clock);
+    batch->account = account;
+    batch->source = source;
+    batch->tally = intake->tally;
+    batch->accepts = arena_alloc(&batch->arena, count * sizeof *batch->accepts);
+    batch->changes = arena_alloc(&batch->arena, count * sizeof *batch->changes);
+    for (size_t i = 0; i < count; i++) {
+        batch->accepts[i] = (struct store_accept){
+            .account_id = account->id,
+            .source_id = source->id,
+            .order = account->order,
+            .state = MESSAGE_PENDING,
+            .received_at_us = now,
+            .event = events[i],
+            .out_arena = &batch->arena,
+        };
+        batch->changes[i] = (struct store_change){.kind = STORE_ACCEPT, .accept = &batch->accepts[i]};
+    }
+    batch->job = (struct job){.kind = JOB_ACCEPT, .changes = batch->changes, .change_count = count};
+    return batch;
+}
+
+void intake_batch_free(struct intake_batch *batch)
+{
+    if (!batch)
+        return;
+    account_unref(batch->account);
+    arena_done(&batch->arena);
+    free(batch);
+}
+
+static void tally_batch(struct intake_batch *batch)
+{
+    for (size_t i = 0; i < batch->job.change_count; i++) {
+        const struct store_accept *accept = &batch->accepts[i];
+        bool duplicate = accept->result == ACCEPT_DUPLICATE;
+        tally_message(batch->tally, duplicate ? TALLY_DUPLICATE : TALLY_ACCEPTED, batch->source->platform, INBOUND);
+        if (accept->result == ACCEPT_STORED_TWIN)
+            log_warn("same_key_other_event", LOG_S("account", batch->account->name),
+                     LOG_S("source", batch->source->name), LOG_N("message", accept->message_id));
+    }
+}
+
+// On the loop that asked.
+static void on_committed(struct loop_task *task)
+{
+    struct intake_batch *batch = (struct intake_batch *)((char *)task - offsetof(struct job, task));
+    if (!batch->job.err)
+        tally_batch(batch);
+    batch->done(batch, batch->job.err);
+}
+
+// On the committer's thread.
+static void post_back(struct job *job)
+{
+    struct intake_batch *batch = (struct intake_batch *)job;
+    must(loop_post(batch->loop, &job->task)); // loops outlive the committer
+}
+
+bool intake_submit(const struct intake *intake, struct intake_batch *batch, struct loop *loop,
+                   void (*done)(struct intake_batch *batch, int err), void *arg)
+{
+    batch->loop = loop;
+    batch->done = done;
+    batch->arg = arg;
+    batch->job.done = post_back;
+    batch->job.task.run = on_committed;
+    return committer_submit(intake->committer, &batch->job);
+}
+
+// ---- webhooks ----
+
+static void answer_problem(struct http_exchange *exchange, int status, const char *title, struct str detail)
+{
+    struct buf body;
+    buf_init(&body, 4096);
+    struct json json = {.out = &body};
+    json_open(&json, '{');
+    json_key_str(&json, "type", STR("about:blank"));
+    json_key_str(&json, "title", str_of(title));
+    json_key_int(&json, "status", status);
+    if (detail.n)
+        json_key_str(&json, "detail", detail);
+    json_close(&json, '}');
+    struct http_header retry = {STR("Retry-After"), STR("2")};
+    http_exchange_answer(exchange, status, STR("application/problem+json"), &retry, status == 503, buf_str(&body));
+    buf_done(&body);
+}
+
+enum route { ROUTE_NONE, ROUTE_HOOK, ROUTE_HEALTH };
+
+// "/hooks/{account}/{source}": names need no decoding ([a-z0-9-]).
+static enum route route_of(struct str path, struct str *out_account, struct str *out_source)
+{
+    if (str_eq(path, STR("/healthz")))
+        return ROUTE_HEALTH;
+    struct str prefix = STR("/hooks/");
+    if (!str_starts(path, prefix))
+        return ROUTE_NONE;
+    struct str rest = str_sub(path, prefix.n, path.n);
+    size_t slash = str_index(rest, '/', 0);
+    *out_account = str_sub(rest, 0, slash);
+    *out_source = str_sub(rest, slash + 1, rest.n);
+    return account_name_is_valid(*out_account) && account_name_is_valid(*out_source) ? ROUTE_HOOK : ROUTE_NONE;
+}
+
+static bool method_fits(enum route route, struct str method)
+{
+    if (route == ROUTE_HEALTH)
+        return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
+    return str_eq(method, STR("POST"));
+}
+
+int intake_head(void *arg, const struct http_request *request, size_t *max_body)
+{
+    (void)arg;
+    struct str account, source;
+    enum route route = route_of(request->path, &account, &source);
+    *max_body = route == ROUTE_HOOK ? BODY_LIMIT : 0;
+    if (route == ROUTE_NONE)
+        return 404;
+    return method_fits(route, request->method) ? 0 : 405;
+}
+
+struct parked {
+    struct http_exchange *exchange;
+    int64_t began_us; // monotonic
+    const struct clock *clock;
+};
+
+static void on_stored(struct intake_batch *batch, int err)
+{
+    struct parked *parked = batch->arg;
+    tally_time(&batch->tally->webhook, clock_mono_us(parked->clock) - parked->began_us);
+    if (err)
+        answer_problem(parked->exchange, 503, "Service Unavailable",
+                       STR("the message could not be stored; send it again later"));
+    else // an empty body: Telegram would execute a JSON one as a call
+        http_exchange_answer(parked->exchange, 200, STR_NONE, NULL, 0, STR(""));
+    intake_batch_free(batch);
+}
+
+static void store_events(struct intake *intake, struct http_exchange *exchange, const struct account *account,
+                         const struct source *source, const struct receipt *receipt)
+{
+    struct parked *parked = arena_alloc(http_exchange_arena(exchange), sizeof *parked);
+    *parked = (struct parked){exchange, clock_mono_us(intake->clock), intake->clock};
+    struct intake_batch *batch = intake_batch_new(intake, account_ref(account), source, receipt->events,
+                                                  receipt->event_count);
+    if (!intake_submit(intake, batch, http_exchange_loop(exchange), on_stored, parked)) {
+        intake_batch_free(batch);
+        answer_problem(exchange, 503, "Service Unavailable", STR("too many messages wait to be stored; send it again"));
+    }
+}
+
+static void take_hook(struct intake *intake, struct http_exchange *exchange, const struct account *account,
+                      const struct source *source)
+{
+    struct receipt receipt = {0};
+    const struct platform *platform = platform_find(source->platform);
+    must(platform);
+    platform->receive(source, http_exchange_request(exchange), clock_wall_us(intake->clock),
+                      http_exchange_arena(exchange), &receipt);
+    if (receipt.kind == RECEIPT_FORGED)
+        answer_problem(exchange, 401, "Unauthorized", receipt.why);
+    else if (receipt.kind == RECEIPT_MALFORMED)
+        answer_problem(exchange, 400, "Bad Request", receipt.why);
+    else if (receipt.kind == RECEIPT_BAD_TYPE)
+        answer_problem(exchange, 415, "Unsupported Media Type", receipt.why);
+    else if (receipt.event_count == 0)
+        http_exchange_answer(exchange, 200, STR_NONE, NULL, 0, STR(""));
+    else
+        store_events(intake, exchange, account, source, &receipt);
+}
+
+void intake_request(void *arg, struct http_exchange *exchange)
+{
+    struct intake *intake = arg;
+    struct str account_name, source_name;
+    const struct http_request *request = http_exchange_request(exchange);
+    if (route_of(request->path, &account_name, &source_name) == ROUTE_HEALTH) {
+        http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, STR("ok\n"));
+        return;
+    }
+    const struct account *account = directory_find(intake->directory, account_name);
+    const struct source *source = account ? account_find_source(account, source_name) : NULL;
+    if (source)
+        take_hook(intake, exchange, account, source);
+    else
+        answer_problem(exchange, 404, "Not Found", STR("there is no such account and source here"));
+    account_unref(account);
+}

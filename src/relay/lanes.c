@@ -1,0 +1,305 @@
+#include "relay/lanes.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+int64_t dispatcher_now_us(struct dispatcher *d)
+{
+    return clock_wall_us(d->options.clock);
+}
+
+// Waits are stored in wall time and waited in monotonic time: a clock that is set does not stall a lane.
+void due_set(struct dispatcher *d, struct due *due, int64_t at_wall_us)
+{
+    int64_t pause = at_wall_us - dispatcher_now_us(d);
+    heap_set(&d->dues, &due->item, clock_mono_us(d->options.clock) + (pause > 0 ? pause : 0));
+}
+
+void due_clear(struct dispatcher *d, struct due *due)
+{
+    heap_remove(&d->dues, &due->item);
+}
+
+static struct conversation *conversation_get(struct dispatcher *d, int64_t id, const struct link *link)
+{
+    struct conversation *conversation = NULL;
+    HASH_FIND(hh, d->conversations, &id, sizeof id, conversation);
+    if (!conversation) {
+        conversation = mem_new_of(struct conversation);
+        conversation->id = id;
+        conversation->link = link_copy(link);
+        HASH_ADD(hh, d->conversations, id, sizeof conversation->id, conversation);
+    }
+    conversation->refs++;
+    return conversation;
+}
+
+static void conversation_unref(struct dispatcher *d, struct conversation *conversation)
+{
+    if (--conversation->refs)
+        return;
+    HASH_DEL(d->conversations, conversation);
+    free(conversation->link);
+    free(conversation);
+}
+
+struct lane *lane_find(struct dispatcher *d, int64_t lane_id)
+{
+    struct lane *lane = NULL;
+    HASH_FIND(hh, d->lanes, &lane_id, sizeof lane_id, lane);
+    return lane;
+}
+
+static void lane_wait_over(struct dispatcher *d, struct due *due)
+{
+    struct lane *lane = (struct lane *)due;
+    lane->waited = true;
+    lane_go_on(d, lane);
+}
+
+struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t lane_id)
+{
+    struct lane *lane = mem_new_of(struct lane);
+    lane->id = lane_id;
+    lane->owner = owner;
+    lane->due.run = lane_wait_over;
+    HASH_ADD(hh, d->lanes, id, sizeof lane->id, lane);
+    DL_APPEND2(owner->lanes, lane, all_prev, all_next);
+    return lane;
+}
+
+static void lane_free(struct dispatcher *d, struct lane *lane)
+{
+    struct lane_account *owner = lane->owner;
+    must(!lane->attempt && !lane->in_ring && !lane->due.item.index);
+    lane_truncate(d, lane, 0);
+    if (owner->desk->probe_lane == lane) {
+        owner->desk->probe_lane = NULL;
+        due_set(d, &owner->desk->due, dispatcher_now_us(d));
+    }
+    HASH_DEL(d->lanes, lane);
+    DL_DELETE2(owner->lanes, lane, all_prev, all_next);
+    free(lane);
+    lane_account_release(d, owner);
+}
+
+struct lane_slot *lane_head(struct lane *lane)
+{
+    must(lane->count > 0);
+    return &lane->slots[lane->head];
+}
+
+void lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link)
+{
+    int window = d->options.window;
+    must(lane->count < window);
+    if (!lane->slots)
+        lane->slots = mem_new((size_t)window * sizeof *lane->slots);
+    struct lane_slot *slot = &lane->slots[(lane->head + lane->count++) % window];
+    slot->message = message;
+    slot->conversation = conversation_get(d, message->conversation_id, link);
+    atomic_fetch_add_explicit(&d->messages, 1, memory_order_relaxed);
+}
+
+static void slot_clear(struct dispatcher *d, struct lane_slot *slot)
+{
+    message_free(slot->message);
+    conversation_unref(d, slot->conversation);
+    *slot = (struct lane_slot){0};
+    atomic_fetch_sub_explicit(&d->messages, 1, memory_order_relaxed);
+}
+
+void lane_pop(struct dispatcher *d, struct lane *lane)
+{
+    slot_clear(d, lane_head(lane));
+    lane->head = (lane->head + 1) % d->options.window;
+    lane->count--;
+}
+
+void lane_truncate(struct dispatcher *d, struct lane *lane, int keep)
+{
+    if (lane->count > keep)
+        lane->more = true;
+    while (lane->count > keep)
+        slot_clear(d, &lane->slots[(lane->head + --lane->count) % d->options.window]);
+    if (keep)
+        return;
+    free(lane->slots);
+    lane->slots = NULL;
+    lane->head = 0;
+}
+
+static void leave_state(struct dispatcher *d, struct lane *lane)
+{
+    struct lane_account *owner = lane->owner;
+    due_clear(d, &lane->due);
+    lane->load = NULL; // a page that comes now is of a state that has passed
+    if (!lane->in_ring)
+        return;
+    lane->in_ring = false;
+    if (lane->state == LANE_LOADING) {
+        DL_DELETE(d->to_load, lane);
+        return;
+    }
+    DL_DELETE(owner->ready, lane);
+    if (!owner->ready && owner->in_ring) {
+        DL_DELETE(owner->desk->ready, owner);
+        owner->in_ring = false;
+        if (!owner->desk->ready)
+            desk_delist(d, owner->desk);
+    }
+}
+
+static void enter_ready(struct dispatcher *d, struct lane *lane)
+{
+    struct lane_account *owner = lane->owner;
+    lane->in_ring = true;
+    DL_APPEND(owner->ready, lane);
+    if (!owner->in_ring) {
+        owner->in_ring = true;
+        DL_APPEND(owner->desk->ready, owner);
+    }
+    desk_enlist(d, owner->desk);
+}
+
+static void enter_state(struct dispatcher *d, struct lane *lane)
+{
+    switch (lane->state) {
+    case LANE_LOADING:
+        lane_truncate(d, lane, 0);
+        lane->in_ring = true;
+        DL_APPEND(d->to_load, lane);
+        break;
+    case LANE_READY:
+        enter_ready(d, lane);
+        break;
+    case LANE_WAITING: // memory is for lanes that move: it is read again when the time has come
+        due_set(d, &lane->due, lane_head(lane)->message->next_attempt_us);
+        lane_truncate(d, lane, 0);
+        break;
+    case LANE_HELD:
+    case LANE_SUSPENDED:
+        lane_truncate(d, lane, 0);
+        lane->more = true;
+        break;
+    case LANE_IDLE:
+    case LANE_STOPPED:
+        lane_free(d, lane);
+        break;
+    default:
+        break;
+    }
+}
+
+void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to)
+{
+    if (!lane_may_go(lane->state, to)) {
+        log_error("forbidden_transition", LOG_N("lane", lane->id), LOG_C("from", lane_state_name(lane->state)),
+                  LOG_C("to", lane_state_name(to)));
+        must(!"a lane's state may change so");
+    }
+    log_debug("lane", LOG_N("lane", lane->id), LOG_C("from", lane_state_name(lane->state)),
+              LOG_C("to", lane_state_name(to)));
+    leave_state(d, lane);
+    lane->state = to;
+    enter_state(d, lane);
+}
+
+struct lane_account *lane_account_find(struct dispatcher *d, int64_t account_id)
+{
+    struct lane_account *owner = NULL;
+    HASH_FIND(hh, d->accounts, &account_id, sizeof account_id, owner);
+    return owner;
+}
+
+struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id)
+{
+    struct lane_account *owner = lane_account_find(d, account_id);
+    if (owner)
+        return owner;
+    const struct account *account = directory_find_id(d->options.directory, account_id);
+    if (!account)
+        return NULL;
+    owner = mem_new_of(struct lane_account);
+    owner->id = account_id;
+    owner->account = account;
+    owner->desk = desk_state_get(d, account);
+    DL_APPEND2(owner->desk->accounts, owner, all_prev, all_next);
+    HASH_ADD(hh, d->accounts, id, sizeof owner->id, owner);
+    return owner;
+}
+
+void lane_account_release(struct dispatcher *d, struct lane_account *owner)
+{
+    if (owner->lanes || owner->pins)
+        return;
+    must(!owner->in_ring);
+    HASH_DEL(d->accounts, owner);
+    DL_DELETE2(owner->desk->accounts, owner, all_prev, all_next);
+    desk_state_unref(d, owner->desk);
+    account_unref(owner->account);
+    free(owner);
+}
+
+struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account)
+{
+    uint64_t identity = desk_identity(&account->desk);
+    struct desk_state *desk = NULL;
+    HASH_FIND(hh, d->desks, &identity, sizeof identity, desk);
+    if (!desk) {
+        desk = mem_new_of(struct desk_state);
+        desk->dispatcher = d;
+        desk->identity = identity;
+        desk->account = account_ref(account);
+        desk->connector = desk_connector_find(account->desk.platform);
+        must(desk->connector);
+        desk->due.run = desk_pause_over;
+        governor_init(&desk->governor, d->options.concurrency, account->desk.rate_per_min, dispatcher_now_us(d));
+        HASH_ADD(hh, d->desks, identity, sizeof desk->identity, desk);
+    }
+    desk->refs++;
+    return desk;
+}
+
+static bool remembers_something(struct dispatcher *d, const struct desk_state *desk)
+{
+    const struct governor *governor = &desk->governor;
+    return desk->suspended || (governor->remaining >= 0 && governor->reset_us > dispatcher_now_us(d));
+}
+
+static void desk_free(struct dispatcher *d, struct desk_state *desk)
+{
+    desk_delist(d, desk);
+    due_clear(d, &desk->due);
+    HASH_DEL(d->desks, desk);
+    account_unref(desk->account);
+    free(desk);
+}
+
+void desk_state_unref(struct dispatcher *d, struct desk_state *desk)
+{
+    must(desk->refs > 0);
+    if (!--desk->refs && !remembers_something(d, desk) && !desk->probing)
+        desk_free(d, desk);
+}
+
+void desk_enlist(struct dispatcher *d, struct desk_state *desk)
+{
+    if (desk->in_ring || desk->suspended || !desk->ready)
+        return;
+    desk->in_ring = true;
+    DL_APPEND(d->ready, desk);
+}
+
+void desk_delist(struct dispatcher *d, struct desk_state *desk)
+{
+    if (!desk->in_ring)
+        return;
+    desk->in_ring = false;
+    DL_DELETE(d->ready, desk);
+}

@@ -1,0 +1,162 @@
+// What the dispatcher holds in memory: lanes, the accounts they belong to, the desks those share, and the
+// conversations of the messages in memory. Owned by the dispatcher; not for others.
+#pragma once
+#include "base/heap.h"
+#include "desk/desk.h"
+#include "model/account.h"
+#include "model/governor.h"
+#include "model/lane.h"
+#include "model/message.h"
+#include "relay/dispatcher.h"
+
+#include <uthash.h>
+
+// Something that waits for a monotonic time in the dispatcher's heap.
+struct due {
+    struct heap_item item; // first
+    void (*run)(struct dispatcher *dispatcher, struct due *due);
+};
+
+// Kept while messages of it are in memory: what one attempt taught holds for the next.
+struct conversation {
+    int64_t id;
+    int refs;
+    struct link *link; // owned
+    UT_hash_handle hh;
+};
+
+struct lane_slot {
+    struct message *message;           // owned
+    struct conversation *conversation; // counted
+};
+
+struct lane {
+    struct due due; // LANE_WAITING; first
+    int64_t id;
+    enum lane_state state;
+    struct lane_account *owner;
+    struct lane_slot *slots; // ring buffer of `window` entries, NULL while none is used
+    int head, count;
+    bool more;                        // pending messages are behind those in memory
+    bool in_ring;                     // of its owner (ready), or of the dispatcher (to be loaded)
+    bool is_probe;                    // its head is the probe of its suspended desk
+    bool discard;                     // by hand while in flight: if the attempt fails
+    bool waited;                      // its time has come, whatever the clock says now
+    bool keeps_slot;                  // from one message to the next
+    struct job *load;                 // asked of the committer; NULL while none is
+    struct attempt *attempt;          // LANE_MARKING, LANE_SENDING
+    struct lane *prev, *next;         // in_ring
+    struct lane *all_prev, *all_next; // the owner's lanes
+    UT_hash_handle hh;
+};
+
+// An account with lanes in memory.
+struct lane_account {
+    int64_t id;
+    const struct account *account;            // counted
+    struct desk_state *desk;                  // counted
+    struct lane *lanes;                       // all
+    struct lane *ready;                       // ring
+    bool in_ring;                             // of the desk's accounts with ready lanes
+    int pins;                                 // keep it while it has no lanes
+    bool feeding;                             // its lanes are being read from the store after an activation
+    struct lane_account *prev, *next;         // in_ring
+    struct lane_account *all_prev, *all_next; // the desk's accounts
+    UT_hash_handle hh;
+};
+
+// A desk (same address and token = the same, also across accounts) with work in memory.
+struct desk_state {
+    struct due due; // the next probe, or the end of a governor's pause; first
+    struct dispatcher *dispatcher;
+    uint64_t identity;
+    int refs;                      // accounts, attempts and a probe
+    const struct account *account; // counted: whose settings reach it
+    const struct desk_connector *connector;
+    struct governor governor;
+    struct lane_account *accounts; // all
+    struct lane_account *ready;    // ring
+    bool in_ring;                  // of the dispatcher's desks
+    bool suspended;
+    bool alarmed;
+    int failures;          // probes in a row that failed
+    int64_t not_before_us; // wall time: what the desk asked for
+    bool probing;
+    void *probe_call;
+    struct arena probe_arena;
+    struct lane *probe_lane; // where the desk has no probe: whose head is one
+    struct attempt *parked;  // unanswered attempts that wait for the probe's word
+    struct desk_state *prev, *next;
+    UT_hash_handle hh;
+};
+
+struct feed {
+    struct job job;
+    int64_t account_id; // 0 = all
+    int64_t lanes[JOB_LANES_MAX];
+    size_t at;      // next lane of the page to be loaded
+    int loading;    // pages asked for and not here yet
+    int64_t passed; // lanes up to this id are known, or were empty
+    struct dispatcher *dispatcher;
+    struct feed *prev, *next;
+};
+
+struct dispatcher {
+    struct dispatcher_options options;
+    struct dispatcher_ports ports;
+    struct chance chance;
+    int64_t started_us; // wall time: marks older than this are of an earlier process
+    struct heap dues;
+    struct lane *lanes;                 // hash
+    struct lane_account *accounts;      // hash
+    struct desk_state *desks;           // hash
+    struct conversation *conversations; // hash
+    struct desk_state *ready;           // ring of desks that may start something
+    struct lane *to_load;               // ring
+    int loads_asked;
+    int in_flight;       // attempts that hold a slot
+    int busy;            // attempts and jobs of ours that have not ended
+    atomic_int messages; // in memory
+    struct feed *feeds;
+    struct feed *first_feed; // of the whole store, at the start; NULL when it is through
+    bool stopping, told_stopped;
+};
+
+struct lane *lane_find(struct dispatcher *d, int64_t lane_id);
+// A new lane of the account, LANE_IDLE.
+struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t lane_id);
+// The one way a lane changes state: checks the table, leaves and enters the rings. LANE_IDLE and LANE_STOPPED
+// free it: it must not be touched afterwards.
+void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to);
+struct lane_slot *lane_head(struct lane *lane);
+// Takes the message; the link is used when its conversation is not in memory yet.
+void lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link);
+// The head is settled: frees it.
+void lane_pop(struct dispatcher *d, struct lane *lane);
+// Forgets the messages in memory behind the first `keep`; the store has them.
+void lane_truncate(struct dispatcher *d, struct lane *lane, int keep);
+
+// The account with lanes in memory; made from the directory. NULL when there is no such account.
+struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id);
+struct lane_account *lane_account_find(struct dispatcher *d, int64_t account_id);
+// Frees it when it has no lanes and no pins.
+void lane_account_release(struct dispatcher *d, struct lane_account *owner);
+
+struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account);
+void desk_state_unref(struct dispatcher *d, struct desk_state *desk);
+// Puts the desk into the ring of those that may start something, if it has reason to be there.
+void desk_enlist(struct dispatcher *d, struct desk_state *desk);
+void desk_delist(struct dispatcher *d, struct desk_state *desk);
+
+void due_set(struct dispatcher *d, struct due *due, int64_t at_wall_us);
+void due_clear(struct dispatcher *d, struct due *due);
+int64_t dispatcher_now_us(struct dispatcher *d); // wall time
+
+// desk_health.c: the time its suspension or its governor waited for has come.
+void desk_pause_over(struct dispatcher *d, struct due *due);
+
+// dispatcher.c: decides what a lane whose attempt, load or wait has ended does next.
+void lane_go_on(struct dispatcher *d, struct lane *lane);
+// Starts what may start: attempts and loads.
+void dispatcher_pump(struct dispatcher *d);
+void dispatcher_check_stopped(struct dispatcher *d);

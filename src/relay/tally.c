@@ -1,0 +1,73 @@
+#include "relay/tally.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "desk/desk.h"
+#include "platform/platform.h"
+
+#include <stdlib.h>
+
+struct tally *tally_new(void)
+{
+    return mem_new_of(struct tally);
+}
+
+void tally_free(struct tally *tally)
+{
+    free(tally);
+}
+
+static void add(atomic_uint_fast64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+void tally_message(struct tally *tally, enum tally_event event, struct str platform, enum direction direction)
+{
+    for (int i = 0; platforms[i] && i < TALLY_PLATFORMS; i++)
+        if (str_eq_c(platform, platforms[i]->name))
+            add(&tally->messages[event][i][direction], 1);
+}
+
+void tally_attempt(struct tally *tally, struct str desk, enum verdict_kind verdict)
+{
+    for (int i = 0; desk_connectors[i] && i < TALLY_DESKS; i++)
+        if (str_eq_c(desk, desk_connectors[i]->name))
+            add(&tally->attempts[i][verdict], 1);
+}
+
+void tally_in_doubt(struct tally *tally, enum tally_doubt outcome)
+{
+    add(&tally->in_doubt[outcome], 1);
+}
+
+int64_t tally_bucket_us(int bucket)
+{
+    return (int64_t)100 << bucket;
+}
+
+void tally_time(struct tally_histogram *histogram, int64_t us)
+{
+    if (us < 0)
+        us = 0; // the wall clock was set back
+    int bucket = 0;
+    while (bucket < TALLY_BUCKETS - 1 && us > tally_bucket_us(bucket))
+        bucket++;
+    add(&histogram->buckets[bucket], 1);
+    add(&histogram->count, 1);
+    add(&histogram->sum_us, (uint64_t)us);
+}
+
+const char *tally_event_name(enum tally_event event)
+{
+    static const char *const names[] = {"accepted", "delivered", "skipped", "discarded", "duplicate"};
+    must((size_t)event < sizeof names / sizeof *names);
+    return names[event];
+}
+
+const char *tally_doubt_name(enum tally_doubt outcome)
+{
+    static const char *const names[] = {"found", "not_found", "resent", "unknown"};
+    must((size_t)outcome < sizeof names / sizeof *names);
+    return names[outcome];
+}
