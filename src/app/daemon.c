@@ -298,10 +298,16 @@ static void on_signal(uv_signal_t *handle, int number)
     loop_stop(daemon->loop);
 }
 
+static void handle(int number, void (*handler)(int number))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigaction(number, &action, NULL);
+}
+
 static void watch_signals(struct daemon *daemon)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    signal(SIGPIPE, SIG_IGN);
+    handle(SIGPIPE, SIG_IGN);
     daemon->loop = loop_new();
     for (int i = 0; i < 3; i++) {
         uv_signal_init(loop_uv(daemon->loop), &daemon->signals[i]);
@@ -322,8 +328,8 @@ static void stop_watching(struct daemon *daemon)
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     loop_free(daemon->loop);
-    signal(SIGTERM, end_at_once);
-    signal(SIGINT, end_at_once);
+    handle(SIGTERM, end_at_once);
+    handle(SIGINT, end_at_once);
 }
 
 static int start(struct daemon *daemon)
