@@ -13,6 +13,9 @@ struct admin_options {
     const char *socket; // path of the Unix socket; NULL: none
     struct str token;   // for `listen`
     struct relay *relay;
+    // The admin side's own from admin_start on, also when that fails: one for short pages, one for verify. Made by the store's
+    // thread, or before there is one.
+    struct store_reader *reader, *verify_reader;
     struct directory *directory;
     struct board *board;
     struct tally *tally;
