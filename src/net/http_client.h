@@ -2,8 +2,8 @@
 // one client per loop.
 //
 // The danger it is built around (DESIGN.md, Libraries): on a reused connection that the server closes after
-// taking the body, libcurl sends a POST again by itself. Bodies are given by a read callback whose seek
-// refuses, so the second send fails and is reported as HTTP_RESENT with written = true.
+// taking the body, libcurl sends a POST again by itself. Here a second attempt of one call is allowed only if nothing of
+// the first can have been taken; else it is stopped and reported as HTTP_RESENT with written = true.
 #pragma once
 #include "model/http.h"
 #include "net/loop.h"
@@ -16,18 +16,20 @@ struct http_client_options {
     size_t max_per_host;    // 0 = no own limit
     int64_t connect_ms;     // for the connection to stand (5 s)
     size_t max_body;        // of an answer (4 MiB): beyond = HTTP_UNREADABLE
-    bool refuse_private;    // addresses out of messages: private, loopback and link-local peers are refused
+    bool refuse_private;    // addresses out of messages: peers that are not public (net/address.h) are refused
     const char *user_agent; // "tributary/<version>"
+    const char *ca_file;    // certificates to trust instead of the system's; NULL = the system's
 };
 void http_client_options_default(struct http_client_options *options);
 
+// What the options point to must outlive the client. Sets up libcurl for the process when it is the first.
 struct http_client *http_client_new(struct loop *loop, const struct http_client_options *options);
-// Calls in progress end with HTTP_CANCELLED before it returns.
+// Calls in progress end with HTTP_CANCELLED before it returns. The memory goes when the loop comes round.
 void http_client_free(struct http_client *client);
 
 // Sends; `done` is called exactly once, never before this returns, with an answer that lives until it
 // returns. The request is copied. Redirects are not followed. `written` in the answer is true unless it is
-// certain that the peer cannot have got the whole request.
+// certain that the peer cannot have got the whole request. `done` may send and cancel, not free the client.
 struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
                                    void (*done)(void *arg, const struct http_response *response), void *arg);
 // Ends the call with HTTP_CANCELLED (done is called before this returns).

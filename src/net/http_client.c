@@ -1,0 +1,646 @@
+// libcurl tells which sockets it waits on and when it wants to be woken; libuv does both, and hands the events back.
+// Answers are collected after each hand-over, outside libcurl, so `done` may send again.
+//
+// Sockets. libuv aborts when a descriptor it polls is closed behind its back, so each has a struct watch from the time
+// libcurl opens it (on_open_socket) to the time it closes it (on_close_socket), and the watch goes first. libcurl's
+// resolver has sockets of its own that it neither opens nor closes through us; those are watched from the first
+// interest in them until libcurl says that it has none (CURL_POLL_REMOVE), which it does before closing.
+// A watch stays registered between requests: most begin by waiting for what is waited for already. If an event comes
+// that nobody wants, the registration is taken back then.
+//
+// Attempts. libcurl begins a request anew by itself when a reused connection ends before any answer. on_attempt runs
+// before each: a second one passes only if nothing of the body (or, without a body, of the head) had been taken. The
+// seek callback, with which libcurl would rewind the body, always refuses; it is the second lock on the same door.
+//
+// Easy handles, with the buffers and options in them, are reused: that is a fifth of the cost of a request.
+#include "net/http_client.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "net/address.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+#include <utlist.h>
+
+enum {
+    MAX_ANSWER_HEAD = 64 * 1024, // all heads of a call, 1xx included
+    SPARE_CALLS = 256,           // kept for reuse
+    IDLE_S = 50,                 // connections unused for longer are not used again: most servers wait at least 60 s
+};
+
+struct watch {
+    uv_poll_t uv; // first
+    struct http_client *client;
+    curl_socket_t fd; // key
+    bool is_own;      // opened by on_open_socket
+    int wanted;       // UV_READABLE, UV_WRITABLE: what libcurl waits for
+    int registered;   // what libuv watches
+    UT_hash_handle hh;
+};
+
+struct http_client {
+    struct loop *loop;
+    struct http_client_options options;
+    CURLM *multi;
+    uv_timer_t timer;
+    struct watch *watches;   // by fd
+    struct http_call *calls; // in progress
+    struct http_call *spare;
+    size_t open_calls, spare_calls;
+    size_t handles; // of libuv, not closed yet; with the last one the client is freed
+    bool freed;
+};
+
+// One call, with the easy handle it keeps over its uses.
+struct http_call {
+    struct http_client *client;
+    struct http_call *prev, *next;
+    CURL *easy;
+    char problem[CURL_ERROR_SIZE];
+
+    struct arena arena; // of this use
+    struct curl_slist *headers;
+    struct str body;
+    size_t taken;       // of the body, by libcurl
+    unsigned attempts;  // begun by libcurl
+    bool stopped;       // on_attempt or on_seek refused a second one
+    bool is_refused;    // the address is not public
+    bool is_idempotent; // GET, HEAD
+    bool too_large;     // the answer
+
+    struct http_header *answer_headers;
+    size_t answer_count, answer_room, head_size;
+    bool head_done;
+    struct buf answer_body;
+
+    void (*done)(void *arg, const struct http_response *response);
+    void *arg;
+};
+
+void http_client_options_default(struct http_client_options *options)
+{
+    *options = (struct http_client_options){
+        .max_connections = 128,
+        .connect_ms = 5000,
+        .max_body = 4 * 1024 * 1024,
+        .user_agent = "tributary/" TRIBUTARY_VERSION,
+    };
+}
+
+// ---- sockets
+
+static void hand_over(struct http_client *client, curl_socket_t fd, int events);
+
+static void client_handle_closed(struct http_client *client)
+{
+    if (--client->handles == 0) {
+        must(client->freed);
+        free(client);
+    }
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    struct watch *watch = (struct watch *)handle;
+    struct http_client *client = watch->client;
+    free(watch);
+    client_handle_closed(client);
+}
+
+static struct watch *watch_find(struct http_client *client, curl_socket_t fd)
+{
+    struct watch *watch = NULL;
+    HASH_FIND_INT(client->watches, &fd, watch);
+    return watch;
+}
+
+static struct watch *watch_new(struct http_client *client, curl_socket_t fd, bool is_own)
+{
+    struct watch *watch = mem_new_of(struct watch);
+    if (uv_poll_init(loop_uv(client->loop), &watch->uv, fd) != 0) {
+        free(watch);
+        return NULL;
+    }
+    watch->client = client;
+    watch->fd = fd;
+    watch->is_own = is_own;
+    HASH_ADD_INT(client->watches, fd, watch);
+    client->handles++;
+    return watch;
+}
+
+static void watch_close(struct watch *watch)
+{
+    HASH_DEL(watch->client->watches, watch);
+    uv_close((uv_handle_t *)&watch->uv, on_watch_closed);
+}
+
+static void on_watch(uv_poll_t *uv, int status, int events);
+
+static void watch_register(struct watch *watch, int events)
+{
+    if (watch->registered == events)
+        return;
+    watch->registered = events;
+    if (events)
+        uv_poll_start(&watch->uv, events, on_watch);
+    else
+        uv_poll_stop(&watch->uv);
+}
+
+static void on_watch(uv_poll_t *uv, int status, int events)
+{
+    struct watch *watch = (struct watch *)uv;
+    int useful = status < 0 ? watch->wanted : events & watch->wanted;
+    if (status < 0 || (events & ~watch->wanted))
+        watch_register(watch, watch->wanted);
+    int flags = (useful & UV_READABLE ? CURL_CSELECT_IN : 0) | (useful & UV_WRITABLE ? CURL_CSELECT_OUT : 0) |
+                (status < 0 ? CURL_CSELECT_ERR : 0);
+    if (flags)
+        hand_over(watch->client, watch->fd, flags);
+}
+
+// libcurl's word on what it waits for.
+static int on_interest(CURL *easy, curl_socket_t fd, int what, void *client_arg, void *watch_arg)
+{
+    struct http_client *client = client_arg;
+    struct watch *watch = watch_find(client, fd);
+    (void)easy, (void)watch_arg;
+    if (!watch && what != CURL_POLL_REMOVE)
+        watch = watch_new(client, fd, false);
+    if (!watch)
+        return what == CURL_POLL_REMOVE ? 0 : -1;
+    watch->wanted = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    if (what == CURL_POLL_REMOVE)
+        watch->wanted = 0;
+    if (watch->wanted & ~watch->registered)
+        watch_register(watch, watch->wanted);
+    if (!watch->wanted && !watch->is_own)
+        watch_close(watch);
+    return 0;
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_call *call = arg;
+    (void)purpose;
+    if (call->client->options.refuse_private && !address_is_public(&address->addr)) {
+        call->is_refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    if (!watch_new(call->client, fd, true)) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    return fd;
+}
+
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+    struct watch *watch = watch_find(arg, fd);
+    if (watch)
+        watch_close(watch);
+    return close(fd);
+}
+
+// ---- time
+
+static void on_timer(uv_timer_t *timer)
+{
+    hand_over(timer->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_wish_to_wake(CURLM *multi, long after_ms, void *arg)
+{
+    struct http_client *client = arg;
+    (void)multi;
+    if (after_ms < 0)
+        uv_timer_stop(&client->timer);
+    else
+        uv_timer_start(&client->timer, on_timer, (uint64_t)after_ms, 0);
+    return 0;
+}
+
+// ---- the request, as libcurl takes it
+
+static bool may_have_left(const struct http_call *call)
+{
+    if (call->body.n > 0)
+        return call->taken > 0;
+    long head = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &head);
+    return head > 0;
+}
+
+static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+    struct http_call *call = arg;
+    (void)peer, (void)own, (void)peer_port, (void)own_port;
+    call->attempts++;
+    if (call->attempts == 1 || call->is_idempotent || !may_have_left(call))
+        return CURL_PREREQFUNC_OK;
+    call->stopped = true;
+    return CURL_PREREQFUNC_ABORT;
+}
+
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct http_call *call = arg;
+    (void)offset, (void)origin;
+    if (call->taken > 0)
+        call->stopped = true;
+    return call->taken > 0 ? CURL_SEEKFUNC_FAIL : CURL_SEEKFUNC_OK;
+}
+
+static size_t on_body_wanted(char *out, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    size_t n = call->body.n - call->taken;
+    if (n > size * count)
+        n = size * count;
+    memcpy(out, call->body.p + call->taken, n);
+    call->taken += n;
+    return n;
+}
+
+// ---- the answer, as libcurl gives it
+
+static bool add_answer_header(struct http_call *call, struct str line)
+{
+    size_t colon = str_index(line, ':', 0);
+    if (call->answer_count == call->answer_room) {
+        size_t room = call->answer_room ? 2 * call->answer_room : 32;
+        struct http_header *headers = arena_try(&call->arena, room * sizeof *headers);
+        if (!headers)
+            return false;
+        if (call->answer_count)
+            memcpy(headers, call->answer_headers, call->answer_count * sizeof *headers);
+        call->answer_headers = headers;
+        call->answer_room = room;
+    }
+    char *text = arena_try(&call->arena, line.n + 1);
+    if (!text)
+        return false;
+    memcpy(text, line.p, line.n);
+    line.p = text;
+    call->answer_headers[call->answer_count++] = (struct http_header){
+        str_trim(str_sub(line, 0, colon)),
+        str_trim(str_sub(line, colon + 1, line.n)),
+    };
+    return true;
+}
+
+// One line at a time. Each 1xx answer has a head of its own, which the next one replaces; trailers are ignored.
+static size_t on_head_line(char *p, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    struct str line = {p, size * count};
+    call->head_size += line.n;
+    if (call->head_size > MAX_ANSWER_HEAD) {
+        call->too_large = true;
+        return 0;
+    }
+    if (str_starts(line, STR("HTTP/")) && (call->head_done || call->answer_count == 0)) {
+        call->head_done = false;
+        call->answer_count = 0;
+    } else if (str_trim(line).n == 0) {
+        call->head_done = true;
+    } else if (!call->head_done && str_index(line, ':', 0) < line.n && !add_answer_header(call, line)) {
+        call->too_large = true;
+        return 0;
+    }
+    return line.n;
+}
+
+static size_t on_answer_body(char *p, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    if (buf_add(&call->answer_body, p, size * count) == ERR_OK)
+        return size * count;
+    call->too_large = true;
+    return 0;
+}
+
+// ---- ends
+
+static enum http_failure failure_of(const struct http_call *call, CURLcode code)
+{
+    bool began = call->attempts > 0;
+    switch (code) {
+    case CURLE_OK:
+        return HTTP_ANSWERED;
+    case CURLE_OPERATION_TIMEDOUT:
+        return began ? HTTP_TIMEOUT : HTTP_NOT_CONNECTED;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_USE_SSL_FAILED:
+        return HTTP_TLS;
+    case CURLE_SEND_FAIL_REWIND:
+    case CURLE_ABORTED_BY_CALLBACK:
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return began ? HTTP_DROPPED : HTTP_NOT_CONNECTED;
+    case CURLE_RECV_ERROR:
+        // libcurl 7.88 says the same of a connection that broke and of chunks that are none.
+        return !began ? HTTP_NOT_CONNECTED : strstr(call->problem, "chunk") ? HTTP_UNREADABLE : HTTP_DROPPED;
+    default:
+        return began ? HTTP_UNREADABLE : HTTP_NOT_CONNECTED;
+    }
+}
+
+// Whether the peer can have got all of it. libcurl having taken the last byte is as much as can be known.
+static bool may_be_written(const struct http_call *call)
+{
+    return call->body.n > 0 ? call->taken == call->body.n : may_have_left(call);
+}
+
+// The words on a URL that libcurl cannot read may quote it, and the token in it.
+static struct str words_of(const struct http_call *call, CURLcode code)
+{
+    if (call->is_refused)
+        return STR("the address is not a public one");
+    if (call->too_large)
+        return STR("the answer is too large");
+    bool quotable = code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
+    return str_of(quotable && call->problem[0] ? call->problem : curl_easy_strerror(code));
+}
+
+static struct http_response response_of(const struct http_call *call, CURLcode code)
+{
+    struct http_response response = {.failure = failure_of(call, code), .written = may_be_written(call)};
+    if (call->stopped && response.written)
+        response.failure = HTTP_RESENT;
+    if (response.failure != HTTP_ANSWERED) {
+        response.error = words_of(call, code);
+        return response;
+    }
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    response.written = true;
+    response.status = (int)status;
+    response.headers = call->answer_headers;
+    response.header_count = call->answer_count;
+    response.body = buf_str(&call->answer_body);
+    return response;
+}
+
+static void call_free(struct http_call *call)
+{
+    curl_easy_cleanup(call->easy);
+    buf_done(&call->answer_body);
+    free(call);
+}
+
+// Back to what it was before its first use, the easy handle kept.
+static void call_recycle(struct http_call *call)
+{
+    struct http_client *client = call->client;
+    curl_slist_free_all(call->headers);
+    arena_done(&call->arena);
+    if (client->spare_calls >= SPARE_CALLS) {
+        call_free(call);
+        return;
+    }
+    struct http_call fresh = {.client = client, .easy = call->easy, .answer_body = call->answer_body};
+    *call = fresh;
+    buf_done(&call->answer_body);
+    DL_PREPEND(client->spare, call);
+    client->spare_calls++;
+}
+
+static void call_end(struct http_call *call, const struct http_response *response)
+{
+    struct http_client *client = call->client;
+    curl_multi_remove_handle(client->multi, call->easy);
+    DL_DELETE(client->calls, call);
+    client->open_calls--;
+    call->done(call->arg, response);
+    call_recycle(call);
+}
+
+static void collect(struct http_client *client)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(client->multi, &left))) {
+        struct http_call *call = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+        struct http_response response = response_of(call, message->data.result);
+        call_end(call, &response);
+    }
+}
+
+static void hand_over(struct http_client *client, curl_socket_t fd, int events)
+{
+    int running;
+    curl_multi_socket_action(client->multi, fd, events, &running);
+    collect(client);
+}
+
+// ---- calls
+
+static CURL *easy_new(struct http_call *call)
+{
+    const struct http_client_options *options = &call->client->options;
+    CURL *easy = curl_easy_init();
+    must(easy);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, (char *)call);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->problem);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, options->user_agent);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_ms);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+    if (options->ca_file) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+    // The connection outlives the call: its end is told to the client.
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_attempt);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_body_wanted);
+    curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head_line);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    return easy;
+}
+
+static struct http_call *call_take(struct http_client *client)
+{
+    struct http_call *call = client->spare;
+    if (call) {
+        DL_DELETE(client->spare, call);
+        client->spare_calls--;
+        return call;
+    }
+    call = mem_new_of(struct http_call);
+    call->client = client;
+    call->easy = easy_new(call);
+    return call;
+}
+
+static void add_header(struct http_call *call, struct str name, struct str value)
+{
+    // "Name;" is libcurl's way to write an empty value.
+    struct str line = value.n ? arena_printf(&call->arena, "%.*s: %.*s", STR_ARG(name), STR_ARG(value))
+                              : arena_printf(&call->arena, "%.*s;", STR_ARG(name));
+    char *text = (char *)(uintptr_t)line.p;
+    for (size_t i = 0; i < line.n; i++) // a line break would be a header of somebody else's making
+        if ((unsigned char)text[i] < ' ')
+            text[i] = ' ';
+    struct curl_slist *longer = curl_slist_append(call->headers, text);
+    must(longer);
+    call->headers = longer;
+}
+
+static void set_headers(struct http_call *call, const struct http_request *request)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        add_header(call, request->headers[i].name, request->headers[i].value);
+    // Not what libcurl would add by itself.
+    static const char *const unwanted[] = {"Expect:", "Content-Type:"};
+    size_t count = http_header_count(request->headers, request->header_count, "content-type") ? 1 : 2;
+    for (size_t i = 0; i < count; i++) {
+        struct curl_slist *longer = curl_slist_append(call->headers, unwanted[i]);
+        must(longer);
+        call->headers = longer;
+    }
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+static void set_method(struct http_call *call, struct str method)
+{
+    const char *name = arena_str(&call->arena, method).p;
+    bool has_body = call->body.n > 0 || str_eq_c(method, "POST") || str_eq_c(method, "PUT") ||
+                    str_eq_c(method, "PATCH");
+    curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    if (str_eq_c(method, "HEAD")) {
+        curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
+    } else if (has_body) {
+        curl_easy_setopt(call->easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
+        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
+    } else {
+        curl_easy_setopt(call->easy, CURLOPT_HTTPGET, 1L);
+        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
+    }
+    call->is_idempotent = str_eq_c(method, "GET") || str_eq_c(method, "HEAD");
+}
+
+struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
+                                   void (*done)(void *arg, const struct http_response *response), void *arg)
+{
+    struct http_call *call = call_take(client);
+    call->done = done;
+    call->arg = arg;
+    call->body = arena_str(&call->arena, request->body);
+    buf_init(&call->answer_body, client->options.max_body);
+    set_method(call, request->method);
+    set_headers(call, request);
+    curl_easy_setopt(call->easy, CURLOPT_URL, arena_str(&call->arena, request->target).p);
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
+    DL_APPEND(client->calls, call);
+    client->open_calls++;
+    must(curl_multi_add_handle(client->multi, call->easy) == CURLM_OK);
+    return call;
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    struct http_response response = {
+        .failure = HTTP_CANCELLED,
+        .written = may_be_written(call),
+        .error = STR("cancelled"),
+    };
+    call_end(call, &response);
+}
+
+size_t http_client_open_calls(const struct http_client *client)
+{
+    return client->open_calls;
+}
+
+// ---- the client's life
+
+static void curl_set_up(void)
+{
+    must(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
+}
+
+struct http_client *http_client_new(struct loop *loop, const struct http_client_options *options)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, curl_set_up);
+    struct http_client *client = mem_new_of(struct http_client);
+    client->loop = loop;
+    client->options = *options;
+    client->multi = curl_multi_init();
+    must(client->multi);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_wish_to_wake);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->max_connections);
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)options->max_connections);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->max_per_host);
+    uv_timer_init(loop_uv(loop), &client->timer);
+    client->timer.data = client;
+    client->handles = 1;
+    return client;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    client_handle_closed(handle->data);
+}
+
+void http_client_free(struct http_client *client)
+{
+    if (!client)
+        return;
+    while (client->calls)
+        http_call_cancel(client->calls);
+    while (client->spare) {
+        struct http_call *call = client->spare;
+        DL_DELETE(client->spare, call);
+        call_free(call);
+    }
+    curl_multi_cleanup(client->multi);
+    struct watch *watch, *next;
+    HASH_ITER(hh, client->watches, watch, next)
+    watch_close(watch);
+    client->freed = true;
+    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+}
