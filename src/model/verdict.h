@@ -16,7 +16,7 @@ struct verdict {
     bool maybe_applied;  // the desk may have taken the message
     bool unanswered;     // maybe_applied, and no answer came (or 502, 504): settle before the look-up
     bool alarm;          // 401, 403, 404, 405, 410: a person must act
-    bool not_found;      // after a look-up: the message is not at the desk (clears in_doubt)
+    bool not_found;      // after a look-up: the message was not at the desk; clears in_doubt, unless maybe_applied
     int64_t until_us;    // VERDICT_WAIT; VERDICT_DESK_DOWN: not before then (0 = by our own pauses). Wall time
     int status;          // the HTTP status it rests on; 0 = none
     struct str error;    // for people: the desk's words, cut short; STR_NONE when delivered. Arena or static

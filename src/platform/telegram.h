@@ -15,15 +15,14 @@ extern const char telegram_allowed_updates[];
 // The digits before the colon of a bot's token, which are the bot's id; STR_NONE when it is no token.
 struct str telegram_bot_id(struct str token);
 
-// One update as an event in the arena. `raw` is the update as it came, or STR_NONE to have it written when it
+// One update (`root`) as an event in the arena. `raw` is the update as it came, or STR_NONE to have it written when it
 // is needed.
-enum telegram_reading telegram_read(struct str bot_id, yyjson_val *update, struct str raw, int64_t now_us,
+enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct str raw, int64_t now_us,
                                     struct arena *arena, struct event *out);
 // The same for an update of a batch that must not be refused, since all behind it would wait for ever: what
 // cannot be read becomes one readable line, in a conversation of its own when it names no chat. False when it
 // says nothing.
-bool telegram_read_anyhow(struct str bot_id, yyjson_val *update, int64_t now_us, struct arena *arena,
-                          struct event *out);
+bool telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, struct arena *arena, struct event *out);
 
 // The words an agent shall read for an update of this kind; `out_whole` says whether they are all of it.
 struct str telegram_words(struct str kind, yyjson_val *content, struct arena *arena, bool *out_whole);

@@ -1,0 +1,116 @@
+// What the files of the Intercom connector share; for nobody else.
+#pragma once
+#include "base/json.h"
+#include "desk/desk.h"
+
+// What link.note holds, as "name=value" words (a person may read them in the store):
+//   space=2        the external id goes with "~2": the plain one is locked at the desk
+//   made=S         when the contact was made (Unix seconds), while that is news
+//   sought=ID@US   the create of this message was looked for in vain, then
+//   clock=desk     the desk keeps its own created_at instead of the one we send
+//   old=A,B        conversations of this link that are gone from the desk, the newest last
+// Unknown words are dropped; a new one is read where it is missing as if it were 0.
+struct intercom_note {
+    int64_t space; // 0: the plain external id
+    int64_t made_s;
+    int64_t sought_id, sought_us; // 0: none
+    bool own_clock;
+    struct str old;
+};
+
+enum { INTERCOM_NEWS_S = 60 }; // a contact as young as this may not be known everywhere at the desk yet
+
+struct intercom_note intercom_note_read(struct str text);
+struct str intercom_note_write(const struct intercom_note *note, struct arena *arena);
+// One more conversation that is gone; the last few are kept.
+void intercom_note_add_old(struct intercom_note *note, struct str conversation, struct arena *arena);
+
+// An id of the desk: a text or a number, at most 128 bytes; STR_NONE when it is none.
+struct str intercom_id(yyjson_val *value, struct arena *arena);
+
+// What a look-up looks for.
+struct intercom_wanted {
+    struct str contact, body;
+    int64_t created_s;  // as we sent it
+    int64_t received_s; // when we had the message: the desk cannot have it from before
+    const struct str *known_refs;
+    size_t known_ref_count;
+    bool own_clock;       // created_at at the desk is its own
+    bool alone;           // the contact has no conversation of ours beside this one
+    struct str last_part; // with own_clock: what we know to be there came up to this
+};
+
+// The reference of a message that the desk took without naming it. A look-up counts these too.
+#define INTERCOM_UNNAMED STR("unnamed")
+
+// The id that the message has in a conversation as GET gives it, or STR_NONE.
+struct str intercom_find_in_conversation(const struct intercom_wanted *wanted, yyjson_val *conversation,
+                                         struct arena *arena);
+// The same for a list of conversations that the message may have begun; `out_conversation` is the one it did.
+struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_val *list, struct arena *arena,
+                                 struct str *out_conversation);
+// Whether a body as the desk shows it (HTML or plain text) is what we sent.
+bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena);
+
+// The step machine -----------------------------------------------------------------------------------------
+
+// What was sent last: `attempt->phase`.
+enum intercom_phase {
+    PHASE_START,
+    PHASE_FIND,         // the contact, by external id
+    PHASE_MAKE_CONTACT, // it was not there
+    PHASE_UNARCHIVE,    // it is there, archived
+    PHASE_LOOK,         // in doubt: in the conversation
+    PHASE_SEARCH,       // in doubt: for the conversation that the message may have begun
+    PHASE_OPEN,         // a conversation, with the message as its first
+    PHASE_REPLY,        // the message in its conversation
+    PHASE_CHECK,        // a reply found nobody: is the conversation there?
+};
+
+// One attempt's memory beside the link.
+struct intercom_run {
+    struct intercom_note note; // written back to the link after each step
+    struct str body;
+    int64_t created_s;
+    bool looked;   // and the message is not there
+    bool nameless; // the desk did not like the contact's name
+    int finds;     // of the contact, in a row
+};
+
+// One call of step(). Each of the functions below ends in *out being set.
+struct intercom {
+    struct desk_attempt *attempt;
+    struct intercom_run *run;
+    struct arena *arena;
+    struct desk_step *out;
+};
+
+void intercom_send(struct intercom *s, enum intercom_phase phase, const char *method, struct str path, struct str body);
+void intercom_end_by_rule(struct intercom *s, const struct http_response *last, bool writes);
+void intercom_end_unreadable(struct intercom *s, const struct http_response *last, bool writes);
+void intercom_end_retry(struct intercom *s, const struct http_response *last, const char *why);
+void intercom_end_wait(struct intercom *s, int64_t until_us, const char *why);
+void intercom_end_delivered(struct intercom *s, int status, struct str ref);
+// What comes next, from what is known.
+void intercom_go_on(struct intercom *s);
+void intercom_send_find(struct intercom *s);
+void intercom_send_search(struct intercom *s);
+// The desk does not know our contact any more: found anew, a few times.
+void intercom_contact_lost(struct intercom *s, const struct http_response *last);
+// 410: goes on with the contact that ours was merged into.
+void intercom_contact_merged(struct intercom *s, const struct http_response *last);
+void intercom_on_find(struct intercom *s, const struct http_response *last);
+void intercom_on_make_contact(struct intercom *s, const struct http_response *last);
+void intercom_on_unarchive(struct intercom *s, const struct http_response *last);
+void intercom_on_look(struct intercom *s, const struct http_response *last);
+void intercom_on_search(struct intercom *s, const struct http_response *last);
+
+// Helpers: what is learned, marking the link changed; what a writer wrote, in the arena.
+void intercom_set(struct intercom *s, struct str *text, struct str value);
+void intercom_set_contact(struct intercom *s, struct str contact);
+void intercom_forget_conversation(struct intercom *s);
+struct str intercom_written(struct intercom *s, struct buf *buf);
+struct str intercom_conversation_path(struct intercom *s, const char *rest);
+bool intercom_answered(const struct http_response *last, int status);
+bool intercom_is_2xx(const struct http_response *last);
+bool intercom_is_conversation(yyjson_val *root);

@@ -1,0 +1,158 @@
+// A message that may be at Intercom already is looked for: in its conversation, or for the conversation that it
+// may have begun.
+#include "desk/intercom.h"
+
+#include <inttypes.h>
+
+enum { SEARCH_SLACK_S = 2 * 86400 }; // dates in searches may be cut to days, in some time zone
+
+static int64_t received_s(const struct desk_attempt *attempt)
+{
+    return attempt->message->received_at_us / 1000000;
+}
+
+static void write_filter(struct json *json, const char *field, const char *operator, struct str value)
+{
+    json_open(json, '{');
+    json_key_str(json, "field", str_of(field));
+    json_key_str(json, "operator", str_of(operator));
+    json_key_str(json, "value", value);
+    json_close(json, '}');
+}
+
+void intercom_send_search(struct intercom *s)
+{
+    int64_t since_s = received_s(s->attempt);
+    if (s->run->created_s < since_s)
+        since_s = s->run->created_s;
+    struct buf buf;
+    buf_init(&buf, 65536);
+    struct json json = {.out = &buf};
+    json_open(&json, '{');
+    json_key(&json, "query");
+    json_open(&json, '{');
+    json_key_str(&json, "operator", STR("AND"));
+    json_key(&json, "value");
+    json_open(&json, '[');
+    write_filter(&json, "contact_ids", "=", s->attempt->link.contact);
+    write_filter(&json, "created_at", ">", arena_printf(s->arena, "%" PRId64, since_s - SEARCH_SLACK_S));
+    json_close(&json, ']');
+    json_close(&json, '}');
+    json_key(&json, "pagination");
+    json_open(&json, '{');
+    json_key_int(&json, "per_page", 150);
+    json_close(&json, '}');
+    json_close(&json, '}');
+    intercom_send(s, PHASE_SEARCH, "POST", STR("/conversations/search"), intercom_written(s, &buf));
+}
+
+static struct intercom_wanted wanted_of(struct intercom *s)
+{
+    const struct desk_attempt *attempt = s->attempt;
+    return (struct intercom_wanted){
+        .contact = attempt->link.contact,
+        .body = s->run->body,
+        .created_s = s->run->created_s,
+        .received_s = received_s(attempt),
+        .known_refs = attempt->known_refs,
+        .known_ref_count = attempt->known_ref_count,
+        .own_clock = s->run->note.own_clock,
+        .alone = !attempt->message->conversation_name.p && str_ends(attempt->customer, attempt->message->conversation),
+        .last_part = attempt->link.last_part,
+    };
+}
+
+// The conversation that we know began after this message: so this one may have begun another, unseen.
+static bool may_have_begun_another(struct intercom *s, yyjson_val *conversation)
+{
+    int64_t created_s;
+    return json_get_int(conversation, "created_at", &created_s) && created_s >= s->run->created_s;
+}
+
+static bool shows_parts(yyjson_val *conversation)
+{
+    yyjson_val *parts = yyjson_obj_get(conversation, "conversation_parts");
+    return yyjson_is_arr(yyjson_obj_get(parts, "conversation_parts"));
+}
+
+static void on_look_done(struct intercom *s, const struct http_response *last)
+{
+    struct intercom_wanted wanted = wanted_of(s);
+    yyjson_doc *doc = json_read(last->body);
+    yyjson_val *conversation = yyjson_doc_get_root(doc);
+    struct str ref = STR_NONE;
+    bool readable = intercom_is_conversation(conversation) && shows_parts(conversation);
+    if (readable)
+        ref = intercom_find_in_conversation(&wanted, conversation, s->arena);
+    if (!readable) {
+        intercom_end_unreadable(s, last, false);
+    } else if (ref.n) {
+        intercom_end_delivered(s, last->status, ref);
+    } else if (may_have_begun_another(s, conversation)) {
+        intercom_send_search(s);
+    } else {
+        s->run->looked = true;
+        intercom_go_on(s);
+    }
+    yyjson_doc_free(doc);
+}
+
+void intercom_on_look(struct intercom *s, const struct http_response *last)
+{
+    if (intercom_is_2xx(last)) {
+        on_look_done(s, last);
+    } else if (intercom_answered(last, 404)) {
+        intercom_forget_conversation(s);
+        intercom_go_on(s);
+    } else {
+        intercom_end_by_rule(s, last, false);
+    }
+}
+
+// Not found once is not missing: the search is an index.
+static void not_in_search(struct intercom *s)
+{
+    struct desk_attempt *attempt = s->attempt;
+    struct intercom_note *note = &s->run->note;
+    bool sought = note->sought_id == attempt->message->id && note->sought_us <= attempt->now_us;
+    if (attempt->link.conversation.n) { // the message is older than what we know of: no index lags so long
+        s->run->looked = true;
+        intercom_go_on(s);
+        return;
+    }
+    if (!sought) {
+        note->sought_id = attempt->message->id;
+        note->sought_us = attempt->now_us;
+    }
+    int64_t until_us = note->sought_us + attempt->settle_us;
+    if (!sought || attempt->now_us < until_us) {
+        intercom_end_wait(s, until_us, "not found at the desk; looked for once more before it is sent again");
+        return;
+    }
+    note->sought_id = note->sought_us = 0;
+    s->run->looked = true;
+    intercom_end_wait(s, attempt->now_us, "twice not found at the desk");
+}
+
+void intercom_on_search(struct intercom *s, const struct http_response *last)
+{
+    if (!intercom_is_2xx(last)) {
+        intercom_end_by_rule(s, last, false);
+        return;
+    }
+    struct intercom_wanted wanted = wanted_of(s);
+    yyjson_doc *doc = json_read(last->body);
+    yyjson_val *list = yyjson_doc_get_root(doc);
+    struct str conversation = STR_NONE;
+    struct str ref = intercom_find_in_list(&wanted, list, s->arena, &conversation);
+    if (!yyjson_is_arr(yyjson_obj_get(list, "conversations"))) {
+        intercom_end_unreadable(s, last, false);
+    } else if (ref.n) {
+        if (!s->attempt->link.conversation.n)
+            intercom_set(s, &s->attempt->link.conversation, conversation);
+        intercom_end_delivered(s, last->status, ref);
+    } else {
+        not_in_search(s);
+    }
+    yyjson_doc_free(doc);
+}

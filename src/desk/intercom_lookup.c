@@ -1,0 +1,280 @@
+// Whether a message is at Intercom already: there is no idempotency key, so it is told by its author, its
+// created_at (ours, sent along unchanged) and its body.
+//
+// Two equal texts of one second are told apart by counting: those whose ids we know are not this one.
+#include "desk/intercom.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { ID_MAX = 128, LABEL_MAX = 2048, SKEW_S = 60 };
+
+struct str intercom_id(yyjson_val *value, struct arena *arena)
+{
+    struct str text = json_val_str(value);
+    if (yyjson_is_uint(value))
+        return arena_printf(arena, "%" PRIu64, yyjson_get_uint(value));
+    if (!text.n || text.n > ID_MAX || str_index(text, 0, 0) < text.n)
+        return STR_NONE;
+    return arena_str(arena, text);
+}
+
+// Bodies --------------------------------------------------------------------------------------------------
+
+struct squeeze {
+    char *p;
+    size_t n;
+};
+
+static void put(struct squeeze *out, const char *p, size_t n)
+{
+    memcpy(out->p + out->n, p, n);
+    out->n += n;
+}
+
+// Length of the tag that s begins with, 0 when it begins with none.
+static size_t tag(struct str s)
+{
+    if (s.n < 3 || s.p[0] != '<')
+        return 0;
+    char c = (char)(s.p[1] | 0x20);
+    if (!(c >= 'a' && c <= 'z') && s.p[1] != '/' && s.p[1] != '!')
+        return 0;
+    size_t end = str_index(s, '>', 0);
+    return end < s.n ? end + 1 : 0;
+}
+
+static void put_code_point(struct squeeze *out, int64_t c)
+{
+    char utf8[4];
+    if (c < 0x80) {
+        utf8[0] = (char)c;
+        put(out, utf8, 1);
+    } else if (c < 0x800) {
+        utf8[0] = (char)(0xC0 | c >> 6);
+        utf8[1] = (char)(0x80 | (c & 0x3F));
+        put(out, utf8, 2);
+    } else if (c < 0x10000) {
+        utf8[0] = (char)(0xE0 | c >> 12);
+        utf8[1] = (char)(0x80 | (c >> 6 & 0x3F));
+        utf8[2] = (char)(0x80 | (c & 0x3F));
+        put(out, utf8, 3);
+    } else {
+        utf8[0] = (char)(0xF0 | c >> 18);
+        utf8[1] = (char)(0x80 | (c >> 12 & 0x3F));
+        utf8[2] = (char)(0x80 | (c >> 6 & 0x3F));
+        utf8[3] = (char)(0x80 | (c & 0x3F));
+        put(out, utf8, 4);
+    }
+}
+
+// "#39" or "#x27".
+static bool character_number(struct str name, int64_t *out)
+{
+    int64_t c = 0;
+    if (name.n < 2 || name.n > 8 || name.p[0] != '#')
+        return false;
+    bool hex = (name.p[1] | 0x20) == 'x';
+    for (size_t i = hex ? 2 : 1; i < name.n; i++) {
+        char d = (char)(name.p[i] | 0x20);
+        if (name.p[i] >= '0' && name.p[i] <= '9')
+            c = c * (hex ? 16 : 10) + (name.p[i] - '0');
+        else if (hex && d >= 'a' && d <= 'f')
+            c = c * 16 + (d - 'a' + 10);
+        else
+            return false;
+    }
+    *out = c;
+    return c > 0x20 && c <= 0x10FFFF;
+}
+
+// Writes what an entity stands for and gives its length; 0 when s begins with none that we know. Its text is
+// never longer than itself, so it fits where the body fitted.
+static size_t entity(struct str s, struct squeeze *out)
+{
+    static const struct {
+        const char *name, *text;
+    } named[] = {{"amp", "&"}, {"lt", "<"}, {"gt", ">"}, {"quot", "\""}, {"apos", "'"}, {"nbsp", ""}};
+    struct str head = str_sub(s, 0, 10);
+    size_t end = str_index(head, ';', 0);
+    struct str name = str_sub(head, 1, end);
+    int64_t c;
+    if (end == head.n)
+        return 0;
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (str_eq_c(name, named[i].name)) {
+            put(out, named[i].text, strlen(named[i].text));
+            return end + 1;
+        }
+    if (!character_number(name, &c))
+        return 0;
+    put_code_point(out, c);
+    return end + 1;
+}
+
+// Length of the blank that s begins with; a no-break space is one too.
+static size_t blank(struct str s)
+{
+    if (s.p[0] == ' ' || (s.p[0] >= '\t' && s.p[0] <= '\r'))
+        return 1;
+    return str_starts(s, STR("\xC2\xA0")) ? 2 : 0;
+}
+
+// "label (url)" is how the desk shows a link in plain text; where label and url are one, the second goes.
+static struct str without_repeated_links(struct squeeze *text)
+{
+    struct squeeze out = {text->p, 0}; // in place: it only shrinks
+    struct str in = {text->p, text->n};
+    for (size_t i = 0; i < in.n;) {
+        size_t length = 0;
+        if (in.p[i] == '(')
+            length = str_index(str_sub(in, i + 1, i + 1 + LABEL_MAX), ')', 0);
+        if (length > 3 && i + 1 + length < in.n && in.p[i + 1 + length] == ')' && out.n >= length &&
+            memcmp(out.p + out.n - length, in.p + i + 1, length) == 0 &&
+            memmem(in.p + i + 1, length, "://", 3) != NULL) {
+            i += length + 2;
+            continue;
+        }
+        out.p[out.n++] = in.p[i++];
+    }
+    return (struct str){out.p, out.n};
+}
+
+// The body without blanks; with `html`, without tags and with entities read.
+static struct str squeezed(struct str body, bool html, struct arena *arena)
+{
+    struct squeeze out = {arena_alloc(arena, body.n + 1), 0};
+    for (size_t i = 0; i < body.n;) {
+        struct str rest = str_sub(body, i, body.n);
+        size_t n = blank(rest);
+        if (!n && html)
+            n = rest.p[0] == '<' ? tag(rest) : rest.p[0] == '&' ? entity(rest, &out) : 0;
+        if (!n) {
+            put(&out, rest.p, 1);
+            n = 1;
+        }
+        i += n;
+    }
+    return without_repeated_links(&out);
+}
+
+bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena)
+{
+    struct str plain = squeezed(ours, false, arena);
+    struct str their_plain = squeezed(theirs, false, arena);
+    if (str_eq(plain, their_plain))
+        return true;
+    struct str their_text = squeezed(theirs, true, arena);
+    if (str_eq(plain, their_text))
+        return true;
+    // What we sent as plain text may have been read as HTML, and lost what looked like tags.
+    struct str text = squeezed(ours, true, arena);
+    return text.n && str_eq(text, their_text);
+}
+
+// Looking -------------------------------------------------------------------------------------------------
+
+static bool is_known(const struct intercom_wanted *wanted, struct str id)
+{
+    for (size_t i = 0; i < wanted->known_ref_count; i++)
+        if (str_eq(wanted->known_refs[i], id))
+            return true;
+    return false;
+}
+
+static bool is_ours(const struct intercom_wanted *wanted, yyjson_val *said, struct arena *arena)
+{
+    struct str author = intercom_id(yyjson_obj_get(yyjson_obj_get(said, "author"), "id"), arena);
+    if (!author.n || !str_eq(author, wanted->contact))
+        return false;
+    return intercom_same_body(wanted->body, json_get_str(said, "body"), arena);
+}
+
+// Ids grow with time; those that are no numbers cannot be compared.
+static bool is_later_part(const struct intercom_wanted *wanted, struct str id)
+{
+    int64_t known, this;
+    if (!str_to_i64(wanted->last_part, &known) || !str_to_i64(id, &this))
+        return true;
+    return this > known;
+}
+
+static bool is_time(const struct intercom_wanted *wanted, int64_t created_s, struct str id)
+{
+    if (created_s == wanted->created_s)
+        return true;
+    return wanted->own_clock && created_s >= wanted->received_s - SKEW_S && is_later_part(wanted, id);
+}
+
+static int64_t created_at(yyjson_val *object)
+{
+    int64_t at_s;
+    return json_get_int(object, "created_at", &at_s) ? at_s : 0;
+}
+
+// How many messages of this second were taken without a name: as many of those found may be theirs.
+static size_t unnamed(const struct intercom_wanted *wanted)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < wanted->known_ref_count; i++)
+        count += str_eq(wanted->known_refs[i], INTERCOM_UNNAMED);
+    return count;
+}
+
+static struct str find_in_source(const struct intercom_wanted *wanted, yyjson_val *conversation, struct arena *arena)
+{
+    yyjson_val *source = yyjson_obj_get(conversation, "source");
+    struct str id = intercom_id(yyjson_obj_get(source, "id"), arena);
+    if (!id.n || is_known(wanted, id) || created_at(conversation) != wanted->created_s)
+        return STR_NONE;
+    return is_ours(wanted, source, arena) ? id : STR_NONE;
+}
+
+struct str intercom_find_in_conversation(const struct intercom_wanted *wanted, yyjson_val *conversation,
+                                         struct arena *arena)
+{
+    yyjson_val *parts = yyjson_obj_get(yyjson_obj_get(conversation, "conversation_parts"), "conversation_parts");
+    size_t taken = unnamed(wanted), i, n;
+    struct str found = find_in_source(wanted, conversation, arena);
+    yyjson_val *part;
+    if (found.n && taken)
+        taken--;
+    else if (found.n)
+        return found;
+    yyjson_arr_foreach(parts, i, n, part)
+    {
+        struct str id = intercom_id(yyjson_obj_get(part, "id"), arena);
+        if (!id.n || is_known(wanted, id) || !is_time(wanted, created_at(part), id) || !is_ours(wanted, part, arena))
+            continue;
+        if (!taken)
+            return id;
+        taken--;
+    }
+    return STR_NONE;
+}
+
+// Without our created_at a conversation is told by its body and its time only, which will do where the contact
+// has no other one of ours.
+static bool is_begun_now(const struct intercom_wanted *wanted, int64_t created_s)
+{
+    return created_s == wanted->created_s || (wanted->alone && created_s >= wanted->received_s - SKEW_S);
+}
+
+struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_val *list, struct arena *arena,
+                                 struct str *out_conversation)
+{
+    size_t i, n;
+    yyjson_val *conversation;
+    yyjson_arr_foreach(yyjson_obj_get(list, "conversations"), i, n, conversation)
+    {
+        yyjson_val *source = yyjson_obj_get(conversation, "source");
+        struct str conversation_id = intercom_id(yyjson_obj_get(conversation, "id"), arena);
+        struct str id = intercom_id(yyjson_obj_get(source, "id"), arena);
+        if (!conversation_id.n || is_known(wanted, id) || !is_begun_now(wanted, created_at(conversation)) ||
+            !is_ours(wanted, source, arena))
+            continue;
+        *out_conversation = conversation_id;
+        return id.n ? id : INTERCOM_UNNAMED;
+    }
+    return STR_NONE;
+}
