@@ -100,7 +100,7 @@ $(LIB): $(call objects,$(LIB_SRC)) $B/gen/web_files.o $B/sources
 	$Qrm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D) && echo "  cc $@"
-	$Q$(compile) -Itests -c -o $@ $<
+	$Q$(compile) -Itests -I. -c -o $@ $<
 $B/gen/%.o: $B/gen/%.c $B/flags
 	$Q$(compile) -c -o $@ $<
 $B/gen/web_files.c: script/embed $B/sources $(WEB)
@@ -146,7 +146,7 @@ lint-cppcheck: # it does not see that must() ends the program, and takes what is
 	 -DTRIBUTARY_VERSION='""' $(LINT_C)
 lint-tidy: $(LINT_C:%=build/lint/%.tidy)
 build/lint/%.c.tidy: $B/%.o .clang-tidy
-	@mkdir -p $(@D) && clang-tidy --quiet $*.c -- -std=gnu17 $(CPPFLAGS_ALL) -Itests 2>$@.err || { cat $@.err; false; } && touch $@
+	@mkdir -p $(@D) && clang-tidy --quiet $*.c -- -std=gnu17 $(CPPFLAGS_ALL) -Itests -I. 2>$@.err || { cat $@.err; false; } && touch $@
 lint-analyzer: $(patsubst %,build/lint/%.analyzed,$(filter src/%,$(LINT_C)))
 build/lint/%.c.analyzed: $B/%.o # where callbacks multiply the paths gcc 12 finds no end: such a file gets 20 s of processor and passes
 	@mkdir -p $(@D) && ( ulimit -t 20; $(compile) -MF /dev/null $(ANALYZER) -c -o /dev/null $*.c 2>$@.err ) || \

@@ -1,0 +1,183 @@
+// A stand-in of Intercom's API: contacts, conversations and their parts, as the description of version 2.16 has them.
+//
+// A contact is a user (with an external id) or a lead; it may be archived, or merged into another one, and then only points there.
+// A conversation begins with a contact's message (its source) and grows by parts. Bodies are kept as they came: plain text from
+// contacts, HTML from admins; which of the two an answer shows is decided when it is written.
+#pragma once
+#include "base/chance.h"
+#include "sandbox/door.h"
+
+#include <uthash.h>
+
+enum { INTERCOM_KEEP_PARTS = 1000, INTERCOM_ID = 24, INTERCOM_ADMINS = 2 };
+
+struct intercom_contact {
+    UT_hash_handle hh, hh_external; // by id; by external_id, while that is the contact's
+    char id[INTERCOM_ID + 1];
+    struct str external_id, role, name, email, phone, avatar; // owned; STR_NONE: null
+    struct str attributes;                                    // owned: a JSON object, or STR_NONE
+    int64_t created_at, updated_at, last_replied_at;          // Unix seconds, 0: null
+    int64_t made_us;
+    bool archived;
+    struct intercom_contact *merged_into;
+    int64_t merged_at;
+};
+
+struct intercom_part {
+    struct intercom_part *prev, *next;
+    int64_t id, created_at, updated_at;
+    const char *type; // "comment", "note", "open", "close", "snoozed", "assignment"
+    struct str body;  // owned; STR_NONE: null
+    bool html;
+    const struct intercom_contact *contact; // the author; NULL: an admin
+    int admin;                              // then this one
+    struct str attachments;                 // owned: a JSON list of part_attachment, or STR_NONE
+    bool by_api;
+};
+
+struct intercom_conversation {
+    UT_hash_handle hh;                         // by id
+    struct intercom_conversation *prev, *next; // latest activity first
+    int64_t id, message_id;
+    struct intercom_contact *contact;
+    struct str body;                    // owned: of the first message
+    struct str attachments;             // owned
+    struct str title, attributes, tags; // owned; attributes and tags as JSON
+    int64_t created_at, updated_at, waiting_since, snoozed_until, first_reply_at;
+    int64_t made_us;
+    const char *state; // "open", "closed", "snoozed"
+    bool read;
+    struct intercom_part *parts; // the last ones
+    size_t part_count;           // kept
+    int64_t total_parts;
+    int64_t admin_assignee; // id; 0: none
+};
+
+struct intercom_tag {
+    struct intercom_tag *next;
+    int64_t id;
+    struct str name; // owned
+};
+
+// Things that were there once, or are there by name only.
+struct intercom_deleted {
+    struct intercom_deleted *next;
+    int64_t id, at;
+    bool metrics_retained;
+};
+
+struct intercom_options {
+    const char *address;
+    uint64_t seed;
+    size_t keep;              // journal entries
+    int64_t limit;            // calls per window; 0: no limit
+    int64_t window_ms;        // 10 s
+    int64_t contact_ready_ms; // a contact younger than this cannot be written for: 404
+    int64_t search_lag_ms;    // what is younger is not found by searches
+};
+
+struct intercom {
+    struct door *door;
+    struct intercom_options options;
+    struct chance chance;
+    struct intercom_contact *contacts, *contacts_by_external;
+    struct intercom_conversation *conversations_by_id, *conversations;
+    size_t conversation_count;
+    int64_t next_conversation_id, next_message_id, next_part_id, next_tag_id, next_attribute_id;
+    struct intercom_tag *tags, *attributes; // attributes: names of contacts' custom attributes
+    struct intercom_deleted *deleted;       // newest first
+    int64_t deleted_count;
+    struct journal *journal;
+    int64_t window_began_us, window_calls;
+    int64_t applied; // messages of contacts
+    struct {
+        int64_t id;
+        const char *name, *email;
+    } admins[INTERCOM_ADMINS];
+};
+
+// One check of a body's member.
+enum field_type { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_OBJECT, FIELD_LIST, FIELD_URLS };
+struct field {
+    const char *name;
+    enum field_type type;
+    bool required, nullable;
+};
+
+// ---- intercom.c ----
+struct intercom *intercom_new(struct loop *loop, const struct intercom_options *options, const char **why);
+void intercom_free(struct intercom *intercom);
+void intercom_forget_all(struct intercom *intercom);
+struct intercom_contact *intercom_contact(struct intercom *intercom, struct str id);
+struct intercom_contact *intercom_contact_by_external(struct intercom *intercom, struct str external_id);
+// The contact that `contact` was merged into, through all steps; itself when it was not.
+struct intercom_contact *intercom_contact_final(struct intercom_contact *contact);
+struct intercom_contact *intercom_contact_add(struct intercom *intercom);
+// Names it in the index by external id.
+void intercom_contact_set_external(struct intercom *intercom, struct intercom_contact *contact, struct str external_id);
+void intercom_contact_drop_external(struct intercom *intercom, struct intercom_contact *contact);
+void intercom_contact_delete(struct intercom *intercom, struct intercom_contact *contact);
+struct intercom_conversation *intercom_conversation(struct intercom *intercom, int64_t id);
+struct intercom_conversation *intercom_conversation_add(struct intercom *intercom, struct intercom_contact *contact,
+                                                        struct str body, struct str attachments, int64_t created_at);
+void intercom_conversation_delete(struct intercom *intercom, struct intercom_conversation *conversation,
+                                  bool retain_metrics);
+struct intercom_part *intercom_part_add(struct intercom *intercom, struct intercom_conversation *conversation,
+                                        const struct intercom_part *like);
+int64_t intercom_now(void);
+// The index of the admin of that id, or -1.
+int intercom_admin(const struct intercom *intercom, struct str id);
+// A line in the journal: what was applied.
+void intercom_note(struct intercom *intercom, const char *kind, const struct intercom_conversation *conversation,
+                   const struct intercom_contact *contact, int64_t id, struct str body, int64_t created_at,
+                   const char *author);
+
+// ---- intercom_json.c ----
+void intercom_write_contact(struct json *json, const struct intercom *intercom, const struct intercom_contact *contact,
+                            bool merge_history);
+void intercom_write_contact_reference(struct json *json, const struct intercom_contact *contact);
+enum intercom_parts { PARTS_NONE, PARTS_ALL, PARTS_LAST };
+void intercom_write_conversation(struct json *json, const struct intercom *intercom,
+                                 const struct intercom_conversation *conversation, enum intercom_parts parts,
+                                 bool plain);
+void intercom_write_admin(struct json *json, const struct intercom *intercom, int admin);
+// HTML without its tags.
+struct str intercom_plain(struct arena *arena, struct str html);
+
+// ---- intercom_api.c ----
+void intercom_api(void *arg, struct call *call);
+void intercom_refuse(void *arg, struct call *call, int status, int64_t retry_after_s);
+void intercom_error(struct call *call, int status, const char *code, const char *message, const char *field);
+// False after an answer of 400 that names the member.
+bool intercom_check(struct call *call, yyjson_val *body, const struct field *fields, size_t count);
+// A new answer to write into; intercom_send ends it.
+void intercom_begin(struct buf *text, struct json *json);
+void intercom_send(struct call *call, struct buf *text);
+// The version that the request asks for, its part after the point ("2.16": 16; 1.x: 0).
+int intercom_version(struct call *call);
+
+struct route {
+    const char *method, *path; // segments; "*" is one of any kind
+    void (*run)(struct intercom *intercom, struct call *call);
+};
+extern const struct route intercom_contact_routes[], intercom_conversation_routes[], intercom_other_routes[];
+
+// ---- intercom_search.c ----
+// Value of a field as text or number, for one thing found. False: there is no such field.
+struct search_value {
+    struct str text;
+    int64_t number;
+    bool is_number, is_null;
+};
+struct searchable {
+    const void *thing;
+    bool (*get)(const void *thing, struct str field, struct search_value *out);
+};
+// True when the query fits. `bad` is set to a sentence when the query itself does not make sense.
+bool intercom_matches(const struct searchable *searchable, yyjson_val *query, const char **bad);
+bool intercom_contact_value(const void *contact, struct str field, struct search_value *out);
+bool intercom_conversation_value(const void *conversation, struct str field, struct search_value *out);
+
+// ---- intercom_control.c ----
+bool intercom_control(void *arg, struct call *call, struct str what);
+void intercom_status(void *arg, struct json *json);

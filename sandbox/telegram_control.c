@@ -1,0 +1,382 @@
+// What stands below /sandbox/ on the Telegram side: the chat page's data and doings, and the control API for tests and people.
+#include "sandbox/telegram.h"
+
+#include "sandbox/own.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { SHOW_CHATS = 200, SHOW_MESSAGES = 200, BULK_MAX = 10000, LAST_TEXT = 120 };
+
+// ---- the journal ----
+
+static void write_update(struct json *json, const struct telegram_update *update)
+{
+    json_open(json, '{');
+    json_key_int(json, "seq", update->seq);
+    json_key_time(json, "at", update->created_us);
+    json_key_int(json, "bot", update->bot->id);
+    json_key_int(json, "update_id", update->id);
+    json_key_str(json, "kind", update->kind);
+    json_key_int(json, "chat_id", update->chat_id);
+    json_key_int(json, "message_id", update->message_id);
+    json_key_str(json, "text", update->text);
+    json_key_str(json, "state", str_of(telegram_state_name(update->state)));
+    json_key_int(json, "attempts", update->attempts);
+    json_key_int(json, "last_status", update->last_status);
+    json_key_time(json, "settled_at", update->settled_us);
+    json_close(json, '}');
+}
+
+static void write_updates(const struct telegram *telegram, int64_t after, int64_t limit, struct json *json)
+{
+    const struct telegram_update *update = telegram->updates;
+    while (update && update->seq <= after)
+        update = update->next;
+    json_open(json, '{');
+    json_key(json, "items");
+    json_open(json, '[');
+    int64_t last = 0;
+    for (; update && limit > 0; update = update->next, limit--) {
+        write_update(json, update);
+        last = update->seq;
+    }
+    json_close(json, ']');
+    json_key(json, "next");
+    if (update)
+        json_int(json, last);
+    else
+        json_null(json);
+    json_key_int(json, "dropped", telegram->dropped_seq);
+    json_close(json, '}');
+}
+
+bool telegram_journal(void *arg, struct str of, int64_t after, int64_t limit, struct json *json)
+{
+    struct telegram *telegram = arg;
+    if (!of.p || str_eq_c(of, "updates"))
+        write_updates(telegram, after, limit, json);
+    else if (str_eq_c(of, "sent"))
+        journal_write(telegram->sent, after, limit, json);
+    else
+        return false;
+    return true;
+}
+
+void telegram_status(void *arg, struct json *json)
+{
+    struct telegram *telegram = arg;
+    json_key_int(json, "bots", (int64_t)HASH_COUNT(telegram->bots));
+    json_key(json, "updates");
+    json_open(json, '{');
+    for (int state = 0; state < TELEGRAM_STATES; state++)
+        json_key_int(json, telegram_state_name((enum telegram_state)state), telegram->counts[state]);
+    json_close(json, '}');
+    json_key_int(json, "customers", customers_count(telegram->customers));
+    json_key(json, "rate");
+    json_num(json, customers_rate(telegram->customers));
+}
+
+// ---- the chat page ----
+
+static void write_bots(const struct telegram *telegram, struct json *json)
+{
+    json_key(json, "bots");
+    json_open(json, '[');
+    for (const struct telegram_bot *bot = telegram->bots; bot; bot = bot->hh.next) {
+        json_open(json, '{');
+        json_key_id(json, "id", bot->id);
+        json_key_str(json, "name", str_of(bot->name));
+        json_key_str(json, "username", str_of(bot->username));
+        json_key_str(json, "mode", bot->url.p ? STR("webhook") : bot->used ? STR("polling") : STR("none"));
+        json_key_str(json, "last_error", bot->last_error);
+        json_key_int(json, "waiting", bot->waiting_count);
+        json_key_int(json, "chats", (int64_t)bot->chat_count);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static void write_chat(struct json *json, const struct telegram_chat *chat)
+{
+    const struct telegram_message *last = chat->messages ? chat->messages->prev : NULL;
+    json_open(json, '{');
+    json_key_id(json, "id", chat->id);
+    json_key_str(json, "name", chat->name);
+    json_key_time(json, "active_at", chat->active_us);
+    json_key_int(json, "said", chat->said);
+    json_key_bool(json, "blocked", chat->blocked);
+    json_key_str(json, "last", last ? str_sub(last->text, 0, LAST_TEXT) : STR_NONE);
+    json_key_bool(json, "last_from_bot", last && last->from_bot);
+    json_key_str(json, "last_state", last ? str_of(telegram_state_name(last->state)) : STR_NONE);
+    json_close(json, '}');
+}
+
+static void write_messages(struct json *json, const struct telegram_chat *chat)
+{
+    json_key(json, "messages");
+    json_open(json, '[');
+    size_t skip = chat->message_count > SHOW_MESSAGES ? chat->message_count - SHOW_MESSAGES : 0;
+    for (const struct telegram_message *message = chat->messages; message; message = message->next) {
+        if (skip > 0 && skip--)
+            continue;
+        json_open(json, '{');
+        json_key_id(json, "id", message->id);
+        json_key_int(json, "date", message->date);
+        json_key_str(json, "text", message->text);
+        json_key_bool(json, "from_bot", message->from_bot);
+        json_key_bool(json, "edited", message->edited);
+        json_key_str(json, "state", str_of(telegram_state_name(message->state)));
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static struct telegram_bot *bot_by_id(struct telegram *telegram, int64_t id)
+{
+    for (struct telegram_bot *bot = telegram->bots; bot; bot = bot->hh.next)
+        if (bot->id == id)
+            return bot;
+    return telegram->bots;
+}
+
+// GET chat?bot=ID&chat=ID: the bots, the latest chats of one, the messages of one chat.
+static void get_chat(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = bot_by_id(telegram, call_query_int(call, "bot", 0, INT64_MAX, 0));
+    struct telegram_chat *chat = bot ? telegram_chat_find(bot, call_query_int(call, "chat", INT64_MIN, INT64_MAX, 0))
+                                     : NULL;
+    struct buf text;
+    buf_init(&text, CALL_ANSWER_MAX);
+    struct json json = {.out = &text};
+    json_open(&json, '{');
+    write_bots(telegram, &json);
+    json_key_str(&json, "other", str_of(telegram->door->other));
+    json_key_int(&json, "customers", customers_count(telegram->customers));
+    json_key(&json, "rate");
+    json_num(&json, customers_rate(telegram->customers));
+    if (bot) {
+        json_key_id(&json, "bot", bot->id);
+        json_key(&json, "chats");
+        json_open(&json, '[');
+        int shown = 0;
+        for (const struct telegram_chat *each = bot->chats; each && shown < SHOW_CHATS; each = each->next, shown++)
+            write_chat(&json, each);
+        json_close(&json, ']');
+    }
+    if (chat) {
+        json_key(&json, "chat");
+        write_chat(&json, chat);
+        write_messages(&json, chat);
+    }
+    json_close(&json, '}');
+    call_answer_buf(call, 200, &text);
+}
+
+// ---- doings ----
+
+// The bot that "token" or "bot" names; without either the only one. NULL after an answer.
+static struct telegram_bot *asked_bot(struct telegram *telegram, struct call *call)
+{
+    struct str token = json_get_str(call->body, "token");
+    int64_t id = 0;
+    struct telegram_bot *bot = NULL;
+    if (str_to_i64(json_get_str(call->body, "bot"), &id) || json_get_int(call->body, "bot", &id)) {
+        for (struct telegram_bot *each = telegram->bots; each; each = each->hh.next)
+            bot = each->id == id ? each : bot;
+    } else {
+        bot = token.p ? telegram_bot(telegram, token) : telegram_bot_find(telegram, STR_NONE);
+    }
+    if (!bot)
+        call_control_error(call, 400, "no such bot: give \"token\", or \"bot\" with the id of one that is known");
+    return bot;
+}
+
+// "customer": a number or digits. A new one is numbered when there is none.
+static bool asked_customer(struct telegram_bot *bot, yyjson_val *body, int64_t *out)
+{
+    yyjson_val *value = yyjson_obj_get(body, "customer");
+    if (!value) {
+        do
+            *out = 100000000 + (int64_t)chance_below(&bot->telegram->chance, 6000000000);
+        while (telegram_chat_find(bot, *out));
+        return true;
+    }
+    return (json_get_int(body, "customer", out) || str_to_i64(json_val_str(value), out)) && *out > 0;
+}
+
+static void write_made(struct json *json, const struct telegram_update *update, int64_t chat_id)
+{
+    json_open(json, '{');
+    json_key(json, "update_id");
+    if (update)
+        json_int(json, update->id);
+    else
+        json_null(json); // the bot does not ask for this kind
+    json_key_int(json, "chat_id", chat_id);
+    json_key_int(json, "message_id", update ? update->message_id : 0);
+    json_key_int(json, "seq", update ? update->seq : 0);
+    json_close(json, '}');
+}
+
+static bool say_one(struct telegram_bot *bot, yyjson_val *what, struct json *json)
+{
+    int64_t customer = 0, date = 0, message_id = 0;
+    struct str text = json_get_str(what, "text");
+    json_get_int(what, "date", &date);
+    if (!asked_customer(bot, what, &customer) || !text.p)
+        return false;
+    struct telegram_chat *chat = telegram_chat(bot, customer, json_get_str(what, "name"));
+    struct telegram_update *update = json_get_int(what, "edit", &message_id) ? telegram_edit(chat, message_id, text)
+                                                                             : telegram_say(chat, text, date);
+    write_made(json, update, customer);
+    return true;
+}
+
+static const char bad_say[] = "\"customer\" is a positive number (or absent: a new one) and \"text\" a text";
+
+static void say_many(struct telegram_bot *bot, struct call *call, yyjson_val *list)
+{
+    struct buf text;
+    buf_init(&text, CALL_ANSWER_MAX);
+    struct json json = {.out = &text};
+    size_t i, n;
+    yyjson_val *what;
+    bool good = yyjson_arr_size(list) <= BULK_MAX;
+    json_open(&json, '{');
+    json_key(&json, "said");
+    json_open(&json, '[');
+    yyjson_arr_foreach(list, i, n, what) good = good && say_one(bot, what, &json);
+    json_close(&json, ']');
+    json_close(&json, '}');
+    if (good) {
+        call_answer_buf(call, 200, &text);
+        return;
+    }
+    buf_done(&text);
+    call_control_error(call, 400, bad_say);
+}
+
+static void do_say(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    if (!bot)
+        return;
+    yyjson_val *list = yyjson_obj_get(call->body, "say");
+    if (yyjson_is_arr(list)) {
+        say_many(bot, call, list);
+        return;
+    }
+    struct buf text;
+    buf_init(&text, 4096);
+    if (say_one(bot, call->body, &(struct json){.out = &text})) {
+        call_answer_buf(call, 200, &text);
+        return;
+    }
+    buf_done(&text);
+    call_control_error(call, 400, bad_say);
+}
+
+static void do_update(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    if (!bot)
+        return;
+    yyjson_val *update = yyjson_obj_get(call->body, "update");
+    yyjson_val *kind = NULL, *payload = NULL, *key, *value;
+    size_t i, n, kinds = 0;
+    yyjson_obj_foreach(update, i, n, key, value)
+    {
+        if (yyjson_equals_str(key, "update_id"))
+            continue;
+        kind = key;
+        payload = value;
+        kinds++;
+    }
+    if (kinds != 1) {
+        call_control_error(
+            call, 400,
+            "\"update\" is an object with one member beside update_id, which is replaced: {\"message\":{...}}");
+        return;
+    }
+    size_t length = 0;
+    char *payload_text = yyjson_val_write(payload, 0, &length);
+    struct telegram_update *made = telegram_update_add(bot, json_val_str(kind), (struct str){payload_text, length});
+    free(payload_text);
+    struct buf text;
+    buf_init(&text, 4096);
+    write_made(&(struct json){.out = &text}, made, made ? made->chat_id : 0);
+    call_answer_buf(call, 200, &text);
+}
+
+static void do_block(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    int64_t customer = 0;
+    if (!bot)
+        return;
+    if (!yyjson_obj_get(call->body, "customer") || !asked_customer(bot, call->body, &customer)) {
+        call_control_error(call, 400, "\"customer\" is a positive number");
+        return;
+    }
+    struct telegram_chat *chat = telegram_chat(bot, customer, json_get_str(call->body, "name"));
+    yyjson_val *blocked = yyjson_obj_get(call->body, "blocked");
+    struct telegram_update *update = telegram_block(chat, !blocked || yyjson_get_bool(blocked));
+    struct buf text;
+    buf_init(&text, 4096);
+    write_made(&(struct json){.out = &text}, update, customer);
+    call_answer_buf(call, 200, &text);
+}
+
+static void do_jump(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    if (!bot)
+        return;
+    int64_t to = 0;
+    if (!json_get_int(call->body, "to", &to) || to <= 0)
+        to = 100000000 + (int64_t)chance_below(&telegram->chance, 800000000);
+    bot->next_update_id = to;
+    call_answer(call, 200, arena_printf(call->arena, "{\"next_update_id\":%" PRId64 "}", to));
+}
+
+static void do_customers(struct telegram *telegram, struct call *call)
+{
+    int64_t count = customers_count(telegram->customers);
+    yyjson_val *rate = yyjson_obj_get(call->body, "rate");
+    double per_second = rate ? yyjson_get_num(rate) : customers_rate(telegram->customers);
+    json_get_int(call->body, "customers", &count);
+    if (count < 0 || count > 1000000 || per_second < 0 || per_second > 100000) {
+        call_control_error(call, 400, "\"customers\" is 0 to 1000000, \"rate\" 0 to 100000 messages a second in all");
+        return;
+    }
+    customers_set(telegram->customers, count, per_second);
+    live_changed(telegram->door->live);
+    call_answer(call, 200, STR("{}"));
+}
+
+static const struct doing {
+    const char *method, *what;
+    void (*run)(struct telegram *telegram, struct call *call);
+} doings[] = {
+    {"GET", "chat", get_chat},
+    {"POST", "telegram/say", do_say},
+    {"POST", "telegram/update", do_update},
+    {"POST", "telegram/block", do_block},
+    {"POST", "telegram/jump", do_jump},
+    {"POST", "telegram/customers", do_customers},
+};
+
+bool telegram_control(void *arg, struct call *call, struct str what)
+{
+    for (size_t i = 0; i < sizeof(doings) / sizeof(*doings); i++)
+        if (str_eq_c(what, doings[i].what) && str_eq_c(call->request->method, doings[i].method)) {
+            if (!yyjson_is_obj(call->body) && doings[i].method[0] == 'P')
+                call_control_error(call, 400, "a JSON object is needed");
+            else
+                doings[i].run(arg, call);
+            return true;
+        }
+    return false;
+}
