@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/un.h>
 
 enum { TEXT_MAX = 4096 };
@@ -90,7 +91,19 @@ static const char *set_url(struct str text, struct arena *arena, void *field)
     return set_text(text, arena, field);
 }
 
-static bool is_ip_and_port(struct str text)
+// A name to be looked up: it begins with a letter, so that a mistyped address is none.
+static bool is_host_name(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && (i == 0 || (c != '.' && c != '-' && (c < '0' || c > '9'))))
+            return false;
+    }
+    return name.n > 0;
+}
+
+static bool is_host_and_port(struct str text)
 {
     char host[64];
     bool v6 = text.p[0] == '[';
@@ -100,10 +113,9 @@ static bool is_ip_and_port(struct str text)
     unsigned char address[16];
     if (end + v6 >= text.n || text.p[end + v6] != ':' || name.n >= sizeof host || !port_is_valid(port))
         return false;
-    for (size_t i = 0; i < name.n; i++)
-        host[i] = name.p[i];
+    memcpy(host, name.p, name.n);
     host[name.n] = 0;
-    return inet_pton(v6 ? AF_INET6 : AF_INET, host, address) == 1;
+    return inet_pton(v6 ? AF_INET6 : AF_INET, host, address) == 1 || (!v6 && is_host_name(name));
 }
 
 static const char *set_address(struct str text, struct arena *arena, void *field)
@@ -114,8 +126,8 @@ static const char *set_address(struct str text, struct arena *arena, void *field
             return "is no Unix socket; write unix: and a path of at most 107 bytes";
         return set_text(text, arena, field);
     }
-    if (!is_ip_and_port(text))
-        return "is no address; write an IP address and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: and a path";
+    if (!is_host_and_port(text))
+        return "is no address; write a host and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: and a path";
     return set_text(text, arena, field);
 }
 

@@ -1,13 +1,7 @@
 // tributary: daemon and command line in one.
-#include <stdio.h>
-#include <string.h>
+#include "app/cli.h"
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("tributary %s\n", TRIBUTARY_VERSION);
-        return 0;
-    }
-    fprintf(stderr, "usage: tributary --version\n");
-    return 2;
+    return cli_main(argc, argv);
 }

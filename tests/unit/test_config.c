@@ -213,16 +213,16 @@ static const struct refusal {
      "commas, and put a ${NAME} between { and } in quotes"},
     // addresses, URLs, stores
     {"listen: 8080\n",
-     "t.yaml:1: listen: \"8080\" is no address; write an IP address and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: "
+     "t.yaml:1: listen: \"8080\" is no address; write a host and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: "
      "and a path"},
     {"listen: 127.0.0.1:65536\n",
-     "t.yaml:1: listen: \"127.0.0.1:65536\" is no address; write an IP address and a port as in 127.0.0.1:8080 or "
+     "t.yaml:1: listen: \"127.0.0.1:65536\" is no address; write a host and a port as in 127.0.0.1:8080 or "
      "[::1]:8080, or unix: and a path"},
     {"listen: 1.2.3:80\n",
-     "t.yaml:1: listen: \"1.2.3:80\" is no address; write an IP address and a port as in 127.0.0.1:8080 or [::1]:8080, or "
+     "t.yaml:1: listen: \"1.2.3:80\" is no address; write a host and a port as in 127.0.0.1:8080 or [::1]:8080, or "
      "unix: and a path"},
     {"listen: \"[::1]\"\n",
-     "t.yaml:1: listen: \"[::1]\" is no address; write an IP address and a port as in 127.0.0.1:8080 or [::1]:8080, or "
+     "t.yaml:1: listen: \"[::1]\" is no address; write a host and a port as in 127.0.0.1:8080 or [::1]:8080, or "
      "unix: and a path"},
     {"listen: 'unix:'\n", "t.yaml:1: listen: \"unix:\" is no Unix socket; write unix: and a path of at most 107 bytes"},
     {"public_url: relay.example.com\n",
@@ -318,7 +318,7 @@ static const struct refusal {
     {"listen: \"127.0.0.1:1\\n\"\n", "t.yaml:1: listen: \"127.0.0.1:1?\" holds a control character"},
     // several at once
     {"listen: x\ndelivery:\n  window: x\n  timeout: x\n",
-     "t.yaml:1: listen: \"x\" is no address; write an IP address and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: and a path\n"
+     "t.yaml:1: listen: \"x\" is no address; write a host and a port as in 127.0.0.1:8080 or [::1]:8080, or unix: and a path\n"
      "t.yaml:3: delivery.window: \"x\" is no number; write one from 1 to 1000, without quotes or unit\n"
      "t.yaml:4: delivery.timeout: \"x\" is no duration; write a whole number and ms, s, m, h or d, as in 500ms or 30s"},
 };

@@ -1,0 +1,203 @@
+#include "admin/api.h"
+
+#include "admin/route.h"
+#include "base/hash.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+// No script, style or frame may come of an answer of the API, whatever is in it.
+static const struct http_header answer_headers[] = {
+    {STR("X-Content-Type-Options"), STR("nosniff")},
+    {STR("Cache-Control"), STR("no-store")},
+    {STR("Referrer-Policy"), STR("no-referrer")},
+    {STR("Cross-Origin-Resource-Policy"), STR("same-origin")},
+    {STR("X-Frame-Options"), STR("DENY")},
+    {STR("Content-Security-Policy"), STR("default-src 'none'; frame-ancestors 'none'")},
+};
+enum { ANSWER_HEADERS = sizeof answer_headers / sizeof *answer_headers };
+
+static void answer_with(struct api_call *call, int status, struct str content_type, const struct http_header *more,
+                        size_t more_count, struct str body)
+{
+    struct http_header headers[ANSWER_HEADERS + 2];
+    memcpy(headers, answer_headers, sizeof answer_headers);
+    for (size_t i = 0; i < more_count && i < 2; i++)
+        headers[ANSWER_HEADERS + i] = more[i];
+    http_exchange_answer(call->exchange, status, content_type, headers, ANSWER_HEADERS + more_count, body);
+}
+
+void api_answer(struct api_call *call, int status, struct str content_type, struct str body)
+{
+    answer_with(call, status, content_type, NULL, 0, body);
+}
+
+struct json *api_json_begin(struct api_json *out)
+{
+    buf_init(&out->buf, API_ANSWER_MAX);
+    out->json = (struct json){.out = &out->buf};
+    return &out->json;
+}
+
+void api_json_send(struct api_call *call, int status, struct api_json *json)
+{
+    if (json->buf.failed)
+        api_problem(call, 500, "The answer is larger than %d MiB; ask for less at once.", API_ANSWER_MAX >> 20);
+    else
+        api_answer(call, status, STR("application/json"), buf_str(&json->buf));
+    buf_done(&json->buf);
+}
+
+// Headers that a status comes with.
+static size_t problem_headers(const struct api_call *call, int status, struct http_header *out)
+{
+    struct str allow;
+    struct api_call again = *call;
+    switch (status) {
+    case 401:
+        *out = (struct http_header){STR("WWW-Authenticate"), STR("Bearer realm=\"tributary\"")};
+        return 1;
+    case 503:
+        *out = (struct http_header){STR("Retry-After"), STR("1")};
+        return 1;
+    case 405:
+        route_find(&again, &allow);
+        *out = (struct http_header){STR("Allow"), allow};
+        return allow.n > 0;
+    default:
+        return 0;
+    }
+}
+
+void api_problem(struct api_call *call, int status, const char *detail, ...)
+{
+    char sentence[8192];
+    va_list args;
+    va_start(args, detail);
+    vsnprintf(sentence, sizeof sentence, detail, args);
+    va_end(args);
+    struct api_json answer;
+    struct json *json = api_json_begin(&answer);
+    json_open(json, '{');
+    json_key_str(json, "type", STR("about:blank"));
+    json_key_str(json, "title", str_of(http_status_text(status)));
+    json_key_int(json, "status", status);
+    json_key_str(json, "detail", str_of(sentence));
+    json_close(json, '}');
+    struct http_header header;
+    size_t count = problem_headers(call, status, &header);
+    answer_with(call, status, STR("application/problem+json"), &header, count, buf_str(&answer.buf));
+    buf_done(&answer.buf);
+}
+
+void api_problem_err(struct api_call *call, int err)
+{
+    switch (err) {
+    case ERR_NOT_FOUND:
+        api_problem(call, 404, "There is no such thing.");
+        break;
+    case ERR_BUSY:
+        api_problem(call, 503, "The store took too long to answer; ask for less, or again.");
+        break;
+    case ERR_CLOSED:
+        api_problem(call, 503, "The relay is going down.");
+        break;
+    case ERR_FULL:
+        api_problem(call, 503, "The disk has no space left; nothing was changed.");
+        break;
+    default:
+        api_problem(call, 503, "It failed (%s); the log may say more.", err_name(err));
+    }
+}
+
+struct str api_query(struct api_call *call, const char *name)
+{
+    return http_query_get(call->arena, call->request->query, name);
+}
+
+bool api_query_limit(struct api_call *call, size_t *out)
+{
+    struct str text = api_query(call, "limit");
+    int64_t limit = API_LIMIT;
+    if (text.p && (!str_to_i64(text, &limit) || limit < 1 || limit > API_LIMIT_MAX)) {
+        api_problem(call, 400, "limit is a number from 1 to %d.", API_LIMIT_MAX);
+        return false;
+    }
+    *out = (size_t)limit;
+    return true;
+}
+
+bool api_query_bool(struct api_call *call, const char *name, bool *out)
+{
+    struct str text = api_query(call, name);
+    bool yes = str_eq_c(text, "true");
+    if (text.p && !yes && !str_eq_c(text, "false")) {
+        api_problem(call, 400, "%s is true or false.", name);
+        return false;
+    }
+    *out = yes;
+    return true;
+}
+
+// Kind and payload in hexadecimal, then a digest: opaque, and a forged one is told.
+struct str api_cursor(struct arena *arena, char kind, struct str payload)
+{
+    char *text = arena_alloc(arena, 2 * (payload.n + 1) + 9);
+    struct str whole = arena_printf(arena, "%c%.*s", kind, STR_ARG(payload));
+    for (size_t i = 0; i < whole.n; i++)
+        snprintf(text + 2 * i, 3, "%02x", (unsigned char)whole.p[i]);
+    snprintf(text + 2 * whole.n, 9, "%08" PRIx32, (uint32_t)hash_str(whole));
+    return str_of(text);
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static struct str cursor_payload(struct arena *arena, char kind, struct str cursor)
+{
+    if (cursor.n < 10 || cursor.n % 2)
+        return STR_NONE;
+    size_t n = (cursor.n - 8) / 2;
+    char *whole = arena_alloc(arena, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_digit(cursor.p[2 * i]), low = hex_digit(cursor.p[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return STR_NONE;
+        whole[i] = (char)(high << 4 | low);
+    }
+    struct str payload = {whole + 1, n - 1};
+    return whole[0] == kind && str_eq(api_cursor(arena, kind, payload), cursor) ? payload : STR_NONE;
+}
+
+bool api_query_after(struct api_call *call, char kind, struct str *out)
+{
+    struct str cursor = api_query(call, "after");
+    *out = STR_NONE;
+    if (!cursor.p)
+        return true;
+    *out = cursor_payload(call->arena, kind, cursor);
+    if (out->p)
+        return true;
+    api_problem(call, 400, "after is a cursor that \"next\" of the same list gave.");
+    return false;
+}
+
+bool api_id_of(struct str text, int64_t *out)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return false;
+    return text.n && str_to_i64(text, out) && *out > 0;
+}
+
+struct api_work *api_work_new(struct api_call *call)
+{
+    struct api_work *work = arena_of(call->arena, struct api_work);
+    work->call = call;
+    buf_init(&work->text, 1 << 20);
+    return work;
+}

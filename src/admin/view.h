@@ -1,0 +1,22 @@
+// Things of the relay as JSON objects, the same wherever they are shown. Secrets are shown as "set".
+#pragma once
+#include "admin/api.h"
+
+// Pending messages by account, sorted by id; in the arena.
+struct view_pending {
+    struct account_counts *counts;
+    size_t count, room;
+    struct arena *arena;
+};
+int view_pending_read(struct api_call *call, struct view_pending *out);
+int64_t view_pending_of(const struct view_pending *pending, int64_t account_id);
+
+// All of an account, with its sources and its desk.
+void view_account(struct json *json, struct api_call *call, const struct account *account, int64_t pending);
+void view_source(struct json *json, struct api_call *call, const struct source *source);
+void view_desk(struct json *json, struct api_call *call, const struct desk *desk);
+// Only the health, as members of an object that is open: state, reason, until / state, text, since.
+void view_desk_health(struct json *json, struct api_call *call, const struct desk *desk);
+void view_source_health(struct json *json, struct api_call *call, const struct source *source);
+// A message; the object is left open for more members.
+void view_message(struct json *json, struct api_call *call, const struct message *message);

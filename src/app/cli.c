@@ -1,0 +1,258 @@
+#include "app/cli.h"
+
+#include "app/cli_run.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct command {
+    const char *words;   // "account list"
+    const char *args;    // for the help
+    const char *options; // names without "--", with spaces between; -c, --socket and --json are everywhere
+    size_t least, most;
+    int (*run)(struct cli *cli);
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"check", "", "", 0, 0, cli_check, "read the configuration and say what is wrong"},
+    {"reload", "", "", 0, 0, cli_reload, "have the relay read its configuration again"},
+    {"status", "", "", 0, 0, cli_status, "totals, alarms, accounts, desks, sources"},
+    {"verify", "", "deep", 0, 0, cli_verify, "count the rows: accepted = delivered + pending + skipped + discarded"},
+    {"account list", "", "", 0, 0, cli_account_list, "all accounts"},
+    {"account show", "NAME", "", 1, 1, cli_account_show, "one account with its sources and its desk"},
+    {"account activate", "NAME", "", 1, 1, cli_account_activate, "deliver its messages again, from where it stopped"},
+    {"account deactivate", "NAME", "", 1, 1, cli_account_deactivate,
+     "stop delivering; messages are still taken and stored"},
+    {"desk show", "ACCOUNT", "", 1, 1, cli_desk_show, "the account's desk"},
+    {"desk resume", "ACCOUNT", "", 1, 1, cli_desk_resume, "go on after a suspension"},
+    {"messages", "", "account source conversation state direction q limit all", 0, 0, cli_messages,
+     "messages in order of acceptance"},
+    {"show", "MESSAGE", "", 1, 1, cli_show, "one message with its attempts"},
+    {"retry", "MESSAGE...", "account skipped", 0, CLI_ARGS_MAX, cli_retry,
+     "try again; or --account A --skipped: all skipped ones"},
+    {"discard", "MESSAGE...", "", 1, CLI_ARGS_MAX, cli_discard, "settle by hand, without delivering"},
+};
+
+static void print_help(struct buf *out)
+{
+    buf_add_str(out, STR("usage: tributary COMMAND [-c FILE] [--socket PATH] [--json]\n\n"
+                         "  serve                                run the relay (-c FILE)\n"));
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", commands[i].words, commands[i].args);
+        buf_printf(out, "  %-36s %s\n", left, commands[i].help);
+    }
+    buf_add_str(out,
+                STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
+                    "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
+                    "verify:   --deep reads every row's checksum and the whole file\n"
+                    "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
+}
+
+__attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "tributary: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; tributary help lists what there is\n");
+    va_end(args);
+    return CLI_USAGE;
+}
+
+// Whether the words at argv are the command's; how many they are.
+static size_t words_match(const char *words, int argc, char **argv)
+{
+    struct str rest = str_of(words);
+    size_t count = 0;
+    for (size_t from = 0; from < rest.n; count++) {
+        size_t to = str_index(rest, ' ', from);
+        if ((int)count >= argc || !str_eq_c(str_sub(rest, from, to), argv[count]))
+            return 0;
+        from = to + 1;
+    }
+    return count;
+}
+
+static const struct command *find_command(int argc, char **argv, int *out_words)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        *out_words = (int)words_match(commands[i].words, argc, argv);
+        if (*out_words)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+// Where the value of a named option goes, or its flag.
+struct option_place {
+    const char **value;
+    bool *flag;
+};
+
+static bool find_option(struct cli *cli, const char *name, struct option_place *out)
+{
+    struct {
+        const char *name;
+        struct option_place place;
+    } known[] = {
+        {"socket", {.value = &cli->socket}},
+        {"json", {.flag = &cli->json}},
+        {"account", {.value = &cli->account}},
+        {"source", {.value = &cli->source}},
+        {"conversation", {.value = &cli->conversation}},
+        {"state", {.value = &cli->state}},
+        {"direction", {.value = &cli->direction}},
+        {"q", {.value = &cli->query}},
+        {"limit", {.value = &cli->limit}},
+        {"deep", {.flag = &cli->deep}},
+        {"skipped", {.flag = &cli->skipped}},
+        {"all", {.flag = &cli->all}},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            *out = known[i].place;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_option(const struct command *command, const char *name)
+{
+    struct str options = str_of(command->options);
+    for (size_t from = 0; from < options.n;) {
+        size_t to = str_index(options, ' ', from);
+        if (str_eq_c(str_sub(options, from, to), name))
+            return true;
+        from = to + 1;
+    }
+    return strcmp(name, "socket") == 0 || strcmp(name, "json") == 0;
+}
+
+// One option at argv[*i]; moves *i over its value.
+static int take_option(struct cli *cli, const struct command *command, int argc, char **argv, int *i)
+{
+    char name[32];
+    const char *word = argv[*i], *equals = strchr(word, '=');
+    struct option_place place;
+    if (strcmp(word, "-c") == 0) {
+        place = (struct option_place){.value = &cli->config};
+        equals = NULL;
+    } else {
+        size_t n = equals ? (size_t)(equals - word) : strlen(word);
+        snprintf(name, sizeof name, "%.*s", n > 2 ? (int)n - 2 : 0, word + 2);
+        if (word[1] != '-' || !find_option(cli, name, &place) || !has_option(command, name))
+            return usage("there is no option %s here", word);
+    }
+    if (place.flag) {
+        *place.flag = true;
+        return equals ? usage("%s takes no value", word) : CLI_DONE;
+    }
+    if (!equals && *i + 1 >= argc)
+        return usage("%s needs a value", word);
+    *place.value = equals ? equals + 1 : argv[++*i];
+    return CLI_DONE;
+}
+
+static int take_words(struct cli *cli, const struct command *command, int argc, char **argv)
+{
+    bool plain = false; // behind "--"
+    for (int i = 0; i < argc; i++) {
+        if (!plain && strcmp(argv[i], "--") == 0) {
+            plain = true;
+        } else if (!plain && argv[i][0] == '-' && argv[i][1]) {
+            int status = take_option(cli, command, argc, argv, &i);
+            if (status)
+                return status;
+        } else if (cli->arg_count >= command->most) {
+            return usage("%s is one too many", argv[i]);
+        } else {
+            cli->args[cli->arg_count++] = argv[i];
+        }
+    }
+    if (cli->arg_count < command->least)
+        return usage("what is missing: %s", command->args);
+    return CLI_DONE;
+}
+
+// A closed one would be given to the next socket or file that is opened.
+static void keep_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) < 0)
+            return;
+}
+
+static size_t terminal_width(void)
+{
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
+        return 0;
+    return size.ws_col;
+}
+
+// Whoever reads may have seen enough: that is told by the exit status alone.
+static int print(struct buf *out)
+{
+    size_t done = 0;
+    if (out->failed)
+        return cli_fail("the output is too large; ask for less");
+    while (done < out->n) {
+        ssize_t n = write(STDOUT_FILENO, out->p + done, out->n - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EPIPE)
+            return CLI_FAILED;
+        if (n < 0)
+            return cli_fail("cannot write to standard output: %s", strerrordesc_np(errno));
+        done += (size_t)n;
+    }
+    return CLI_DONE;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    int words;
+    const struct command *command = argc ? find_command(argc, argv, &words) : NULL;
+    if (argc && (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        print_help(&cli->out);
+        return CLI_DONE;
+    }
+    if (argc == 1 && strcmp(argv[0], "--version") == 0) {
+        buf_add_str(&cli->out, STR("tributary " TRIBUTARY_VERSION "\n"));
+        return CLI_DONE;
+    }
+    if (!argc)
+        return usage("no command was given");
+    if (!command)
+        return usage("there is no command %s", argv[0]);
+    int status = take_words(cli, command, argc - words, argv + words);
+    return status ? status : command->run(cli);
+}
+
+int cli_main(int argc, char **argv)
+{
+    static struct cli cli; // its list of arguments is large
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    cli = (struct cli){0};
+    sigaction(SIGPIPE, &ignore, NULL);
+    keep_standard_descriptors();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    buf_init(&cli.out, CLI_OUTPUT_MAX);
+    cli.width = terminal_width();
+    int status = run(&cli, argc - 1, argv + 1);
+    int printed = print(&cli.out);
+    buf_done(&cli.out);
+    arena_done(&cli.arena);
+    curl_global_cleanup();
+    return status ? status : printed;
+}

@@ -1,0 +1,116 @@
+#include "app/cli_run.h"
+
+#include "app/config.h"
+#include "app/http_local.h"
+#include "model/http.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWER_S = 120 };
+
+int cli_fail(const char *format, ...)
+{
+    char sentence[8192];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    fprintf(stderr, "tributary: %s\n", sentence);
+    return CLI_FAILED;
+}
+
+static int find_socket(struct cli *cli)
+{
+    struct str socket;
+    struct buf errors;
+    if (cli->socket)
+        return CLI_DONE;
+    buf_init(&errors, CONFIG_ERRORS_MAX);
+    int err = config_load_socket(config_find(cli->config), &cli->arena, &socket, &errors);
+    if (err)
+        cli_fail("%.*s; name the relay's socket with --socket, or its configuration with -c",
+                 STR_ARG(buf_str(&errors)));
+    else
+        cli->socket = socket.p;
+    buf_done(&errors);
+    return err ? CLI_FAILED : CLI_DONE;
+}
+
+int cli_call_any(struct cli *cli, const char *method, const char *target, struct str body, int *out_status,
+                 yyjson_doc **out_doc)
+{
+    struct http_local_answer answer;
+    const char *why;
+    if (find_socket(cli))
+        return CLI_FAILED;
+    bool long_work = strstr(target, "/verify") || strstr(target, "/reload");
+    if (!http_local_call(cli->socket, method, target, body, long_work ? 0 : ANSWER_S, &cli->arena, &answer, &why))
+        return cli_fail("%s", why);
+    *out_status = answer.status;
+    *out_doc = json_read(buf_str(&answer.body));
+    buf_done(&answer.body);
+    if (*out_doc)
+        return CLI_DONE;
+    return cli_fail(
+        "the relay at %s answered %d without JSON; is something else listening there, or a relay of another version?",
+        cli->socket, answer.status);
+}
+
+int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc)
+{
+    int status;
+    yyjson_doc *doc;
+    if (cli_call_any(cli, method, target, body, &status, &doc))
+        return CLI_FAILED;
+    if (status >= 200 && status < 300) {
+        *out_doc = doc;
+        return CLI_DONE;
+    }
+    struct str detail = json_get_str(yyjson_doc_get_root(doc), "detail");
+    cli_fail("%.*s", STR_ARG(detail.p ? detail : arena_printf(&cli->arena, "the relay answered %d", status)));
+    yyjson_doc_free(doc);
+    return CLI_FAILED;
+}
+
+int cli_print_json(struct cli *cli, yyjson_val *value)
+{
+    size_t n;
+    char *text = yyjson_val_write(value, YYJSON_WRITE_PRETTY, &n);
+    if (!text)
+        return cli_fail("memory is out");
+    buf_add(&cli->out, text, n);
+    buf_add_char(&cli->out, '\n');
+    free(text);
+    return CLI_DONE;
+}
+
+struct str cli_text(struct cli *cli, yyjson_val *object, const char *key)
+{
+    yyjson_val *value = yyjson_obj_get(object, key);
+    if (yyjson_is_str(value))
+        return arena_str(&cli->arena, json_val_str(value));
+    if (yyjson_is_int(value))
+        return arena_printf(&cli->arena, "%" PRId64, yyjson_get_sint(value));
+    if (yyjson_is_real(value))
+        return arena_printf(&cli->arena, "%.3f", yyjson_get_real(value));
+    if (yyjson_is_bool(value))
+        return yyjson_get_bool(value) ? STR("yes") : STR("no");
+    return STR("");
+}
+
+const char *cli_escape(struct cli *cli, const char *text)
+{
+    return http_escape(&cli->arena, str_of(text)).p;
+}
+
+struct str cli_time(struct cli *cli, yyjson_val *object, const char *key)
+{
+    struct str text = cli_text(cli, object, key);
+    if (text.n < 19)
+        return text;
+    return arena_printf(&cli->arena, "%.10s %.8s", text.p, text.p + 11);
+}

@@ -1,0 +1,52 @@
+// One run of the command line: what was asked, the relay it talks to, and what is printed at the end. Private to cli*.c.
+#pragma once
+#include "app/cli_table.h"
+#include "base/json.h"
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ARGS_MAX = 4096, CLI_OUTPUT_MAX = 1 << 30 };
+
+struct cli {
+    struct arena arena;
+    struct buf out; // written to standard output at the end
+    size_t width;   // of the terminal; 0 = none
+    bool json;
+    // Options, NULL when not given.
+    const char *config, *socket;
+    const char *account, *source, *conversation, *state, *direction, *query, *limit;
+    bool deep, skipped, all;
+    // Arguments behind the command's words.
+    const char *args[CLI_ARGS_MAX];
+    size_t arg_count;
+};
+
+// A request to the relay. CLI_DONE: `out_doc` is the JSON of a 2xx answer (yyjson_doc_free); else it was complained about.
+// `arena` holds the target.
+int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc);
+// The same, not complaining of a problem: *out_doc is the answer of any status.
+int cli_call_any(struct cli *cli, const char *method, const char *target, struct str body, int *out_status,
+                 yyjson_doc **out_doc);
+// For --json: the answer as it came.
+int cli_print_json(struct cli *cli, yyjson_val *value);
+// "tributary: sentence" to standard error; gives CLI_FAILED.
+int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// What stands at `key` as text, for a cell or a line: numbers too; "" for null.
+struct str cli_text(struct cli *cli, yyjson_val *object, const char *key);
+// Percent-encoded.
+const char *cli_escape(struct cli *cli, const char *text);
+// "2026-11-22 13:00:35" of an RFC 3339 time.
+struct str cli_time(struct cli *cli, yyjson_val *object, const char *key);
+
+int cli_check(struct cli *cli);
+int cli_reload(struct cli *cli);
+int cli_status(struct cli *cli);
+int cli_verify(struct cli *cli);
+int cli_account_list(struct cli *cli);
+int cli_account_show(struct cli *cli);
+int cli_account_activate(struct cli *cli);
+int cli_account_deactivate(struct cli *cli);
+int cli_desk_show(struct cli *cli);
+int cli_desk_resume(struct cli *cli);
+int cli_messages(struct cli *cli);
+int cli_show(struct cli *cli);
+int cli_retry(struct cli *cli);
+int cli_discard(struct cli *cli);
