@@ -37,8 +37,8 @@ static void print_checked(struct cli *cli, const struct config *config, struct s
     } else if (config) {
         if (config->warnings.n)
             fprintf(stderr, "%.*s\n", STR_ARG(config->warnings));
-        buf_printf(&cli->out, "%.*s is good: %zu accounts, %zu sources\n", STR_ARG(config->path), config->account_count,
-                   sources);
+        buf_printf(&cli->out, "%.*s is good (accounts: %zu, sources: %zu)\n", STR_ARG(config->path),
+                   config->account_count, sources);
     } else {
         fprintf(stderr, "%.*s\n", STR_ARG(errors));
     }
