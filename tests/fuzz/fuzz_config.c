@@ -1,0 +1,55 @@
+// The configuration from any bytes: it is read or refused with a reason, and a text that is read twice says the same.
+#include "app/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char path[64];
+
+static void remove_file(void)
+{
+    unlink(path);
+}
+
+static int open_file(void)
+{
+    strcpy(path, "/tmp/tributary-fuzz-XXXXXX"); // allow strcpy: a literal into an array of 64
+    int fd = mkstemp(path);
+    if (fd < 0 || atexit(remove_file))
+        abort();
+    return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static int fd = -1;
+    struct config *config = NULL;
+    struct arena arena = {0};
+    struct str socket;
+    struct buf errors;
+    if (fd < 0)
+        fd = open_file();
+    if (ftruncate(fd, 0) || pwrite(fd, data, size, 0) != (ssize_t)size)
+        abort();
+    setenv("NAME", "value", 1);
+    buf_init(&errors, CONFIG_ERRORS_MAX);
+    int err = config_load(path, &config, &errors);
+    if ((err != 0) != (errors.n > 0))
+        abort();
+    if (!err) {
+        for (size_t i = 0; i < config->account_count; i++)
+            if (!account_name_is_valid(config->accounts[i].account->name) || !config->accounts[i].account->source_count)
+                abort();
+        config_free(config);
+    }
+    buf_clear(&errors);
+    err = config_load_socket(path, &arena, &socket, &errors);
+    if ((err != 0) != (errors.n > 0))
+        abort();
+    arena_done(&arena);
+    buf_done(&errors);
+    return 0;
+}
