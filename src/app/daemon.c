@@ -26,8 +26,10 @@ struct daemon {
     struct tally *tally;
     struct relay *relay;
     struct admin *admin;
-    pthread_mutex_t reload_lock;  // one reload at a time; guards `known`
-    struct stored_account *known; // by name what the file last said; copies of our own
+    struct store_reader *reader;                       // for reload; under reload_lock
+    struct store_reader *admin_reader, *verify_reader; // the admin side's from admin_start on
+    pthread_mutex_t reload_lock;                       // one reload at a time; guards `known`
+    struct stored_account *known;                      // by name what the file last said; copies of our own
     size_t known_count;
     struct loop *loop; // signals
     uv_signal_t signals[3];
@@ -62,10 +64,69 @@ static void add_known(void *arg, struct account *account, struct str file_text)
     daemon->known[daemon->known_count++] = (struct stored_account){account, text};
 }
 
+static int compare_known(const void *a, const void *b)
+{
+    const struct stored_account *left = a, *right = b;
+    return str_cmp(left->account->name, right->account->name);
+}
+
+// `known` is sorted by name.
+static const struct stored_account *find_known(const struct daemon *daemon, struct str name)
+{
+    struct account account = {.name = name};
+    struct stored_account key = {.account = &account};
+    return bsearch(&key, daemon->known, daemon->known_count, sizeof key, compare_known);
+}
+
 static int read_accounts(struct daemon *daemon)
 {
     forget_known(daemon);
-    return daemon->store->ops->each_account(daemon->store, add_known, daemon);
+    int err = daemon->store->ops->each_account(daemon->store, add_known, daemon);
+    qsort(daemon->known, daemon->known_count, sizeof *daemon->known, compare_known);
+    return err;
+}
+
+// ---- a changed order rule ----
+
+struct pending_search {
+    int64_t account_id, pending;
+};
+
+static void look_at_counts(void *arg, const struct account_counts *counts)
+{
+    struct pending_search *search = arg;
+    if (counts->account_id == search->account_id)
+        search->pending = counts->pending;
+}
+
+static void set_file_text(struct config *config, struct str name, struct str text)
+{
+    for (size_t i = 0; i < config->account_count; i++)
+        if (str_eq(config->accounts[i].account->name, name))
+            config->accounts[i].file_text = text;
+}
+
+// Messages that wait stand in lanes of the old rule; those of a new rule would run beside them, out of order. So the
+// old rule stays until a reload or a start finds nothing waiting; the file's text is not taken either, so that it
+// counts as changed then.
+static void keep_order_while_pending(struct daemon *daemon, struct config *config, struct accounts_plan *plan)
+{
+    for (size_t i = 0; i < plan->put_count; i++) {
+        struct account *put = plan->puts[i];
+        const struct stored_account *known = find_known(daemon, put->name);
+        struct pending_search search = {.account_id = known ? known->account->id : 0};
+        if (!known || known->account->order == put->order)
+            continue;
+        if (daemon->reader->ops->account_counts(daemon->reader, look_at_counts, &search) || search.pending) {
+            put->order = known->account->order;
+            plan->file_texts[i] = arena_str(&config->arena, known->file_text);
+            set_file_text(config, put->name, plan->file_texts[i]);
+            board_alarm(daemon->board, "order_waits", put->name,
+                        STR("its changed order rule is not in force: messages are pending; reload when none are"));
+        } else {
+            board_alarm_end(daemon->board, "order_waits", put->name);
+        }
+    }
 }
 
 enum { PUT_BATCH = 1000 };
@@ -116,6 +177,7 @@ static int take_file(struct daemon *daemon)
     if (err)
         return err;
     accounts_plan_make(daemon->config, daemon->known, daemon->known_count, &plan);
+    keep_order_while_pending(daemon, daemon->config, &plan);
     err = store_plan(daemon, &plan);
     if (!err)
         err = fill_directory(daemon, &plan);
@@ -138,7 +200,15 @@ static int open_store(struct daemon *daemon)
     const char *why = NULL;
     struct store_options options = {.path = daemon->config->store_path.p, .ballast_bytes = 1 << 20};
     daemon->store = store_sqlite_open(&options, &daemon->arena, &why);
-    return daemon->store ? 0 : fail(why);
+    if (!daemon->store)
+        return fail(why);
+    // Made while the store is this thread's; the committer's is it from relay_start on.
+    daemon->reader = daemon->store->ops->reader_new(daemon->store);
+    daemon->admin_reader = daemon->store->ops->reader_new(daemon->store);
+    daemon->verify_reader = daemon->store->ops->reader_new(daemon->store);
+    return daemon->reader && daemon->admin_reader && daemon->verify_reader
+               ? 0
+               : fail("the store cannot be opened a second time for reading");
 }
 
 static int start_relay(struct daemon *daemon)
@@ -185,6 +255,8 @@ static int start_admin(struct daemon *daemon)
         .socket = config->admin_socket.p,
         .token = token,
         .relay = daemon->relay,
+        .reader = daemon->admin_reader,
+        .verify_reader = daemon->verify_reader,
         .directory = daemon->directory,
         .board = daemon->board,
         .tally = daemon->tally,
@@ -192,6 +264,7 @@ static int start_admin(struct daemon *daemon)
         .reload = reload,
         .reload_arg = daemon,
     };
+    daemon->admin_reader = daemon->verify_reader = NULL; // taken
     daemon->admin = admin_start(&options, &daemon->arena, &why);
     return daemon->admin ? 0 : fail(why);
 }
@@ -239,6 +312,7 @@ static int apply_file(struct daemon *daemon, struct config *config)
     struct accounts_plan plan;
     gather_known(daemon);
     accounts_plan_make(config, daemon->known, daemon->known_count, &plan);
+    keep_order_while_pending(daemon, config, &plan);
     int err = relay_put_accounts(daemon->relay, plan.puts, plan.file_texts, plan.put_count);
     for (size_t i = 0; i < plan.put_count; i++)
         plan.puts[i] = NULL; // taken
@@ -344,11 +418,20 @@ static int start(struct daemon *daemon)
     return start_relay(daemon) || start_admin(daemon);
 }
 
+static void free_reader(struct store_reader *reader)
+{
+    if (reader)
+        reader->ops->free(reader);
+}
+
 static void stop(struct daemon *daemon)
 {
     admin_stop(daemon->admin);
     if (daemon->relay)
         relay_stop(daemon->relay);
+    free_reader(daemon->reader);
+    free_reader(daemon->admin_reader);
+    free_reader(daemon->verify_reader);
     if (daemon->store)
         daemon->store->ops->close(daemon->store, true);
     directory_free(daemon->directory);

@@ -1,7 +1,28 @@
 // tributary: daemon and command line in one.
 #include "app/cli.h"
+#include "app/daemon.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int serve(int argc, char **argv)
+{
+    const char *path = NULL;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "-c") != 0 || i + 1 >= argc) {
+            fprintf(stderr, "tributary serve: \"%s\" is not understood; usage: tributary serve [-c FILE]\n", argv[i]);
+            return 2;
+        }
+        path = argv[++i];
+    }
+    return daemon_serve(path);
+}
 
 int main(int argc, char **argv)
 {
-    return cli_main(argc, argv);
+    curl_global_init(CURL_GLOBAL_DEFAULT); // before there are threads
+    int status = argc >= 2 && strcmp(argv[1], "serve") == 0 ? serve(argc, argv) : cli_main(argc, argv);
+    curl_global_cleanup();
+    return status;
 }

@@ -434,27 +434,35 @@ void lane_go_on(struct dispatcher *d, struct lane *lane)
 
 // ---- starting what may start ----
 
-// The next desk that may start a request: round robin; one with more than a quarter of the slots waits while
-// others could use them.
+// Out of the ring while it may start nothing; whatever ends that puts it back.
+static bool is_blocked(struct dispatcher *d, struct desk_state *desk)
+{
+    int64_t until = governor_blocked_until(&desk->governor, dispatcher_now_us(d));
+    desk_delist(d, desk);
+    if (!until)
+        desk_enlist(d, desk); // to the end
+    else if (until != INT64_MAX)
+        due_set(d, &desk->due, until);
+    return until != 0;
+}
+
+// The next desk that may start a request: round robin; when all that wait have a quarter of the slots already, the
+// one that has least.
 static struct desk_state *next_desk(struct dispatcher *d)
 {
     int quarter = d->options.concurrency / 4 > 0 ? d->options.concurrency / 4 : 1;
-    struct desk_state *greedy = NULL;
-    while (d->ready && d->ready != greedy) {
+    struct desk_state *first = NULL, *least = NULL;
+    while (d->ready && d->ready != first) {
         struct desk_state *desk = d->ready;
-        int64_t until = governor_blocked_until(&desk->governor, dispatcher_now_us(d));
-        desk_delist(d, desk);
-        if (until) {
-            if (until != INT64_MAX)
-                due_set(d, &desk->due, until);
+        if (is_blocked(d, desk))
             continue;
-        }
-        desk_enlist(d, desk); // to the end
-        if (desk->governor.in_flight < quarter || d->ready == desk)
+        if (desk->governor.in_flight < quarter)
             return desk;
-        greedy = greedy ? greedy : desk;
+        if (!least || desk->governor.in_flight < least->governor.in_flight)
+            least = desk;
+        first = first ? first : desk;
     }
-    return greedy && greedy->in_ring ? greedy : NULL;
+    return least;
 }
 
 static struct lane *next_lane(struct desk_state *desk)

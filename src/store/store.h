@@ -55,7 +55,7 @@ struct store_outcome {
     struct str desk_ref;     // STR_NONE: kept
     const char *verdict;     // written to the message's history of attempts with last_error; NULL: not written
     int64_t conversation_id; // with `link`
-    const struct link *link; // what was learned; NULL: nothing
+    const struct link *link; // takes the place of the stored one as a whole; NULL: nothing learned
     int64_t mark_next;       // this message is marked in flight in the same transaction; 0 = none
     bool applied;            // out
 };
@@ -131,17 +131,22 @@ struct lane_entry {
     struct message *message; // owned by whoever takes the page (message_free)
     struct link link;        // texts in the page's arena
 };
+// A row that is not what was stored comes with `reason` REASON_DAMAGED and whatever could be read of it: it is
+// never sent, but set aside as skipped.
 struct lane_page {
     struct arena arena;
     struct lane_entry *entries; // in the arena
     size_t count;
     bool more; // there are pending messages behind these
 };
+// Frees the page and the messages still in it (those taken out are set to NULL).
+void lane_page_done(struct lane_page *page);
 
 struct store_totals {
     int64_t accepted, delivered, skipped, discarded; // since the store was made, durable
     int64_t pending, in_doubt, lanes_waiting;        // counted now
-    int64_t oldest_pending_us;                       // received_at of it; 0 = none
+    int64_t oldest_pending_us;                       // received_at of the lowest place that waits; 0 = none
+    int64_t log_bytes;                               // size of the store's log file; 0 = has none
 };
 
 struct message_filter { // ids 0 = any
@@ -170,7 +175,10 @@ struct store_ops {
     // Random text made with the store; lives as long as it.
     struct str (*id)(struct store *store);
     // All changes in order in one transaction, on stable storage when it returns 0; on any error none of
-    // them is. ERR_FULL: may be tried again with less. ERR_IO, ERR_CORRUPT: the caller ends the process (S1).
+    // them is, and out fields mean nothing. ERR_FULL: may be tried again; a batch with accepts is refused so
+    // below the free-space floor (S9) while one without goes on, so try the outcomes alone. ERR_BUSY (another
+    // program writes), ERR_NOMEM: may be tried again. ERR_IO, ERR_CORRUPT: every later call fails; the caller
+    // ends the process (S1), and only the next one can tell whether the disk has the batch or not.
     int (*apply)(struct store *store, struct store_change *changes, size_t count);
     // The first `limit` pending messages of the lane with place > after_place (0 = from the head).
     int (*load_lane)(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
@@ -228,7 +236,10 @@ struct store_reader {
 struct store_options {
     const char *path;      // of the database file
     bool force_network_fs; // S7
-    int64_t ballast_bytes; // S9: free-space floor kept by a file of this size; 0 = none
+    int64_t ballast_bytes; // S9: free-space floor, and the size of a file that keeps it; 0 = none
+    // What opening found and could go on with, as a sentence; may be NULL.
+    void (*finding)(void *arg, struct str sentence);
+    void *finding_arg;
 };
 
 // Opens or makes a SQLite store (rules S1-S11: cache of both files evicted, WAL checkpointed with TRUNCATE,

@@ -67,7 +67,10 @@ static void test_text_from_outside_is_harmless(void **state)
     assert_string_equal(cli_clean(&arena, STR("a\x1b[31mred\x07\x7f")).p, "a?[31mred??");
     assert_string_equal(cli_clean(&arena, STR("one\ntwo\r")).p, "one two?");
     assert_string_equal(cli_clean(&arena, STR("\u202Eevil\u2066")).p, "?evil?");
-    assert_string_equal(cli_clean(&arena, STR("c1 \xc2\x9b" "31m")).p, "c1 ?31m");
+    assert_string_equal(cli_clean(&arena, STR("c1 \xc2\x9b"
+                                              "31m"))
+                            .p,
+                        "c1 ?31m");
     assert_string_equal(cli_clean(&arena, STR("\xff\xc3")).p, "??");
     assert_string_equal(cli_clean(&arena, STR("gr\u00fc\u00dfe")).p, "gr\u00fc\u00dfe");
     arena_done(&arena);

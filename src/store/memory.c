@@ -1,0 +1,878 @@
+// The store in memory, for tests and the simulator: the same contract, nothing durable, nothing fast about it but
+// the lack of a disk. One lock around everything lets readers look from other threads; their callbacks run under
+// it and must not call the store.
+#include "base/mem.h"
+#include "base/must.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+struct attempt {
+    int64_t at_us;
+    struct str verdict, error; // in the row's arena
+    struct attempt *prev, *next;
+};
+
+struct row {
+    struct arena arena;      // of what changes: last_error, desk_ref, attempts
+    struct message *message; // one allocation; its place, state and texts of the last attempt are changed here
+    struct attempt *attempts;
+    uint64_t digest;
+    char *key; // source id and dedupe key
+    size_t key_size;
+    struct row *twin;        // the next with the same key and another digest; the first stands in by_key
+    struct row *prev, *next; // in its lane while pending, lowest place first
+    UT_hash_handle by_id, by_key;
+};
+
+struct lane {
+    int64_t id, account_id;
+    struct row *pending;
+    size_t count;
+    UT_hash_handle hh;
+};
+
+struct conversation {
+    int64_t id, source_id;
+    struct arena arena;
+    struct str thread, name;
+    struct link link;
+    char *key;
+    size_t key_size;
+    UT_hash_handle by_id, by_key;
+};
+
+struct stored_account {
+    struct account *account;
+    struct arena arena;
+    struct str file_text;
+    struct source *gone; // sources no longer configured: their ids stay theirs
+    size_t gone_count;
+    struct stored_account *prev, *next;
+};
+
+struct health {
+    struct store_desk_health health;
+    struct health *prev, *next;
+};
+
+struct memory {
+    struct store store; // first
+    pthread_mutex_t lock;
+    struct store_totals totals; // the durable four
+    int64_t aged_delivered, aged_discarded;
+    int64_t last_number, last_account, last_source, last_conversation;
+    struct row **rows; // ascending ids
+    size_t row_count, row_size;
+    struct row *by_id, *by_key;
+    struct lane *lanes;
+    struct conversation *conversations, *conversations_by_key;
+    struct stored_account *accounts;
+    struct health *healths;
+};
+
+struct memory_reader {
+    struct store_reader reader; // first
+    struct memory *memory;
+};
+
+static struct memory *memory_of(struct store *store)
+{
+    return (struct memory *)store;
+}
+
+static struct memory *lock_memory(struct store *store)
+{
+    struct memory *m = memory_of(store);
+    pthread_mutex_lock(&m->lock);
+    return m;
+}
+
+static int unlock_memory(struct memory *m)
+{
+    pthread_mutex_unlock(&m->lock);
+    return 0;
+}
+
+static char *make_key(int64_t owner, struct str text, size_t *out_size)
+{
+    *out_size = sizeof owner + text.n;
+    char *key = mem_new(*out_size + 1);
+    memcpy(key, &owner, sizeof owner);
+    memcpy(key + sizeof owner, text.p, text.n);
+    return key;
+}
+
+// --- Messages ---
+
+static void count(struct memory *m, enum message_state from, enum message_state to)
+{
+    int64_t *counts[] = {NULL, &m->totals.delivered, &m->totals.skipped, &m->totals.discarded};
+    if (counts[from])
+        --*counts[from];
+    if (counts[to])
+        ++*counts[to];
+}
+
+static struct row *find_row(struct memory *m, int64_t id)
+{
+    struct row *row;
+    HASH_FIND(by_id, m->by_id, &id, sizeof id, row);
+    return row;
+}
+
+static void enter_lane(struct memory *m, struct row *row)
+{
+    struct lane *lane;
+    HASH_FIND(hh, m->lanes, &row->message->lane, sizeof lane->id, lane);
+    if (!lane) {
+        lane = mem_new_of(struct lane);
+        lane->id = row->message->lane;
+        lane->account_id = row->message->account_id;
+        HASH_ADD(hh, m->lanes, id, sizeof lane->id, lane);
+    }
+    DL_APPEND(lane->pending, row); // places only grow
+    lane->count++;
+}
+
+static void leave_lane(struct memory *m, struct row *row)
+{
+    struct lane *lane;
+    HASH_FIND(hh, m->lanes, &row->message->lane, sizeof lane->id, lane);
+    must(lane);
+    DL_DELETE(lane->pending, row);
+    if (--lane->count == 0) {
+        HASH_DEL(m->lanes, lane);
+        free(lane);
+    }
+}
+
+static struct conversation *get_conversation(struct memory *m, const struct store_accept *accept)
+{
+    size_t size;
+    char *key = make_key(accept->source_id, accept->event.conversation, &size);
+    struct conversation *c;
+    HASH_FIND(by_key, m->conversations_by_key, key, size, c);
+    if (c) {
+        free(key);
+    } else {
+        c = mem_new_of(struct conversation);
+        c->id = ++m->last_conversation;
+        c->source_id = accept->source_id;
+        c->thread = arena_str(&c->arena, accept->event.conversation);
+        c->key = key;
+        c->key_size = size;
+        HASH_ADD(by_id, m->conversations, id, sizeof c->id, c);
+        HASH_ADD_KEYPTR(by_key, m->conversations_by_key, c->key, c->key_size, c);
+    }
+    if (accept->event.conversation_name.p && !str_eq(accept->event.conversation_name, c->name))
+        c->name = arena_str(&c->arena, accept->event.conversation_name);
+    return c;
+}
+
+static struct link copy_link(const struct link *link, struct arena *arena)
+{
+    return (struct link){arena_str(arena, link->contact), arena_str(arena, link->conversation),
+                         arena_str(arena, link->last_part), arena_str(arena, link->note)};
+}
+
+// Takes over the key. `first` is the row that came first with it, or NULL.
+static struct row *add_row(struct memory *m, const struct store_accept *accept, char *key, size_t key_size,
+                           struct row *first)
+{
+    const struct event *event = &accept->event;
+    struct message message = {.id = accept->message_id,
+                              .place = accept->place,
+                              .lane = accept->lane,
+                              .account_id = accept->account_id,
+                              .source_id = accept->source_id,
+                              .conversation_id = accept->conversation_id,
+                              .direction = INBOUND,
+                              .state = accept->state,
+                              .reason = accept->reason,
+                              .sent_at_us = event->sent_at_us,
+                              .received_at_us = accept->received_at_us,
+                              .settled_at_us = accept->state == MESSAGE_PENDING ? 0 : accept->received_at_us,
+                              .sender_id = event->sender_id,
+                              .sender_name = event->sender_name,
+                              .text = event->text,
+                              .attachments = event->attachments};
+    struct row *row = mem_new_of(struct row);
+    row->message = message_copy(&message);
+    row->digest = event->digest;
+    row->key = key;
+    row->key_size = key_size;
+    HASH_ADD_KEYPTR(by_id, m->by_id, &row->message->id, sizeof row->message->id, row);
+    if (first) {
+        row->twin = first->twin;
+        first->twin = row;
+    } else {
+        HASH_ADD_KEYPTR(by_key, m->by_key, row->key, row->key_size, row);
+    }
+    if (m->row_count == m->row_size) {
+        m->row_size = m->row_size ? m->row_size * 2 : 64;
+        m->rows = mem_resize(m->rows, m->row_size * sizeof *m->rows);
+    }
+    m->rows[m->row_count++] = row;
+    return row;
+}
+
+static void apply_accept(struct memory *m, struct store_accept *accept)
+{
+    must(accept->event.dedupe_key.p && accept->event.conversation.p);
+    must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
+    size_t key_size;
+    char *key = make_key(accept->source_id, accept->event.dedupe_key, &key_size);
+    struct row *first;
+    HASH_FIND(by_key, m->by_key, key, key_size, first);
+    const struct row *same = first;
+    while (same && same->digest != accept->event.digest)
+        same = same->twin;
+    if (same) {
+        accept->result = ACCEPT_DUPLICATE;
+        accept->message_id = same->message->id;
+        free(key);
+        return;
+    }
+    accept->result = first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
+    const struct conversation *c = get_conversation(m, accept);
+    accept->conversation_id = c->id;
+    accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
+    accept->lane = accept->order == ORDER_ACCOUNT ? lane_id(LANE_ACCOUNT, accept->account_id)
+                                                  : lane_id(LANE_CONVERSATION, c->id);
+    accept->message_id = accept->place = ++m->last_number;
+    struct row *row = add_row(m, accept, key, key_size, first);
+    m->totals.accepted++;
+    count(m, MESSAGE_PENDING, accept->state);
+    if (accept->state == MESSAGE_PENDING)
+        enter_lane(m, row);
+}
+
+static void set_mark(struct memory *m, int64_t id, bool in_flight)
+{
+    struct row *row = find_row(m, id);
+    if (row && row->message->state == MESSAGE_PENDING)
+        row->message->in_flight = in_flight;
+}
+
+static void add_attempt(struct row *row, const struct store_outcome *o)
+{
+    struct attempt *attempt = arena_of(&row->arena, struct attempt);
+    attempt->at_us = o->at_us;
+    if (row->attempts && attempt->at_us <= row->attempts->prev->at_us)
+        attempt->at_us = row->attempts->prev->at_us + 1;
+    attempt->verdict = arena_str(&row->arena, str_of(o->verdict));
+    attempt->error = arena_str(&row->arena, o->last_error);
+    DL_APPEND(row->attempts, attempt);
+}
+
+static void set_link(struct memory *m, int64_t conversation_id, const struct link *link)
+{
+    struct conversation *c;
+    HASH_FIND(by_id, m->conversations, &conversation_id, sizeof conversation_id, c);
+    if (c)
+        c->link = copy_link(link, &c->arena);
+}
+
+static void set_outcome(struct memory *m, struct row *row, const struct store_outcome *o)
+{
+    struct message *message = row->message;
+    bool settles = o->state != MESSAGE_PENDING;
+    if (settles)
+        leave_lane(m, row);
+    count(m, message->state, o->state);
+    message->state = o->state;
+    message->reason = o->reason;
+    message->attempts = o->attempts;
+    message->next_attempt_us = o->next_attempt_us;
+    message->in_doubt = o->in_doubt;
+    message->in_flight = o->in_flight && !settles;
+    if (settles)
+        message->settled_at_us = o->at_us;
+    if (o->last_error.p)
+        message->last_error = arena_str(&row->arena, o->last_error);
+    if (o->desk_ref.p)
+        message->desk_ref = arena_str(&row->arena, o->desk_ref);
+}
+
+static void discard_skipped(struct memory *m, struct row *row, const struct store_outcome *o)
+{
+    count(m, MESSAGE_SKIPPED, MESSAGE_DISCARDED);
+    row->message->state = MESSAGE_DISCARDED;
+    row->message->reason = o->reason;
+    row->message->in_doubt = o->in_doubt;
+    row->message->settled_at_us = o->at_us;
+}
+
+static void apply_outcome(struct memory *m, struct store_outcome *o)
+{
+    struct row *row = find_row(m, o->message_id);
+    o->applied = false;
+    if (row && row->message->state == MESSAGE_PENDING)
+        set_outcome(m, row, o);
+    else if (row && row->message->state == MESSAGE_SKIPPED && o->state == MESSAGE_DISCARDED)
+        discard_skipped(m, row, o);
+    else
+        return;
+    o->applied = true;
+    if (o->verdict)
+        add_attempt(row, o);
+    if (o->link)
+        set_link(m, o->conversation_id, o->link);
+    if (o->mark_next)
+        set_mark(m, o->mark_next, true);
+}
+
+static void apply_retry(struct memory *m, struct store_retry *retry)
+{
+    struct row *row = find_row(m, retry->message_id);
+    retry->applied = row && row->message->state == MESSAGE_SKIPPED;
+    retry->lane = retry->applied ? row->message->lane : 0;
+    if (!retry->applied)
+        return;
+    struct message *message = row->message;
+    count(m, MESSAGE_SKIPPED, MESSAGE_PENDING);
+    message->state = MESSAGE_PENDING;
+    message->reason = REASON_NONE;
+    message->place = ++m->last_number;
+    message->late = true;
+    message->attempts = 0;
+    message->next_attempt_us = 0;
+    message->settled_at_us = 0;
+    enter_lane(m, row);
+}
+
+// --- Accounts ---
+
+static struct stored_account *find_account(struct memory *m, int64_t id, struct str name)
+{
+    struct stored_account *a;
+    DL_FOREACH(m->accounts, a)
+    if (id ? a->account->id == id : str_eq(a->account->name, name))
+        return a;
+    return NULL;
+}
+
+// What a source of that name was before, configured or gone.
+static const struct source *find_old_source(const struct stored_account *a, struct str name)
+{
+    const struct source *old = account_find_source(a->account, name);
+    for (size_t i = 0; !old && i < a->gone_count; i++)
+        if (str_eq(a->gone[i].name, name))
+            old = &a->gone[i];
+    return old;
+}
+
+static void keep_gone(struct stored_account *a, const struct account *next)
+{
+    for (size_t i = 0; i < a->account->source_count; i++) {
+        struct source source = a->account->sources[i];
+        if (account_find_source(next, source.name))
+            continue;
+        source.name = arena_str(&a->arena, source.name);
+        source.made_secret = arena_str(&a->arena, source.made_secret);
+        source.registered_url = arena_str(&a->arena, source.registered_url);
+        a->gone = mem_resize(a->gone, (a->gone_count + 1) * sizeof *a->gone);
+        a->gone[a->gone_count++] = source;
+    }
+}
+
+static void put_sources(struct memory *m, const struct stored_account *a, struct account *next)
+{
+    for (size_t i = 0; i < next->source_count; i++) {
+        struct source *source = &next->sources[i];
+        const struct source *old = a->account ? find_old_source(a, source->name) : NULL;
+        source->id = old ? old->id : ++m->last_source;
+        source->account_id = next->id;
+        source->account = next->name;
+        if (old && !source->made_secret.p)
+            source->made_secret = arena_str(&next->arena, old->made_secret);
+        if (old && !source->registered_url.p)
+            source->registered_url = arena_str(&next->arena, old->registered_url);
+    }
+}
+
+static void apply_account_put(struct memory *m, struct store_account_put *put)
+{
+    struct stored_account *a = find_account(m, put->account->id, put->account->name);
+    struct account *next = account_copy(put->account);
+    if (!a) {
+        a = mem_new_of(struct stored_account);
+        next->id = next->id ? next->id : ++m->last_account;
+        DL_APPEND(m->accounts, a);
+    } else {
+        next->id = a->account->id;
+    }
+    put_sources(m, a, next);
+    if (a->account)
+        keep_gone(a, next);
+    account_unref(a->account);
+    a->account = next;
+    a->file_text = arena_str(&a->arena, put->file_text);
+    put->id = next->id;
+    for (size_t i = 0; i < next->source_count; i++)
+        put->source_ids[i] = next->sources[i].id;
+}
+
+static void apply_account_active(struct memory *m, const struct store_account_active *change)
+{
+    struct stored_account *a = find_account(m, change->account_id, STR_NONE);
+    if (a)
+        a->account->active = change->active;
+}
+
+static void apply_source_learned(struct memory *m, const struct store_source_learned *learned)
+{
+    struct stored_account *a;
+    DL_FOREACH(m->accounts, a)
+    for (size_t i = 0; i < a->account->source_count; i++) {
+        struct source *source = &a->account->sources[i];
+        if (source->id != learned->source_id)
+            continue;
+        if (learned->made_secret.p)
+            source->made_secret = arena_str(&a->account->arena, learned->made_secret);
+        if (learned->registered_url.p)
+            source->registered_url = arena_str(&a->account->arena, learned->registered_url);
+    }
+}
+
+static void apply_desk_health(struct memory *m, const struct store_desk_health *health)
+{
+    struct health *h;
+    DL_SEARCH_SCALAR(m->healths, h, health.desk, health->desk);
+    if (!h) {
+        h = mem_new_of(struct health);
+        DL_APPEND(m->healths, h);
+    }
+    h->health = *health;
+}
+
+// --- The contract ---
+
+static void apply_change(struct memory *m, struct store_change *change)
+{
+    switch (change->kind) {
+    case STORE_ACCEPT:
+        apply_accept(m, change->accept);
+        return;
+    case STORE_OUTCOME:
+        apply_outcome(m, change->outcome);
+        return;
+    case STORE_MARK:
+        set_mark(m, change->mark->message_id, change->mark->in_flight);
+        return;
+    case STORE_ACCOUNT_PUT:
+        apply_account_put(m, change->account_put);
+        return;
+    case STORE_ACCOUNT_ACTIVE:
+        apply_account_active(m, change->account_active);
+        return;
+    case STORE_SOURCE_LEARNED:
+        apply_source_learned(m, change->source_learned);
+        return;
+    case STORE_DESK_HEALTH:
+        apply_desk_health(m, change->desk_health);
+        return;
+    case STORE_RETRY:
+        apply_retry(m, change->retry);
+        return;
+    }
+    must(!"a kind of change");
+}
+
+static int memory_apply(struct store *store, struct store_change *changes, size_t count_)
+{
+    struct memory *m = lock_memory(store);
+    for (size_t i = 0; i < count_; i++)
+        apply_change(m, &changes[i]);
+    return unlock_memory(m);
+}
+
+// The message with the texts of its conversation, borrowed.
+static struct message whole_message(struct memory *m, const struct row *row, struct link *out_link)
+{
+    struct message message = *row->message;
+    struct conversation *c;
+    HASH_FIND(by_id, m->conversations, &message.conversation_id, sizeof message.conversation_id, c);
+    must(c);
+    message.conversation = c->thread;
+    message.conversation_name = c->name;
+    if (out_link)
+        *out_link = c->link;
+    return message;
+}
+
+static int memory_load_lane(struct store *store, int64_t lane_number, int64_t after_place, size_t limit,
+                            struct lane_page *out)
+{
+    struct memory *m = lock_memory(store);
+    struct lane *lane;
+    *out = (struct lane_page){0};
+    out->entries = arena_alloc(&out->arena, (limit ? limit : 1) * sizeof *out->entries);
+    HASH_FIND(hh, m->lanes, &lane_number, sizeof lane_number, lane);
+    const struct row *row = lane ? lane->pending : NULL;
+    while (row && row->message->place <= after_place)
+        row = row->next;
+    for (; row && out->count < limit; row = row->next) {
+        struct lane_entry *entry = &out->entries[out->count++];
+        struct link link;
+        struct message message = whole_message(m, row, &link);
+        entry->message = message_copy(&message);
+        entry->link = copy_link(&link, &out->arena);
+    }
+    out->more = row != NULL;
+    return unlock_memory(m);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int memory_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit,
+                                  int64_t *out_lanes, size_t *out_count)
+{
+    struct memory *m = lock_memory(store);
+    size_t n = 0;
+    int64_t *ids = mem_new((HASH_COUNT(m->lanes) + 1) * sizeof *ids);
+    struct lane *lane, *next;
+    HASH_ITER(hh, m->lanes, lane, next)
+    {
+        if (lane->id > after && (account_id == 0 || lane->account_id == account_id))
+            ids[n++] = lane->id;
+    }
+    qsort(ids, n, sizeof *ids, compare_ids);
+    *out_count = n < limit ? n : limit;
+    memcpy(out_lanes, ids, *out_count * sizeof *ids);
+    free(ids);
+    return unlock_memory(m);
+}
+
+static int memory_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
+                            struct str **out_refs, size_t *out_count)
+{
+    struct memory *m = lock_memory(store);
+    size_t n = 0;
+    struct str *refs = NULL;
+    for (size_t i = 0; i < m->row_count; i++) {
+        const struct message *message = m->rows[i]->message;
+        if (message->conversation_id != conversation_id || message->state != MESSAGE_DELIVERED ||
+            !message->desk_ref.p || message->sent_at_us / 1000000 != sent_s)
+            continue;
+        refs = mem_resize(refs, (n + 1) * sizeof *refs);
+        refs[n++] = arena_str(arena, message->desk_ref);
+    }
+    *out_refs = arena_alloc(arena, (n ? n : 1) * sizeof *refs);
+    for (size_t i = 0; i < n; i++)
+        (*out_refs)[i] = refs[i];
+    *out_count = n;
+    free(refs);
+    return unlock_memory(m);
+}
+
+static int memory_each_account(struct store *store,
+                               void (*each)(void *arg, struct account *account, struct str file_text), void *arg)
+{
+    struct memory *m = lock_memory(store);
+    struct stored_account *a;
+    DL_FOREACH(m->accounts, a)
+    each(arg, account_copy(a->account), a->file_text);
+    return unlock_memory(m);
+}
+
+static int memory_each_desk_health(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),
+                                   void *arg)
+{
+    struct memory *m = lock_memory(store);
+    const struct health *h;
+    DL_FOREACH(m->healths, h)
+    each(arg, &h->health);
+    return unlock_memory(m);
+}
+
+static int memory_checkpoint(struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static void free_row(struct row *row)
+{
+    arena_done(&row->arena);
+    message_free(row->message);
+    free(row->key);
+    free(row);
+}
+
+static void forget_row(struct memory *m, struct row *row)
+{
+    if (row->message->state == MESSAGE_DELIVERED)
+        m->aged_delivered++;
+    else
+        m->aged_discarded++;
+    HASH_DELETE(by_id, m->by_id, row);
+    struct row *first;
+    HASH_FIND(by_key, m->by_key, row->key, row->key_size, first);
+    must(first);
+    if (first == row) {
+        HASH_DELETE(by_key, m->by_key, row);
+        if (row->twin)
+            HASH_ADD_KEYPTR(by_key, m->by_key, row->twin->key, row->twin->key_size, row->twin);
+    } else {
+        while (first->twin != row)
+            first = first->twin;
+        first->twin = row->twin;
+    }
+    free_row(row);
+}
+
+static int memory_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
+{
+    struct memory *m = lock_memory(store);
+    size_t kept = 0;
+    for (size_t i = 0; i < m->row_count; i++) {
+        struct row *row = m->rows[i];
+        struct message *message = row->message;
+        bool due = (message->state == MESSAGE_DELIVERED || message->state == MESSAGE_DISCARDED) &&
+                   message->settled_at_us < bodies_before_us;
+        if (due && message->received_at_us < dedupe_before_us) {
+            forget_row(m, row);
+            continue;
+        }
+        if (due)
+            message->text = message->attachments = STR_NONE;
+        m->rows[kept++] = row;
+    }
+    m->row_count = kept;
+    *out_more = false;
+    return unlock_memory(m);
+}
+
+static struct str memory_id(struct store *store)
+{
+    (void)store;
+    return STR("00000000memory00");
+}
+
+static void free_accounts(struct memory *m)
+{
+    struct stored_account *a, *next;
+    DL_FOREACH_SAFE(m->accounts, a, next)
+    {
+        account_unref(a->account);
+        arena_done(&a->arena);
+        free(a->gone);
+        free(a);
+    }
+    struct health *h, *next_health;
+    DL_FOREACH_SAFE(m->healths, h, next_health)
+    free(h);
+}
+
+static void free_conversations(struct memory *m)
+{
+    struct conversation *c, *next;
+    HASH_CLEAR(by_key, m->conversations_by_key);
+    HASH_ITER(by_id, m->conversations, c, next)
+    {
+        HASH_DELETE(by_id, m->conversations, c);
+        arena_done(&c->arena);
+        free(c->key);
+        free(c);
+    }
+}
+
+static void memory_close(struct store *store, bool clean)
+{
+    struct memory *m = memory_of(store);
+    (void)clean;
+    HASH_CLEAR(by_id, m->by_id);
+    HASH_CLEAR(by_key, m->by_key);
+    for (size_t i = 0; i < m->row_count; i++)
+        free_row(m->rows[i]);
+    free(m->rows);
+    struct lane *lane, *next;
+    HASH_ITER(hh, m->lanes, lane, next)
+    {
+        HASH_DEL(m->lanes, lane);
+        free(lane);
+    }
+    free_conversations(m);
+    free_accounts(m);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+// --- Reading ---
+
+static struct memory *lock_reader(struct store_reader *reader)
+{
+    struct memory *m = ((struct memory_reader *)reader)->memory;
+    pthread_mutex_lock(&m->lock);
+    return m;
+}
+
+static void reader_free(struct store_reader *reader)
+{
+    free(reader);
+}
+
+static void reader_set_time_cap(struct store_reader *reader, int64_t cap_ms)
+{
+    (void)reader, (void)cap_ms;
+}
+
+static int reader_totals(struct store_reader *reader, struct store_totals *out)
+{
+    struct memory *m = lock_reader(reader);
+    *out = m->totals;
+    int64_t lowest = INT64_MAX;
+    for (size_t i = 0; i < m->row_count; i++) {
+        const struct message *message = m->rows[i]->message;
+        if (message->state != MESSAGE_PENDING)
+            continue;
+        out->pending++;
+        out->in_doubt += message->in_doubt;
+        if (message->place < lowest) {
+            lowest = message->place;
+            out->oldest_pending_us = message->received_at_us;
+        }
+    }
+    out->lanes_waiting = HASH_COUNT(m->lanes);
+    return unlock_memory(m);
+}
+
+static int reader_account_counts(struct store_reader *reader,
+                                 void (*each)(void *arg, const struct account_counts *counts), void *arg)
+{
+    struct memory *m = lock_reader(reader);
+    const struct stored_account *a;
+    DL_FOREACH(m->accounts, a)
+    {
+        struct account_counts counts = {.account_id = a->account->id};
+        const struct lane *lane, *next;
+        HASH_ITER(hh, m->lanes, lane, next)
+        if (lane->account_id == counts.account_id)
+            counts.pending += (int64_t)lane->count;
+        if (counts.pending)
+            each(arg, &counts);
+    }
+    return unlock_memory(m);
+}
+
+static bool contains(struct str text, struct str part)
+{
+    for (size_t i = 0; i + part.n <= text.n; i++)
+        if (str_ieq(str_sub(text, i, i + part.n), part))
+            return true;
+    return false;
+}
+
+static bool matches(const struct message_filter *f, const struct message *m)
+{
+    return (!f->account_id || m->account_id == f->account_id) && (!f->source_id || m->source_id == f->source_id) &&
+           (!f->conversation.p || str_eq(m->conversation, f->conversation)) && (!f->by_state || m->state == f->state) &&
+           (!f->by_direction || m->direction == f->direction) && (!f->text.p || contains(m->text, f->text));
+}
+
+static int reader_messages(struct store_reader *reader, const struct message_filter *filter, int64_t after_id,
+                           size_t limit, void (*each)(void *arg, const struct message *message), void *arg)
+{
+    struct memory *m = lock_reader(reader);
+    for (size_t i = 0; i < m->row_count && limit; i++) {
+        struct message message = whole_message(m, m->rows[i], NULL);
+        if (message.id <= after_id || !matches(filter, &message))
+            continue;
+        each(arg, &message);
+        limit--;
+    }
+    return unlock_memory(m);
+}
+
+static int reader_message(struct store_reader *reader, int64_t id, struct message **out)
+{
+    struct memory *m = lock_reader(reader);
+    const struct row *row = find_row(m, id);
+    if (row) {
+        struct message message = whole_message(m, row, NULL);
+        *out = message_copy(&message);
+    }
+    unlock_memory(m);
+    return row ? 0 : ERR_NOT_FOUND;
+}
+
+static int reader_attempts(struct store_reader *reader, int64_t message_id,
+                           void (*each)(void *arg, const struct attempt_record *record), void *arg)
+{
+    struct memory *m = lock_reader(reader);
+    const struct row *row = find_row(m, message_id);
+    const struct attempt *attempt = row ? row->attempts : NULL;
+    for (; attempt; attempt = attempt->next) {
+        struct attempt_record record = {attempt->at_us, attempt->verdict, attempt->error};
+        each(arg, &record);
+    }
+    return unlock_memory(m);
+}
+
+static int reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
+                         void *arg, bool *out_ok)
+{
+    struct memory *m = lock_reader(reader);
+    (void)deep;
+    int64_t counts[4] = {0, m->aged_delivered, 0, m->aged_discarded};
+    for (size_t i = 0; i < m->row_count; i++)
+        counts[m->rows[i]->message->state]++;
+    *out_ok = m->totals.delivered == counts[MESSAGE_DELIVERED] && m->totals.skipped == counts[MESSAGE_SKIPPED] &&
+              m->totals.discarded == counts[MESSAGE_DISCARDED] &&
+              m->totals.accepted == counts[0] + counts[1] + counts[2] + counts[3];
+    if (!*out_ok && finding)
+        finding(arg, STR("the totals are not what the rows say"));
+    return unlock_memory(m);
+}
+
+static const struct store_reader_ops reader_ops = {
+    .free = reader_free,
+    .set_time_cap = reader_set_time_cap,
+    .totals = reader_totals,
+    .account_counts = reader_account_counts,
+    .messages = reader_messages,
+    .message = reader_message,
+    .attempts = reader_attempts,
+    .verify = reader_verify,
+};
+
+static struct store_reader *memory_reader_new(struct store *store)
+{
+    struct memory_reader *r = mem_new_of(struct memory_reader);
+    r->reader.ops = &reader_ops;
+    r->memory = memory_of(store);
+    return &r->reader;
+}
+
+static const struct store_ops memory_ops = {
+    .name = "memory",
+    .close = memory_close,
+    .id = memory_id,
+    .apply = memory_apply,
+    .load_lane = memory_load_lane,
+    .lanes_with_work = memory_lanes_with_work,
+    .load_refs = memory_load_refs,
+    .each_account = memory_each_account,
+    .each_desk_health = memory_each_desk_health,
+    .checkpoint = memory_checkpoint,
+    .age_out = memory_age_out,
+    .reader_new = memory_reader_new,
+};
+
+struct store *store_memory_new(void)
+{
+    struct memory *m = mem_new_of(struct memory);
+    m->store.ops = &memory_ops;
+    must(pthread_mutex_init(&m->lock, NULL) == 0);
+    return &m->store;
+}

@@ -1,0 +1,119 @@
+#include "store/sql_statement.h"
+
+#define READ_MESSAGES "SELECT " SQL_MESSAGE_COLUMNS " FROM " SQL_MESSAGE_TABLES
+#define BOTH (SQL_WRITER | SQL_READER)
+
+const struct sql_statement_text sql_statements[SQL_COUNT] = {
+    // IMMEDIATE: the lock is had, or not, before anything is done.
+    [SQL_BEGIN] = {SQL_WRITER, "BEGIN IMMEDIATE"},
+    [SQL_COMMIT] = {SQL_WRITER, "COMMIT"},
+    [SQL_ROLLBACK] = {SQL_WRITER, "ROLLBACK"},
+    [SQL_READ_BEGIN] = {SQL_READER, "BEGIN"},
+    [SQL_READ_END] = {SQL_READER, "COMMIT"},
+
+    [SQL_TOTALS] = {BOTH, "SELECT accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, "
+                          "last_number, moved_number FROM totals"},
+    [SQL_SET_TOTALS] = {SQL_WRITER, "UPDATE totals SET accepted = ?1, delivered = ?2, skipped = ?3, discarded = ?4, "
+                                    "aged_delivered = ?5, aged_discarded = ?6, last_number = ?7, moved_number = ?8"},
+    [SQL_SET_CLEAN] = {SQL_WRITER, "UPDATE store SET clean = ?1"},
+
+    [SQL_FIND_KEY] = {SQL_WRITER, "SELECT id, digest FROM messages WHERE source_id = ?1 AND dedupe_key = ?2"},
+    [SQL_FIND_CONVERSATION] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
+                                           "WHERE c.source_id = ?1 AND c.thread = ?2"},
+    [SQL_GET_CONVERSATION] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
+                                          "WHERE c.id = ?1"},
+    [SQL_INSERT_CONVERSATION] = {SQL_WRITER, "INSERT INTO conversations (id, source_id, thread, name, sum) "
+                                             "VALUES (NULL, ?1, ?2, ?3, 0)"},
+    [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, contact = ?3, desk_conversation = ?4, "
+                                          "last_part = ?5, note = ?6, sum = ?7 WHERE id = ?1"},
+    [SQL_INSERT_MESSAGE] =
+        {SQL_WRITER,
+         "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "
+         "in_doubt, in_flight, late, body_gone, attempts, next_attempt_at, sent_at, received_at, changed_at, digest, "
+         "sum, dedupe_key, sender_id, sender_name, text, attachments, raw) "
+         "VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, 0, ?9, ?10, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
+         "?17, ?18)"},
+
+    [SQL_SET_OUTCOME] = {SQL_WRITER,
+                         "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, next_attempt_at = ?5, "
+                         "in_doubt = ?6, in_flight = ?7, changed_at = ifnull(?8, changed_at) "
+                         "WHERE id = ?1 AND state = 0"},
+    // The same with texts, apart: setting desk_ref costs an index.
+    [SQL_SET_OUTCOME_TEXTS] = {SQL_WRITER, "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, "
+                                           "next_attempt_at = ?5, in_doubt = ?6, in_flight = ?7, "
+                                           "changed_at = ifnull(?8, changed_at), last_error = ifnull(?9, last_error), "
+                                           "desk_ref = ifnull(?10, desk_ref) WHERE id = ?1 AND state = 0"},
+    [SQL_DISCARD_SKIPPED] = {SQL_WRITER, "UPDATE messages SET state = 3, reason = ?2, in_doubt = ?3, changed_at = ?4 "
+                                         "WHERE id = ?1 AND state = 2"},
+    [SQL_MARK] = {SQL_WRITER, "UPDATE messages SET in_flight = ?2 WHERE id = ?1 AND state = 0"},
+    // Two attempts in one microsecond (a clock set back): the later one is a microsecond later.
+    [SQL_INSERT_ATTEMPT] = {SQL_WRITER, "INSERT INTO attempts (message_id, at, verdict, error) VALUES (?1, "
+                                        "max(?2, ifnull((SELECT max(at) + 1 FROM attempts WHERE message_id = ?1), 0)), "
+                                        "?3, ?4)"},
+    [SQL_FIND_SKIPPED] = {SQL_WRITER, "SELECT lane FROM messages WHERE id = ?1 AND state = 2"},
+    [SQL_RETRY] = {SQL_WRITER, "UPDATE messages SET state = 0, reason = 0, place = ?2, late = 1, attempts = 0, "
+                               "next_attempt_at = 0 WHERE id = ?1 AND state = 2"},
+
+    [SQL_FIND_ACCOUNT] = {SQL_WRITER, "SELECT id FROM accounts WHERE name = ?1"},
+    [SQL_INSERT_ACCOUNT] =
+        {SQL_WRITER, "INSERT INTO accounts (name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, "
+                     "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, "
+                     "defined_at, left_file, file_text) "
+                     "VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+    [SQL_SET_ACCOUNT] =
+        {SQL_WRITER, "UPDATE accounts SET name = ?2, active = ?3, order_rule = ?4, on_failure = ?5, in_doubt = ?6, "
+                     "desk_platform = ?7, desk_token = ?8, desk_client_secret = ?9, desk_api_url = ?10, "
+                     "desk_url = ?11, desk_secret = ?12, desk_probe = ?13, desk_rate_per_min = ?14, defined_at = ?15, "
+                     "left_file = ?16, file_text = ?17 WHERE id = ?1"},
+    [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1"},
+    [SQL_SOURCES_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1 WHERE account_id = ?1"},
+    [SQL_FIND_SOURCE] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1 AND name = ?2"},
+    [SQL_INSERT_SOURCE] = {SQL_WRITER, "INSERT INTO sources (account_id, name, gone, platform, token, secret, mode, "
+                                       "take_over, api_url, made_secret, registered_url) "
+                                       "VALUES (?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"},
+    [SQL_SET_SOURCE] = {SQL_WRITER, "UPDATE sources SET account_id = ?2, name = ?3, gone = 0, platform = ?4, "
+                                    "token = ?5, secret = ?6, mode = ?7, take_over = ?8, api_url = ?9, "
+                                    "made_secret = ifnull(?10, made_secret), "
+                                    "registered_url = ifnull(?11, registered_url) WHERE id = ?1"},
+    [SQL_SET_SOURCE_LEARNED] = {SQL_WRITER, "UPDATE sources SET made_secret = ifnull(?2, made_secret), "
+                                            "registered_url = ifnull(?3, registered_url) WHERE id = ?1"},
+    [SQL_SET_DESK_HEALTH] = {SQL_WRITER, "INSERT INTO desk_health (desk, skips_in_row, guard_suspended) "
+                                         "VALUES (?1, ?2, ?3) ON CONFLICT (desk) DO UPDATE SET "
+                                         "skips_in_row = ?2, guard_suspended = ?3"},
+    [SQL_EACH_ACCOUNT] = {SQL_WRITER, "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
+                                      "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
+                                      "desk_probe, desk_rate_per_min, defined_at, left_file, file_text "
+                                      "FROM accounts ORDER BY id"},
+    [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
+                                     "registered_url FROM sources WHERE account_id = ?1 AND gone = 0 ORDER BY id"},
+    [SQL_EACH_DESK_HEALTH] = {SQL_WRITER, "SELECT desk, skips_in_row, guard_suspended FROM desk_health"},
+
+    [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_MESSAGE_COLUMNS ", " SQL_LINK_COLUMNS " FROM messages m "
+                                   "INDEXED BY messages_pending LEFT JOIN conversations c ON c.id = m.conversation_id "
+                                   "WHERE m.state = 0 AND m.lane = ?1 AND m.place > ?2 ORDER BY m.place LIMIT ?3"},
+    // One step of a walk over the lanes: each seeks past the rest of the lane before.
+    [SQL_NEXT_LANE] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
+                             "WHERE state = 0 AND lane > ?1 ORDER BY lane, place LIMIT 1"},
+    [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
+                                   "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
+                                   "AND sent_at < ?3 AND state = 1 ORDER BY sent_at, id"},
+
+    [SQL_AGE_SCAN] = {SQL_WRITER, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
+    [SQL_AGE_BODY] = {SQL_WRITER, "UPDATE messages SET text = NULL, attachments = NULL, raw = NULL, body_gone = 1, "
+                                  "sum = ?2 WHERE id = ?1"},
+    [SQL_AGE_ATTEMPTS] = {SQL_WRITER, "DELETE FROM attempts WHERE message_id = ?1"},
+    [SQL_AGE_MESSAGE] = {SQL_WRITER, "DELETE FROM messages WHERE id = ?1"},
+
+    [SQL_COUNT_PENDING] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_pending WHERE state = 0"},
+    [SQL_COUNT_IN_DOUBT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_in_doubt "
+                                        "WHERE in_doubt = 1 AND state = 0"},
+    [SQL_RECEIVED_AT] = {SQL_READER, "SELECT received_at FROM messages WHERE id = ?1"},
+    [SQL_ACCOUNT_COUNTS] = {SQL_READER, "SELECT account_id, count(*) FROM messages INDEXED BY messages_pending "
+                                        "WHERE state = 0 GROUP BY account_id"},
+    [SQL_GET_MESSAGE] = {SQL_READER, READ_MESSAGES " WHERE m.id = ?1"},
+    [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error FROM attempts WHERE message_id = ?1 ORDER BY at"},
+    [SQL_COUNT_BY_STATE] = {SQL_READER, "SELECT state, count(*) FROM messages GROUP BY state"},
+    [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
+    [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
+                                             "WHERE c.id > ?1 ORDER BY c.id LIMIT ?2"},
+};

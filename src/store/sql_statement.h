@@ -1,0 +1,81 @@
+// All SQL of the SQLite back end that runs more than once, by name.
+#pragma once
+
+enum sql_user { SQL_WRITER = 1, SQL_READER = 2 };
+
+enum sql_statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_READ_BEGIN,
+    SQL_READ_END,
+
+    SQL_TOTALS,
+    SQL_SET_TOTALS,
+    SQL_SET_CLEAN,
+
+    SQL_FIND_KEY,
+    SQL_FIND_CONVERSATION,
+    SQL_GET_CONVERSATION,
+    SQL_INSERT_CONVERSATION,
+    SQL_SET_CONVERSATION,
+    SQL_INSERT_MESSAGE,
+
+    SQL_SET_OUTCOME,
+    SQL_SET_OUTCOME_TEXTS,
+    SQL_DISCARD_SKIPPED,
+    SQL_MARK,
+    SQL_INSERT_ATTEMPT,
+    SQL_FIND_SKIPPED,
+    SQL_RETRY,
+
+    SQL_FIND_ACCOUNT,
+    SQL_INSERT_ACCOUNT,
+    SQL_SET_ACCOUNT,
+    SQL_SET_ACCOUNT_ACTIVE,
+    SQL_SOURCES_GONE,
+    SQL_FIND_SOURCE,
+    SQL_INSERT_SOURCE,
+    SQL_SET_SOURCE,
+    SQL_SET_SOURCE_LEARNED,
+    SQL_SET_DESK_HEALTH,
+    SQL_EACH_ACCOUNT,
+    SQL_EACH_SOURCE,
+    SQL_EACH_DESK_HEALTH,
+
+    SQL_LOAD_LANE,
+    SQL_NEXT_LANE,
+    SQL_LOAD_REFS,
+
+    SQL_AGE_SCAN,
+    SQL_AGE_BODY,
+    SQL_AGE_ATTEMPTS,
+    SQL_AGE_MESSAGE,
+
+    SQL_COUNT_PENDING,
+    SQL_COUNT_IN_DOUBT,
+    SQL_RECEIVED_AT,
+    SQL_ACCOUNT_COUNTS,
+    SQL_GET_MESSAGE,
+    SQL_EACH_ATTEMPT,
+    SQL_COUNT_BY_STATE,
+    SQL_CHECK_MESSAGES,
+    SQL_CHECK_CONVERSATIONS,
+    SQL_COUNT
+};
+
+struct sql_statement_text {
+    int user; // who prepares it: bits of enum sql_user
+    const char *text;
+};
+extern const struct sql_statement_text sql_statements[SQL_COUNT];
+
+// Columns of messages m, conversations c, in the order that row.c reads.
+#define SQL_MESSAGE_COLUMNS                                                                                            \
+    "m.id, m.place, m.lane, m.account_id, m.source_id, m.conversation_id, m.direction, m.state, m.reason, "            \
+    "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
+    "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
+    "c.thread, c.name"
+#define SQL_LINK_COLUMNS "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id"
+// A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.
+#define SQL_MESSAGE_TABLES "messages m LEFT JOIN conversations c ON c.id = m.conversation_id"

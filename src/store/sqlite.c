@@ -1,0 +1,382 @@
+// The SQLite back end: opening, closing, transactions, checkpoints.
+#include "store/sqlite.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "store/sqlite_row.h"
+#include "store/sqlite_schema.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PAGE_BYTES = 16384,
+    // A checkpoint makes one commit wait about 6 ms per 1,000 pages, so few at a time; and hot pages are written
+    // once per checkpoint, so not too few.
+    LOG_FRAMES_IDLE = 64,
+    LOG_FRAMES_FORCED = 384,
+    LOG_BYTES = 8 << 20, // written at start (S1); holds LOG_FRAMES_FORCED and a large batch
+    CACHE_KIB = 32768,
+    BUSY_MS = 5000, // a backstop: nobody else of ours writes
+    // After an unclean end: a database of up to so many pages is checked as a whole, a larger one only in what was
+    // written last (the rest is `verify --deep`'s).
+    QUICK_CHECK_PAGES = 2048,
+    RECENT_ROWS_MAX = 100000,
+};
+
+static void configure_sqlite(void)
+{
+    // Counting its memory takes a lock shared by all threads for every allocation. Refused, harmlessly, when the
+    // program has used SQLite before.
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite3_initialize();
+}
+
+int sqlite_note(struct sqlite_store *s, int err)
+{
+    if ((err == ERR_IO || err == ERR_CORRUPT) && !s->broken)
+        s->broken = err;
+    return err;
+}
+
+int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out)
+{
+    sqlite3_stmt *q = sql_get(sql, SQL_TOTALS);
+    int code = sqlite3_step(q);
+    bool found = code == SQLITE_ROW;
+    if (found)
+        *out = (struct sqlite_totals){.accepted = sql_column_int(q, 0),
+                                      .delivered = sql_column_int(q, 1),
+                                      .skipped = sql_column_int(q, 2),
+                                      .discarded = sql_column_int(q, 3),
+                                      .aged_delivered = sql_column_int(q, 4),
+                                      .aged_discarded = sql_column_int(q, 5),
+                                      .last_number = sql_column_int(q, 6),
+                                      .moved_number = sql_column_int(q, 7)};
+    int err = sql_end(sql, q, code);
+    return err ? err : found ? 0 : ERR_CORRUPT;
+}
+
+static int write_totals(struct sqlite_store *s)
+{
+    const struct sqlite_totals *t = &s->totals;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_TOTALS);
+    sql_int(q, 1, t->accepted);
+    sql_int(q, 2, t->delivered);
+    sql_int(q, 3, t->skipped);
+    sql_int(q, 4, t->discarded);
+    sql_int(q, 5, t->aged_delivered);
+    sql_int(q, 6, t->aged_discarded);
+    sql_int(q, 7, t->last_number);
+    sql_int(q, 8, t->moved_number);
+    return sql_finish(&s->sql, q);
+}
+
+static int transact_body(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
+{
+    struct sqlite_totals before = s->totals;
+    int err = body(s, arg);
+    if (!err && memcmp(&before, &s->totals, sizeof before) != 0)
+        err = write_totals(s);
+    if (!err)
+        err = sql_run(&s->sql, SQL_COMMIT);
+    if (err)
+        s->totals = before;
+    return err;
+}
+
+int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
+{
+    int err = sql_run(&s->sql, SQL_BEGIN);
+    if (!err)
+        err = transact_body(s, body, arg);
+    // After some errors SQLite has rolled back already.
+    if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
+        err = ERR_IO;
+    return sqlite_note(s, err);
+}
+
+// The log's length in frames after a commit, told by SQLite.
+static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
+{
+    struct sqlite_store *s = arg;
+    (void)db, (void)name;
+    if (frames < s->log_frames)
+        s->log_frames_moved = 0; // it was all moved, and is written from its beginning again
+    s->log_frames = frames;
+    return SQLITE_OK;
+}
+
+// Frames are moved into the file, flushed, in one go; the log's file keeps its size. A crash at any point leaves
+// the log in force. What a reader still looks at stays for the next time.
+static int move_log(struct sqlite_store *s, int mode)
+{
+    int in_log = -1, moved = -1;
+    int code = sqlite3_wal_checkpoint_v2(s->sql.db, NULL, mode, &in_log, &moved);
+    if (in_log >= 0)
+        s->log_frames = s->log_frames_moved = in_log;
+    if (code == SQLITE_OK && in_log == moved)
+        s->totals.moved_number = s->totals.last_number;
+    return sqlite_note(s, sql_error(&s->sql, code));
+}
+
+static int move_log_past(struct sqlite_store *s, int frames)
+{
+    if (s->log_frames - s->log_frames_moved < frames)
+        return 0;
+    int err = move_log(s, SQLITE_CHECKPOINT_PASSIVE);
+    if (err == ERR_FULL && sqlite_files_drop_ballast(&s->files))
+        err = move_log(s, SQLITE_CHECKPOINT_PASSIVE);
+    return err == ERR_BUSY ? 0 : err;
+}
+
+static int sqlite_checkpoint(struct store *store)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    if (s->broken)
+        return s->broken;
+    sqlite_files_take_ballast(&s->files);
+    return move_log_past(s, LOG_FRAMES_IDLE);
+}
+
+void sqlite_bound_log(struct sqlite_store *s)
+{
+    // A failure is noted and breaks the store; the batch before it is safe in the log.
+    int err = move_log_past(s, LOG_FRAMES_FORCED);
+    (void)err;
+}
+
+static struct str sqlite_id(struct store *store)
+{
+    return str_of(sqlite_of(store)->id);
+}
+
+static int set_clean(struct sqlite_store *s, void *arg)
+{
+    const bool *clean = arg;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CLEAN);
+    sql_int(q, 1, *clean);
+    return sql_finish(&s->sql, q);
+}
+
+static void free_store(struct sqlite_store *s)
+{
+    if (!s)
+        return;
+    sql_close(&s->sql);
+    sqlite_files_close(&s->files); // last: it holds the lock
+    free(s);
+}
+
+static void sqlite_close_store(struct store *store, bool clean)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    // The mark goes through the log like all else; then the log is emptied. Failing is a stop that was not clean.
+    if (clean && !s->broken && sqlite_transact(s, set_clean, &clean) == 0) {
+        int err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);
+        (void)err;
+    }
+    free_store(s);
+}
+
+static const struct store_ops sqlite_ops = {
+    .name = "sqlite",
+    .close = sqlite_close_store,
+    .id = sqlite_id,
+    .apply = sqlite_apply,
+    .load_lane = sqlite_load_lane,
+    .lanes_with_work = sqlite_lanes_with_work,
+    .load_refs = sqlite_load_refs,
+    .each_account = sqlite_each_account,
+    .each_desk_health = sqlite_each_desk_health,
+    .checkpoint = sqlite_checkpoint,
+    .age_out = sqlite_age_out,
+    .reader_new = sqlite_reader_new,
+};
+
+// What must hold for the promise; set, then read back, since SQLite ignores what it does not know or cannot do.
+static const struct {
+    const char *set, *get;
+    int64_t want; // -1: not checked
+} pragmas[] = {
+    {"PRAGMA page_size = 16384", NULL, -1}, // of a new file; an older one keeps its own
+    {"PRAGMA mmap_size = 0", "PRAGMA mmap_size", 0},
+    {"PRAGMA journal_mode = WAL", "SELECT 1 FROM pragma_journal_mode WHERE journal_mode = 'wal'", 1},
+    {"PRAGMA synchronous = FULL", "PRAGMA synchronous", 2},
+    {"PRAGMA wal_autocheckpoint = 0", "PRAGMA wal_autocheckpoint", 0},
+    {"PRAGMA journal_size_limit = -1", "PRAGMA journal_size_limit", -1},
+    {"PRAGMA locking_mode = NORMAL", NULL, -1},
+    {"PRAGMA cell_size_check = ON", "PRAGMA cell_size_check", 1},
+    {"PRAGMA foreign_keys = OFF", NULL, -1},
+    {"PRAGMA trusted_schema = OFF", NULL, -1},
+    {"PRAGMA temp_store = MEMORY", NULL, -1},
+    {"PRAGMA secure_delete = FAST", NULL, -1},
+};
+
+static int set_pragmas(struct sql *sql)
+{
+    int err = 0;
+    for (size_t i = 0; i < sizeof pragmas / sizeof *pragmas && !err; i++) {
+        int64_t got = -1;
+        err = sql_exec(sql, pragmas[i].set, NULL);
+        if (!err && pragmas[i].get)
+            err = sql_exec(sql, pragmas[i].get, &got);
+        if (!err && got != pragmas[i].want)
+            err = ERR_REFUSED;
+    }
+    char text[64];
+    snprintf(text, sizeof text, "PRAGMA cache_size = -%d", CACHE_KIB);
+    return err ? err : sql_exec(sql, text, NULL);
+}
+
+static int open_database(struct sqlite_store *s)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int code = sqlite3_open_v2(s->files.path, &s->sql.db, flags, NULL);
+    if (code != SQLITE_OK)
+        return s->sql.db ? sql_error(&s->sql, code) : ERR_NOMEM;
+    // Nothing of the log is moved but by us: not by SQLite, not by closing.
+    sqlite3_db_config(s->sql.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_busy_timeout(s->sql.db, BUSY_MS);
+    int err = set_pragmas(&s->sql);
+    if (!err)
+        err = sqlite_schema_migrate(&s->sql);
+    return err ? err : sql_prepare(&s->sql, SQL_WRITER);
+}
+
+static int read_store_row(struct sqlite_store *s, bool *out_clean)
+{
+    sqlite3_stmt *q = NULL;
+    int code = sqlite3_prepare_v2(s->sql.db, "SELECT id, clean FROM store", -1, &q, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(q);
+    bool found = code == SQLITE_ROW;
+    if (found) {
+        snprintf(s->id, sizeof s->id, "%.*s", STR_ARG(sql_column_str(q, 0)));
+        *out_clean = sql_column_int(q, 1) == 1;
+    }
+    int err = sql_error(&s->sql, code);
+    sqlite3_finalize(q);
+    return err ? err : found && *s->id ? 0 : ERR_CORRUPT;
+}
+
+// Structure of the whole file where that is quick.
+static int quick_check(struct sqlite_store *s)
+{
+    int64_t pages = 0, good = 0;
+    int err = sql_exec(&s->sql, "PRAGMA page_count", &pages);
+    if (err || pages > QUICK_CHECK_PAGES)
+        return err;
+    err = sql_exec(&s->sql, "SELECT count(*) FROM pragma_quick_check WHERE quick_check = 'ok'", &good);
+    return err ? err : good == 1 ? 0 : ERR_CORRUPT;
+}
+
+// Rows that the log may have held when the last process ended: their checksums.
+static int check_recent(struct sqlite_store *s, int64_t *out_damaged)
+{
+    int64_t after = s->totals.moved_number;
+    if (s->totals.last_number - after > RECENT_ROWS_MAX)
+        after = s->totals.last_number - RECENT_ROWS_MAX;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_CHECK_MESSAGES);
+    sql_int(q, 1, after);
+    sql_int(q, 2, RECENT_ROWS_MAX);
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct message message;
+        struct sqlite_row row;
+        sqlite_row_read(q, &message, &row);
+        *out_damaged += !sqlite_row_is_whole(&message, &row);
+    }
+    return sql_end(&s->sql, q, code);
+}
+
+static int check_unclean(struct sqlite_store *s, int64_t *out_damaged)
+{
+    int err = quick_check(s);
+    return err ? err : check_recent(s, out_damaged);
+}
+
+// Rule S1. The cached pages are gone already (sqlite_files_open); SQLite has read the log from the disk. Before
+// anything is acknowledged the log goes into the file, flushed, and what it held is read again.
+static int make_ready(struct sqlite_store *s, int64_t *out_damaged)
+{
+    bool clean = false, not_clean = false;
+    int err = read_store_row(s, &clean);
+    if (!err)
+        err = sqlite_totals_read(&s->sql, &s->totals);
+    if (!err) {
+        err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);
+        if (err ==
+            ERR_BUSY) // somebody reads: all is moved that can be, the rest stays in a log that was read from the disk
+            err = 0;
+    }
+    if (!err && !clean)
+        err = check_unclean(s, out_damaged);
+    if (!err) {
+        err = sqlite_files_grow_log(&s->files, LOG_BYTES);
+        if (err == ERR_FULL) // no room for the belt; the braces hold
+            err = 0;
+    }
+    if (err)
+        return err;
+    sqlite3_wal_hook(s->sql.db, on_commit, s);
+    err = sqlite_transact(s, set_clean, &not_clean);
+    return err == ERR_FULL ? 0 : err;
+}
+
+static const char *open_trouble(struct sqlite_store *s, int err, struct arena *arena)
+{
+    const char *path = s->files.path, *said = sqlite3_errmsg(s->sql.db);
+    switch (err) {
+    case ERR_INVALID:
+        return arena_printf(arena, "%s is a database of another program", path).p;
+    case ERR_REFUSED:
+        return arena_printf(arena, "the store %s was made by a newer version (or SQLite would not keep it safe)", path)
+            .p;
+    case ERR_BUSY:
+        return arena_printf(arena, "another program is writing to the store %s", path).p;
+    case ERR_CORRUPT:
+        return arena_printf(arena, "the store %s is damaged (%s); put a backup in its place", path, said).p;
+    case ERR_FULL:
+        return arena_printf(arena, "no space is left for the store %s", path).p;
+    default:
+        return arena_printf(arena, "the store %s cannot be opened: %s (%s)", path, err_name(err), said).p;
+    }
+}
+
+static void tell_damaged(const struct store_options *options, int64_t damaged)
+{
+    if (damaged == 0 || !options->finding)
+        return;
+    struct arena arena = {0};
+    options->finding(options->finding_arg,
+                     arena_printf(&arena, "%lld of the last rows written are not what was stored", (long long)damaged));
+    arena_done(&arena);
+}
+
+struct store *store_sqlite_open(const struct store_options *options, struct arena *arena, const char **why)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure_sqlite);
+    struct sqlite_store *s = mem_new_of(struct sqlite_store);
+    s->store.ops = &sqlite_ops;
+    *why = sqlite_files_open(&s->files, options->path, options->force_network_fs, options->ballast_bytes, arena);
+    if (*why) {
+        free(s);
+        return NULL;
+    }
+    int64_t damaged = 0;
+    int err = open_database(s);
+    if (!err)
+        err = make_ready(s, &damaged);
+    if (err) {
+        *why = open_trouble(s, err, arena);
+        free_store(s);
+        return NULL;
+    }
+    tell_damaged(options, damaged);
+    sqlite_files_take_ballast(&s->files);
+    return &s->store;
+}

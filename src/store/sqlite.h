@@ -1,0 +1,66 @@
+// Inside of the SQLite back end: what its files share. The contract is store.h.
+//
+// The life of the writing connection:
+//   opening --checked--> ready --ERR_IO, ERR_CORRUPT--> broken --close--> gone
+//                        ready --close(clean)--> gone, with an empty log and the clean mark
+// Broken, it refuses everything: what the page cache says of the file is no longer to be trusted (S1), and only
+// a new process may look again.
+#pragma once
+#include "store/sql.h"
+#include "store/sqlite_files.h"
+#include "store/store.h"
+
+// The row of totals, as the last commit left it; inside a transaction as it will be.
+struct sqlite_totals {
+    int64_t accepted, delivered, skipped, discarded;
+    int64_t aged_delivered, aged_discarded; // of those, rows that are gone
+    int64_t last_number;                    // ids and places are drawn from it
+    int64_t moved_number;                   // last_number when the log was last empty
+};
+
+struct sqlite_store {
+    struct store store; // first
+    struct sql sql;
+    struct sqlite_files files;
+    char id[33];
+    int broken; // the error that broke it; 0
+    struct sqlite_totals totals;
+    int log_frames;       // in the log
+    int log_frames_moved; // of them, when last asked: a reader may have kept some back
+    int64_t age_after;    // age_out goes on behind this id
+};
+
+static inline struct sqlite_store *sqlite_of(struct store *store)
+{
+    return (struct sqlite_store *)store;
+}
+
+// Remembers what breaks the store; gives `err` back.
+int sqlite_note(struct sqlite_store *s, int err);
+// One transaction around `body`; totals are written when they changed, and put back when it fails.
+ERR_CHECK int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg);
+// A settled or revived message in the totals.
+void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
+// A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.
+void sqlite_bound_log(struct sqlite_store *s);
+ERR_CHECK int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out);
+
+// Each in a file of its name.
+int sqlite_apply(struct store *store, struct store_change *changes, size_t count);
+ERR_CHECK int sqlite_account_put(struct sqlite_store *s, struct store_account_put *put);
+ERR_CHECK int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change);
+ERR_CHECK int sqlite_source_learned(struct sqlite_store *s, const struct store_source_learned *learned);
+ERR_CHECK int sqlite_desk_health(struct sqlite_store *s, const struct store_desk_health *health);
+int sqlite_each_account(struct store *store, void (*each)(void *arg, struct account *account, struct str file_text),
+                        void *arg);
+int sqlite_each_desk_health(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),
+                            void *arg);
+int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
+int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
+                           size_t *out_count);
+int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
+                     struct str **out_refs, size_t *out_count);
+int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);
+struct store_reader *sqlite_reader_new(struct store *store);
+int sqlite_reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
+                         void *arg, bool *out_ok);

@@ -1,0 +1,344 @@
+// apply(): the changes of one batch, in one transaction. A crash before the commit's flush has ended leaves
+// nothing of it, or, when only the answer of the flush is missing, all of it.
+#include "base/must.h"
+#include "store/sqlite.h"
+#include "store/sqlite_row.h"
+
+struct batch {
+    struct store_change *changes;
+    size_t count;
+};
+
+void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to)
+{
+    // Pending ones are not counted: they are what is left.
+    int64_t *counts[] = {NULL, &s->totals.delivered, &s->totals.skipped, &s->totals.discarded};
+    if (counts[from])
+        --*counts[from];
+    if (counts[to])
+        ++*counts[to];
+}
+
+// The key alone tells the duplicates; the digest beside it tells twins: other events that came with the same key.
+static int find_key(struct sqlite_store *s, struct store_accept *accept)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_KEY);
+    sql_int(q, 1, accept->source_id);
+    sql_str(q, 2, accept->event.dedupe_key);
+    accept->result = ACCEPT_STORED;
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        accept->result = ACCEPT_STORED_TWIN;
+        if ((uint64_t)sql_column_int(q, 1) == accept->event.digest) {
+            accept->result = ACCEPT_DUPLICATE;
+            accept->message_id = sql_column_int(q, 0);
+            break;
+        }
+    }
+    return sql_end(&s->sql, q, code);
+}
+
+static int write_conversation(struct sqlite_store *s, const struct sqlite_conversation *conversation)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CONVERSATION);
+    sql_int(q, 1, conversation->id);
+    sql_str(q, 2, conversation->name);
+    sql_str(q, 3, conversation->link.contact);
+    sql_str(q, 4, conversation->link.conversation);
+    sql_str(q, 5, conversation->link.last_part);
+    sql_str(q, 6, conversation->link.note);
+    sql_int(q, 7, (int64_t)sqlite_conversation_sum(conversation));
+    return sql_finish(&s->sql, q);
+}
+
+// In two steps, since the id is part of the sum.
+static int insert_conversation(struct sqlite_store *s, const struct store_accept *accept,
+                               struct sqlite_conversation *out)
+{
+    const struct event *event = &accept->event;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_CONVERSATION);
+    sql_int(q, 1, accept->source_id);
+    sql_str(q, 2, event->conversation);
+    sql_str(q, 3, event->conversation_name);
+    int err = sql_finish(&s->sql, q);
+    if (err)
+        return err;
+    *out = (struct sqlite_conversation){.id = sqlite3_last_insert_rowid(s->sql.db),
+                                        .source_id = accept->source_id,
+                                        .thread = event->conversation,
+                                        .name = event->conversation_name};
+    return write_conversation(s, out);
+}
+
+static struct link copy_link(const struct link *link, struct arena *arena)
+{
+    return (struct link){arena_str(arena, link->contact), arena_str(arena, link->conversation),
+                         arena_str(arena, link->last_part), arena_str(arena, link->note)};
+}
+
+// A damaged conversation keeps its wrong sum whatever is learned of it, so that it stays known as damaged.
+static int rename_conversation(struct sqlite_store *s, struct sqlite_conversation *conversation, struct str name)
+{
+    if (!name.p || str_eq(name, conversation->name) || !sqlite_conversation_is_whole(conversation))
+        return 0;
+    conversation->name = name;
+    return write_conversation(s, conversation);
+}
+
+static int find_conversation(struct sqlite_store *s, struct store_accept *accept)
+{
+    struct sqlite_conversation conversation = {0};
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_CONVERSATION);
+    sql_int(q, 1, accept->source_id);
+    sql_str(q, 2, accept->event.conversation);
+    int code = sqlite3_step(q), err = 0;
+    if (code == SQLITE_ROW) {
+        // Its texts live as long as the statement stands on the row.
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        if (accept->out_arena)
+            accept->link = copy_link(&conversation.link, accept->out_arena);
+        err = rename_conversation(s, &conversation, accept->event.conversation_name);
+    }
+    int end = sql_end(&s->sql, q, code);
+    if (!err)
+        err = end;
+    if (!err && code == SQLITE_DONE) {
+        accept->link = (struct link){0};
+        err = insert_conversation(s, accept, &conversation);
+    }
+    accept->conversation_id = conversation.id;
+    return err;
+}
+
+static void bind_message(sqlite3_stmt *q, const struct message *m, const struct sqlite_row *row, struct str raw)
+{
+    sql_int(q, 1, m->id);
+    sql_int(q, 2, m->lane);
+    sql_int(q, 3, m->account_id);
+    sql_int(q, 4, m->source_id);
+    sql_int(q, 5, m->conversation_id);
+    sql_int(q, 6, m->direction);
+    sql_int(q, 7, m->state);
+    sql_int(q, 8, m->reason);
+    sql_int(q, 9, m->sent_at_us);
+    sql_int(q, 10, m->received_at_us);
+    sql_int(q, 11, (int64_t)row->digest);
+    sql_int(q, 12, (int64_t)sqlite_row_sum(m, row));
+    sql_str(q, 13, row->dedupe_key);
+    sql_str(q, 14, m->sender_id);
+    sql_str(q, 15, m->sender_name);
+    sql_str(q, 16, m->text);
+    sql_str(q, 17, m->attachments);
+    sql_str(q, 18, raw);
+}
+
+static int insert_message(struct sqlite_store *s, struct store_accept *accept)
+{
+    const struct event *event = &accept->event;
+    accept->message_id = accept->place = ++s->totals.last_number;
+    accept->lane = accept->order == ORDER_ACCOUNT ? lane_id(LANE_ACCOUNT, accept->account_id)
+                                                  : lane_id(LANE_CONVERSATION, accept->conversation_id);
+    struct message message = {.id = accept->message_id,
+                              .lane = accept->lane,
+                              .account_id = accept->account_id,
+                              .source_id = accept->source_id,
+                              .conversation_id = accept->conversation_id,
+                              .direction = INBOUND,
+                              .state = accept->state,
+                              .reason = accept->reason,
+                              .sent_at_us = event->sent_at_us,
+                              .received_at_us = accept->received_at_us,
+                              .conversation = event->conversation,
+                              .sender_id = event->sender_id,
+                              .sender_name = event->sender_name,
+                              .text = event->text,
+                              .attachments = event->attachments};
+    struct sqlite_row row = {.digest = event->digest, .dedupe_key = event->dedupe_key};
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_MESSAGE);
+    bind_message(q, &message, &row, event->raw);
+    return sql_finish(&s->sql, q);
+}
+
+static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
+{
+    must(accept->event.dedupe_key.p && accept->event.conversation.p);
+    must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
+    int err = find_key(s, accept);
+    if (err || accept->result == ACCEPT_DUPLICATE)
+        return err;
+    err = find_conversation(s, accept);
+    if (!err)
+        err = insert_message(s, accept);
+    s->totals.accepted++;
+    sqlite_count(s, MESSAGE_PENDING, accept->state);
+    return err;
+}
+
+static int set_outcome(struct sqlite_store *s, struct store_outcome *o)
+{
+    bool texts = o->last_error.p || o->desk_ref.p, settles = o->state != MESSAGE_PENDING;
+    sqlite3_stmt *q = sql_get(&s->sql, texts ? SQL_SET_OUTCOME_TEXTS : SQL_SET_OUTCOME);
+    sql_int(q, 1, o->message_id);
+    sql_int(q, 2, o->state);
+    sql_int(q, 3, o->reason);
+    sql_int(q, 4, o->attempts);
+    sql_int(q, 5, o->next_attempt_us);
+    sql_int(q, 6, o->in_doubt);
+    sql_int(q, 7, o->in_flight && !settles);
+    if (settles)
+        sql_int(q, 8, o->at_us);
+    else
+        sql_str(q, 8, STR_NONE);
+    if (texts) {
+        sql_str(q, 9, o->last_error);
+        sql_str(q, 10, o->desk_ref);
+    }
+    int err = sql_finish(&s->sql, q);
+    o->applied = !err && sqlite3_changes(s->sql.db) == 1;
+    if (o->applied)
+        sqlite_count(s, MESSAGE_PENDING, o->state);
+    return err;
+}
+
+static int discard_skipped(struct sqlite_store *s, struct store_outcome *o)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_DISCARD_SKIPPED);
+    sql_int(q, 1, o->message_id);
+    sql_int(q, 2, o->reason);
+    sql_int(q, 3, o->in_doubt);
+    sql_int(q, 4, o->at_us);
+    int err = sql_finish(&s->sql, q);
+    o->applied = !err && sqlite3_changes(s->sql.db) == 1;
+    if (o->applied)
+        sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_DISCARDED);
+    return err;
+}
+
+static int insert_attempt(struct sqlite_store *s, const struct store_outcome *o)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_ATTEMPT);
+    sql_int(q, 1, o->message_id);
+    sql_int(q, 2, o->at_us);
+    sql_str(q, 3, str_of(o->verdict));
+    sql_str(q, 4, o->last_error);
+    return sql_finish(&s->sql, q);
+}
+
+static int set_link(struct sqlite_store *s, int64_t conversation_id, const struct link *link)
+{
+    struct sqlite_conversation conversation = {0};
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_CONVERSATION);
+    sql_int(q, 1, conversation_id);
+    int code = sqlite3_step(q), err = 0;
+    if (code == SQLITE_ROW) {
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        if (sqlite_conversation_is_whole(&conversation)) {
+            conversation.link = *link;
+            err = write_conversation(s, &conversation);
+        }
+    }
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
+}
+
+static int set_mark(struct sqlite_store *s, int64_t message_id, bool in_flight)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_MARK);
+    sql_int(q, 1, message_id);
+    sql_int(q, 2, in_flight);
+    return sql_finish(&s->sql, q);
+}
+
+static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
+{
+    int err = set_outcome(s, o);
+    if (!err && !o->applied && o->state == MESSAGE_DISCARDED)
+        err = discard_skipped(s, o);
+    if (err || !o->applied)
+        return err;
+    if (o->verdict)
+        err = insert_attempt(s, o);
+    if (!err && o->link)
+        err = set_link(s, o->conversation_id, o->link);
+    if (!err && o->mark_next)
+        err = set_mark(s, o->mark_next, true);
+    return err;
+}
+
+static int apply_retry(struct sqlite_store *s, struct store_retry *retry)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_SKIPPED);
+    sql_int(q, 1, retry->message_id);
+    int code = sqlite3_step(q);
+    retry->applied = code == SQLITE_ROW;
+    retry->lane = retry->applied ? sql_column_int(q, 0) : 0;
+    int err = sql_end(&s->sql, q, code);
+    if (err || !retry->applied)
+        return err;
+    q = sql_get(&s->sql, SQL_RETRY);
+    sql_int(q, 1, retry->message_id);
+    sql_int(q, 2, ++s->totals.last_number);
+    sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_PENDING);
+    return sql_finish(&s->sql, q);
+}
+
+static int apply_change(struct sqlite_store *s, struct store_change *change)
+{
+    switch (change->kind) {
+    case STORE_ACCEPT:
+        return apply_accept(s, change->accept);
+    case STORE_OUTCOME:
+        return apply_outcome(s, change->outcome);
+    case STORE_MARK:
+        return set_mark(s, change->mark->message_id, change->mark->in_flight);
+    case STORE_ACCOUNT_PUT:
+        return sqlite_account_put(s, change->account_put);
+    case STORE_ACCOUNT_ACTIVE:
+        return sqlite_account_active(s, change->account_active);
+    case STORE_SOURCE_LEARNED:
+        return sqlite_source_learned(s, change->source_learned);
+    case STORE_DESK_HEALTH:
+        return sqlite_desk_health(s, change->desk_health);
+    case STORE_RETRY:
+        return apply_retry(s, change->retry);
+    }
+    must(!"a kind of change");
+    return ERR_INVALID;
+}
+
+static int apply_batch(struct sqlite_store *s, void *arg)
+{
+    struct batch *batch = arg;
+    int err = 0;
+    for (size_t i = 0; i < batch->count && !err; i++)
+        err = apply_change(s, &batch->changes[i]);
+    return err;
+}
+
+static bool has_accept(const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->changes[i].kind == STORE_ACCEPT)
+            return true;
+    return false;
+}
+
+int sqlite_apply(struct store *store, struct store_change *changes, size_t count)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    struct batch batch = {changes, count};
+    if (s->broken)
+        return s->broken;
+    if (count == 0)
+        return 0;
+    bool accepts = has_accept(&batch);
+    // The last of the room is for recording what became of what we have (S9).
+    if (accepts && sqlite_files_is_low(&s->files))
+        return ERR_FULL;
+    int err = sqlite_transact(s, apply_batch, &batch);
+    if (err == ERR_FULL && !accepts && sqlite_files_drop_ballast(&s->files))
+        err = sqlite_transact(s, apply_batch, &batch);
+    if (!err)
+        sqlite_bound_log(s);
+    return err;
+}

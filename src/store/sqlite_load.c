@@ -1,0 +1,99 @@
+// What the relay loads from the SQLite back end: pages of lanes, lanes with work, references at the desk.
+#include "base/mem.h"
+#include "store/sqlite.h"
+#include "store/sqlite_row.h"
+
+#include <stdlib.h>
+
+// A row that is not what was stored is given back marked, and never silently left out or delivered (S10).
+static void read_entry(sqlite3_stmt *q, struct arena *arena, struct lane_entry *out)
+{
+    struct message message;
+    struct sqlite_row row;
+    struct sqlite_conversation conversation;
+    sqlite_row_read(q, &message, &row);
+    sqlite_conversation_read(q, SQLITE_ROW_COLUMNS - 2, SQLITE_ROW_COLUMNS, &conversation);
+    if (!sqlite_row_is_whole(&message, &row) || !sqlite_conversation_is_whole(&conversation))
+        message.reason = REASON_DAMAGED;
+    out->message = message_copy(&message);
+    out->link = (struct link){arena_str(arena, conversation.link.contact),
+                              arena_str(arena, conversation.link.conversation),
+                              arena_str(arena, conversation.link.last_part), arena_str(arena, conversation.link.note)};
+}
+
+int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    if (s->broken)
+        return s->broken;
+    struct lane_page page = {0};
+    page.entries = arena_alloc(&page.arena, (limit ? limit : 1) * sizeof *page.entries);
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_LANE);
+    sql_int(q, 1, lane);
+    sql_int(q, 2, after_place);
+    sql_int(q, 3, (int64_t)limit + 1);
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW && page.count < limit)
+        read_entry(q, &page.arena, &page.entries[page.count++]);
+    page.more = code == SQLITE_ROW;
+    int err = sql_end(&s->sql, q, code);
+    if (err)
+        lane_page_done(&page);
+    else
+        *out = page;
+    return sqlite_note(s, err);
+}
+
+int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
+                           size_t *out_count)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    if (s->broken)
+        return s->broken;
+    size_t count = 0;
+    int err = 0;
+    bool more = true;
+    while (!err && more && count < limit) {
+        sqlite3_stmt *q = sql_get(&s->sql, SQL_NEXT_LANE);
+        sql_int(q, 1, after);
+        int code = sqlite3_step(q);
+        more = code == SQLITE_ROW;
+        if (more) {
+            after = sql_column_int(q, 0);
+            if (account_id == 0 || sql_column_int(q, 3) == account_id)
+                out_lanes[count++] = after;
+        }
+        err = sql_end(&s->sql, q, code);
+    }
+    if (!err)
+        *out_count = count;
+    return sqlite_note(s, err);
+}
+
+int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
+                     struct str **out_refs, size_t *out_count)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    if (s->broken)
+        return s->broken;
+    struct str *refs = NULL;
+    size_t count = 0;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_REFS);
+    sql_int(q, 1, conversation_id);
+    sql_int(q, 2, sent_s * 1000000);
+    sql_int(q, 3, (sent_s + 1) * 1000000);
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        refs = mem_resize(refs, (count + 1) * sizeof *refs);
+        refs[count++] = arena_str(arena, sql_column_str(q, 0));
+    }
+    int err = sql_end(&s->sql, q, code);
+    if (!err) {
+        *out_refs = arena_alloc(arena, (count ? count : 1) * sizeof *refs);
+        for (size_t i = 0; i < count; i++)
+            (*out_refs)[i] = refs[i];
+        *out_count = count;
+    }
+    free(refs);
+    return sqlite_note(s, err);
+}

@@ -1,0 +1,19 @@
+// A read-only connection for another thread. Inside of the SQLite back end.
+#pragma once
+#include "store/sql.h"
+#include "store/store.h"
+
+struct sqlite_reader {
+    struct store_reader reader; // first
+    struct sql sql;
+    char *path;
+    int64_t cap_ms;      // 0 = none
+    int64_t deadline_us; // monotonic, of the call under way; 0 = none
+};
+
+static inline struct sqlite_reader *sqlite_reader_of(struct store_reader *reader)
+{
+    return (struct sqlite_reader *)reader;
+}
+// Starts the time of one call.
+void sqlite_reader_begin(struct sqlite_reader *r);

@@ -1,0 +1,107 @@
+#include "store/sqlite_row.h"
+
+#include "base/hash.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static void read_numbers(sqlite3_stmt *q, struct message *m)
+{
+    m->id = sql_column_int(q, 0);
+    m->place = sql_column_int(q, 1);
+    m->lane = sql_column_int(q, 2);
+    m->account_id = sql_column_int(q, 3);
+    m->source_id = sql_column_int(q, 4);
+    m->conversation_id = sql_column_int(q, 5);
+    m->direction = sql_column_int(q, 6) == REPLY ? REPLY : INBOUND;
+    m->state = (enum message_state)(sql_column_int(q, 7) & 3);
+    m->reason = (enum reason)sql_column_int(q, 8);
+    m->in_doubt = sql_column_int(q, 9) != 0;
+    m->in_flight = sql_column_int(q, 10) != 0;
+    m->late = sql_column_int(q, 11) != 0;
+    m->attempts = (int)sql_column_int(q, 12);
+    m->next_attempt_us = sql_column_int(q, 13);
+    m->sent_at_us = sql_column_int(q, 14);
+    m->received_at_us = sql_column_int(q, 15);
+    m->settled_at_us = m->state == MESSAGE_PENDING ? 0 : sql_column_int(q, 16);
+    // A damaged number must not become a word that no table has.
+    if (m->reason < REASON_NONE || m->reason > REASON_ORPHANED)
+        m->reason = REASON_DAMAGED;
+}
+
+void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row)
+{
+    *out = (struct message){0};
+    read_numbers(statement, out);
+    out_row->digest = (uint64_t)sql_column_int(statement, 17);
+    out_row->sum = (uint64_t)sql_column_int(statement, 18);
+    out_row->dedupe_key = sql_column_str(statement, 19);
+    out->sender_id = sql_column_str(statement, 20);
+    out->sender_name = sql_column_str(statement, 21);
+    out->text = sql_column_str(statement, 22);
+    out->attachments = sql_column_str(statement, 23);
+    out->last_error = sql_column_str(statement, 24);
+    out->desk_ref = sql_column_str(statement, 25);
+    out->conversation = sql_column_str(statement, 26);
+    out->conversation_name = sql_column_str(statement, 27);
+}
+
+// An absent text and an empty one differ, and hash_strs does not tell them apart.
+static int64_t presence(const struct str *texts, size_t count)
+{
+    int64_t bits = 0;
+    for (size_t i = 0; i < count; i++)
+        bits |= (int64_t)(texts[i].p != NULL) << i;
+    return bits;
+}
+
+uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *row)
+{
+    struct str texts[] = {
+        STR_NONE,      row->dedupe_key,     message->conversation, message->sender_id, message->sender_name,
+        message->text, message->attachments};
+    int64_t numbers[] = {message->id,
+                         message->lane,
+                         message->account_id,
+                         message->source_id,
+                         message->conversation_id,
+                         message->direction,
+                         (int64_t)row->digest,
+                         message->sent_at_us,
+                         message->received_at_us,
+                         presence(texts, COUNT(texts))};
+    texts[0] = (struct str){(const char *)numbers, sizeof numbers};
+    return hash_strs(texts, COUNT(texts));
+}
+
+bool sqlite_row_is_whole(const struct message *message, const struct sqlite_row *row)
+{
+    return sqlite_row_sum(message, row) == row->sum;
+}
+
+void sqlite_conversation_read(sqlite3_stmt *statement, int first, int link, struct sqlite_conversation *out)
+{
+    out->thread = sql_column_str(statement, first);
+    out->name = sql_column_str(statement, first + 1);
+    out->link.contact = sql_column_str(statement, link);
+    out->link.conversation = sql_column_str(statement, link + 1);
+    out->link.last_part = sql_column_str(statement, link + 2);
+    out->link.note = sql_column_str(statement, link + 3);
+    out->sum = (uint64_t)sql_column_int(statement, link + 4);
+    out->source_id = sql_column_int(statement, link + 5);
+    out->id = sql_column_int(statement, link + 6);
+}
+
+uint64_t sqlite_conversation_sum(const struct sqlite_conversation *conversation)
+{
+    const struct link *link = &conversation->link;
+    struct str texts[] = {STR_NONE,           conversation->thread, conversation->name, link->contact,
+                          link->conversation, link->last_part,      link->note};
+    int64_t numbers[] = {conversation->id, conversation->source_id, presence(texts, COUNT(texts))};
+    texts[0] = (struct str){(const char *)numbers, sizeof numbers};
+    return hash_strs(texts, COUNT(texts));
+}
+
+bool sqlite_conversation_is_whole(const struct sqlite_conversation *conversation)
+{
+    return sqlite_conversation_sum(conversation) == conversation->sum;
+}

@@ -1,0 +1,201 @@
+#include "store/sqlite_schema.h"
+
+#include "base/must.h"
+
+#include <stdio.h>
+
+// Migrations, numbered from 1 by their place here. One that has left this tree is never edited: what must
+// change gets a further entry, and both a store made by the old ones and a new one are tested.
+//
+// Invariants, at every commit:
+//   totals: accepted = delivered + skipped + discarded + (rows with state 0)
+//           delivered = rows with state 1 + aged_delivered; discarded likewise; skipped = rows with state 2
+//           last_number >= every id and every place: ids and places are drawn from it, so that places of
+//           messages accepted later are greater, and nothing that has aged out is given again
+//   messages: (source_id, dedupe_key, digest) once; (lane, place) once among state 0
+//   in_flight = 1 only with state 0
+//   sum fits the columns that never change (row.c); conversations.sum fits the whole row
+static const char *const migrations[] = {
+    // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
+    // microseconds since 1970. Reasons as in model/message.h.
+    //
+    // messages: what is changed when a message is settled keeps its size (changed_at is there from the start;
+    // 0 and 1 take no room in a row), so that the row is rewritten in place. Texts stand last, so that reading
+    // the numbers never touches the pages that a long text spills into.
+    "CREATE TABLE messages ("
+    " id INTEGER PRIMARY KEY,"
+    " place INTEGER NOT NULL," // order within the lane; the id at acceptance
+    " lane INTEGER NOT NULL,"  // model/message.h, lane_id
+    " account_id INTEGER NOT NULL,"
+    " source_id INTEGER NOT NULL,"
+    " conversation_id INTEGER NOT NULL,"
+    " direction INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " reason INTEGER NOT NULL,"
+    " in_doubt INTEGER NOT NULL,"
+    " in_flight INTEGER NOT NULL,"
+    " late INTEGER NOT NULL,"
+    " body_gone INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL,"
+    " next_attempt_at INTEGER NOT NULL," // 0 = at once
+    " sent_at INTEGER NOT NULL,"
+    " received_at INTEGER NOT NULL,"
+    " changed_at INTEGER NOT NULL," // when the state last changed: accepted, or settled
+    " digest INTEGER NOT NULL,"
+    " sum INTEGER NOT NULL,"
+    " dedupe_key TEXT NOT NULL,"
+    " sender_id TEXT, sender_name TEXT,"
+    " last_error TEXT, desk_ref TEXT,"
+    " text TEXT, attachments TEXT, raw TEXT"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX messages_dedupe ON messages(source_id, dedupe_key, digest);"
+    // Small: only what waits. Ends with the account, so that counting per account stays in it.
+    "CREATE INDEX messages_pending ON messages(lane, place, account_id) WHERE state = 0;"
+    "CREATE INDEX messages_of_account ON messages(account_id);"
+    // Few rows each, nothing to keep up for the rest.
+    "CREATE INDEX messages_skipped ON messages(account_id) WHERE state = 2;"
+    "CREATE INDEX messages_in_doubt ON messages(state) WHERE in_doubt = 1;"
+    "CREATE INDEX messages_refs ON messages(conversation_id, sent_at) WHERE desk_ref IS NOT NULL;"
+
+    "CREATE TABLE conversations ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT," // lanes are made of it: never given again
+    " source_id INTEGER NOT NULL,"
+    " thread TEXT NOT NULL,"
+    " name TEXT,"
+    " contact TEXT, desk_conversation TEXT, last_part TEXT, note TEXT," // what the desk taught us
+    " sum INTEGER NOT NULL,"
+    " UNIQUE (source_id, thread)"
+    ") STRICT;"
+
+    "CREATE TABLE accounts ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " name TEXT NOT NULL UNIQUE,"
+    " active INTEGER NOT NULL,"
+    " order_rule INTEGER NOT NULL," // 0 account, 1 conversation
+    " on_failure INTEGER NOT NULL," // 0 skip, 1 hold
+    " in_doubt INTEGER NOT NULL,"   // 0 resend, 1 hold
+    " desk_platform TEXT, desk_token TEXT, desk_client_secret TEXT, desk_api_url TEXT, desk_url TEXT, desk_secret TEXT,"
+    " desk_probe INTEGER NOT NULL,"
+    " desk_rate_per_min INTEGER NOT NULL,"
+    " defined_at TEXT,"
+    " left_file INTEGER NOT NULL,"
+    " file_text TEXT"
+    ") STRICT;"
+
+    "CREATE TABLE sources ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " account_id INTEGER NOT NULL,"
+    " name TEXT NOT NULL,"
+    " gone INTEGER NOT NULL," // no longer configured: its messages stay
+    " platform TEXT, token TEXT, secret TEXT,"
+    " mode INTEGER NOT NULL,"
+    " take_over INTEGER NOT NULL,"
+    " api_url TEXT, made_secret TEXT, registered_url TEXT,"
+    " UNIQUE (account_id, name)"
+    ") STRICT;"
+
+    "CREATE TABLE attempts ("
+    " message_id INTEGER NOT NULL,"
+    " at INTEGER NOT NULL,"
+    " verdict TEXT NOT NULL,"
+    " error TEXT,"
+    " PRIMARY KEY (message_id, at)"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE totals ("
+    " one INTEGER PRIMARY KEY CHECK (one = 1),"
+    " accepted INTEGER NOT NULL, delivered INTEGER NOT NULL, skipped INTEGER NOT NULL, discarded INTEGER NOT NULL,"
+    " aged_delivered INTEGER NOT NULL, aged_discarded INTEGER NOT NULL," // of those, rows that have gone
+    " last_number INTEGER NOT NULL,"
+    " moved_number INTEGER NOT NULL" // messages up to this id were out of the log when this was written
+    ") STRICT;"
+    "INSERT INTO totals VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);"
+
+    "CREATE TABLE desk_health ("
+    " desk INTEGER PRIMARY KEY," // desk_identity
+    " skips_in_row INTEGER NOT NULL,"
+    " guard_suspended INTEGER NOT NULL"
+    ") STRICT;"
+
+    "CREATE TABLE store ("
+    " one INTEGER PRIMARY KEY CHECK (one = 1),"
+    " id TEXT NOT NULL,"
+    " clean INTEGER NOT NULL" // 1: ended in order, and nobody has written since
+    ") STRICT;"
+    "INSERT INTO store VALUES (1, lower(hex(randomblob(8))), 1);"
+
+    "CREATE VIEW readable_messages AS SELECT m.id, a.name AS account, s.name AS source, s.platform,"
+    " CASE m.direction WHEN 0 THEN 'inbound' ELSE 'reply' END AS direction,"
+    " c.thread AS conversation, c.name AS conversation_name, m.sender_id, m.sender_name, m.text, m.attachments,"
+    " CASE m.state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'skipped' ELSE 'discarded' END AS state,"
+    " CASE m.reason WHEN 1 THEN 'rejected' WHEN 2 THEN 'gave_up' WHEN 3 THEN 'by_hand' WHEN 4 THEN 'damaged'"
+    " WHEN 5 THEN 'no_meaning' WHEN 6 THEN 'orphaned' WHEN 0 THEN '' ELSE m.reason END AS reason,"
+    " m.in_doubt, m.late, m.attempts, m.last_error, m.desk_ref,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.sent_at / 1e6, 'unixepoch') AS sent_at,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.received_at / 1e6, 'unixepoch') AS received_at,"
+    " CASE WHEN m.state <> 0 THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.changed_at / 1e6, 'unixepoch') END AS settled_at,"
+    " CASE WHEN m.state = 0 AND m.next_attempt_at > 0"
+    " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
+    " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
+    " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;"
+
+    "CREATE VIEW waiting_per_account AS SELECT a.name AS account, w.waiting,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', w.oldest / 1e6, 'unixepoch') AS oldest_received_at"
+    " FROM (SELECT account_id, count(*) AS waiting, min(received_at) AS oldest FROM messages"
+    " WHERE state = 0 GROUP BY account_id) w LEFT JOIN accounts a ON a.id = w.account_id;",
+};
+
+enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours
+
+int sqlite_schema_newest(void)
+{
+    return (int)(sizeof migrations / sizeof *migrations);
+}
+
+// A crash within leaves the version before: all of one migration is one transaction.
+static int migrate_one(struct sql *sql, int version)
+{
+    char text[64];
+    must(snprintf(text, sizeof text, "PRAGMA user_version = %d", version) < (int)sizeof text);
+    int err = sql_exec(sql, "BEGIN IMMEDIATE", NULL);
+    if (err)
+        return err;
+    int code = sqlite3_exec(sql->db, migrations[version - 1], NULL, NULL, NULL);
+    must(code != SQLITE_ERROR); // a migration that is not SQL
+    err = sql_error(sql, code);
+    if (!err)
+        err = sql_exec(sql, text, NULL);
+    if (!err)
+        err = sql_exec(sql, "COMMIT", NULL);
+    if (err && !sqlite3_get_autocommit(sql->db) && sql_exec(sql, "ROLLBACK", NULL) != 0)
+        err = ERR_IO;
+    return err;
+}
+
+static int check_application(struct sql *sql, int64_t version)
+{
+    int64_t application = 0, tables = 0;
+    int err = sql_exec(sql, "PRAGMA application_id", &application);
+    if (!err)
+        err = sql_exec(sql, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (err)
+        return err;
+    if (application == APPLICATION_ID)
+        return version > sqlite_schema_newest() ? ERR_REFUSED : 0;
+    if (application != 0 || version != 0 || tables != 0)
+        return ERR_INVALID;
+    char text[64];
+    must(snprintf(text, sizeof text, "PRAGMA application_id = %d", APPLICATION_ID) < (int)sizeof text);
+    return sql_exec(sql, text, NULL);
+}
+
+int sqlite_schema_migrate(struct sql *sql)
+{
+    int64_t version = 0;
+    int err = sql_exec(sql, "PRAGMA user_version", &version);
+    if (!err)
+        err = check_application(sql, version);
+    for (int next = (int)version + 1; !err && next <= sqlite_schema_newest(); next++)
+        err = migrate_one(sql, next);
+    return err;
+}

@@ -1,0 +1,375 @@
+#include "support/rig.h"
+
+#include "base/mem.h"
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void push_task(struct rig *rig, struct loop_task *task)
+{
+    task->node.next = NULL;
+    *rig->tasks_tail = task;
+    rig->tasks_tail = (struct loop_task **)&task->node.next;
+}
+
+static void job_done(struct job *job)
+{
+    push_task(job->owner, &job->task);
+}
+
+static void port_submit(void *arg, struct job *job)
+{
+    struct rig *rig = arg;
+    job->owner = rig;
+    job->done = job_done;
+    assert_true(committer_submit(rig->committer, job));
+}
+
+static void *port_send(void *arg, const struct http_request *request, int64_t timeout_ms,
+                       void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
+{
+    struct rig *rig = arg;
+    (void)timeout_ms;
+    assert_true(rig->call_count < RIG_CALLS_MAX);
+    struct rig_call *call = &rig->calls[rig->call_count++];
+    *call = (struct rig_call){.done = done, .arg = done_arg, .open = true};
+    call->method = arena_str(&call->arena, request->method);
+    call->target = arena_str(&call->arena, request->target);
+    call->body = arena_str(&call->arena, request->body.p ? request->body : STR(""));
+    return call;
+}
+
+static void port_cancel(void *arg, void *call_)
+{
+    struct rig_call *call = call_;
+    (void)arg;
+    struct http_response response = {.failure = HTTP_CANCELLED, .written = true, .error = STR("stopped")};
+    call->open = false;
+    call->done(call->arg, &response);
+}
+
+static void port_arm(void *arg, int64_t at_us)
+{
+    ((struct rig *)arg)->armed_us = at_us;
+}
+
+static void port_stopped(void *arg)
+{
+    ((struct rig *)arg)->stopped = true;
+}
+
+struct announce_task {
+    struct loop_task task; // first
+    struct rig *rig;
+    struct announcement *list;
+};
+
+static void on_announced(struct loop_task *task)
+{
+    struct announce_task *announce = (struct announce_task *)task;
+    dispatcher_announced(announce->rig->dispatcher, announce->list);
+    free(announce);
+}
+
+static void announce(void *arg, struct announcement *list)
+{
+    struct announce_task *announce = mem_new_of(struct announce_task);
+    announce->rig = arg;
+    announce->list = list;
+    announce->task.run = on_announced;
+    push_task(arg, &announce->task);
+}
+
+static bool may_hand_on(void *arg)
+{
+    return dispatcher_has_room(((struct rig *)arg)->dispatcher);
+}
+
+static void fatal(void *arg, const char *sentence)
+{
+    struct rig *rig = arg;
+    if (rig->fault.after != 0) // not while it dies
+        fail_msg("fatal: %s", sentence);
+}
+
+static void start(struct rig *rig, const struct rig_options *options)
+{
+    rig->tasks = NULL;
+    rig->tasks_tail = &rig->tasks;
+    rig->stopped = false;
+    rig->committer = committer_new(&(struct committer_options){
+        .store = rig->store,
+        .clock = &rig->clock.clock,
+        .board = rig->board,
+        .tally = rig->tally,
+        .max_queue = 1000,
+        .announce = announce,
+        .may_hand_on = may_hand_on,
+        .arg = rig,
+        .fatal = fatal,
+        .fatal_arg = rig,
+    });
+    struct dispatcher_options dispatcher = {
+        .directory = rig->directory,
+        .board = rig->board,
+        .tally = rig->tally,
+        .clock = &rig->clock.clock,
+        .seed = 1,
+        .store_id = STR("teststore"),
+        .max_attempts = 5,
+        .retry_base_ms = 1000,
+        .retry_cap_ms = 60000,
+        .timeout_ms = 30000,
+        .settle_ms = 15000,
+        .window = options->window ? options->window : 10,
+        .concurrency = options->concurrency ? options->concurrency : 16,
+        .memory_messages = 1000,
+    };
+    struct dispatcher_ports ports = {
+        .arg = rig,
+        .submit = port_submit,
+        .send = port_send,
+        .cancel = port_cancel,
+        .arm = port_arm,
+        .stopped = port_stopped,
+    };
+    rig->dispatcher = dispatcher_new(&dispatcher, &ports);
+    dispatcher_start(rig->dispatcher);
+    rig_turn(rig);
+}
+
+void rig_init(struct rig *rig, const struct rig_options *options)
+{
+    memset(rig, 0, sizeof *rig);
+    clock_manual_init(&rig->clock, 1700000000LL * 1000000);
+    rig->fault = (struct store_fault){.err = ERR_IO, .after = -1};
+    rig->store = store_faulty_new(store_memory_new(), &rig->fault);
+    rig->reader = rig->store->ops->reader_new(rig->store);
+    rig->directory = directory_new();
+    rig->board = board_new();
+    rig->tally = tally_new();
+    start(rig, options);
+    rig_add_account(rig, "acme", options, "http://desk.test/acme");
+}
+
+static void stop(struct rig *rig)
+{
+    dispatcher_stop(rig->dispatcher);
+    dispatcher_cut(rig->dispatcher);
+    rig_turn(rig);
+    assert_true(rig->stopped);
+    dispatcher_free(rig->dispatcher);
+    committer_free(rig->committer);
+}
+
+void rig_done(struct rig *rig)
+{
+    stop(rig);
+    rig->reader->ops->free(rig->reader);
+    rig->store->ops->close(rig->store, true);
+    directory_free(rig->directory);
+    board_free(rig->board);
+    tally_free(rig->tally);
+    for (int i = 0; i < rig->call_count; i++)
+        arena_done(&rig->calls[i].arena);
+}
+
+// The memory store stands for the disk. It fails every call while the dying core is wound up, so that the core frees
+// what it holds and changes nothing that counts.
+void rig_crash(struct rig *rig, const struct rig_options *options)
+{
+    rig->fault.after = 0;
+    stop(rig);
+    rig->fault.after = -1;
+    start(rig, options);
+}
+
+const struct account *rig_account(struct rig *rig, const char *name)
+{
+    const struct account *account = directory_find(rig->directory, str_of(name));
+    assert_non_null(account);
+    return account;
+}
+
+void rig_add_account(struct rig *rig, const char *name, const struct rig_options *options, const char *url)
+{
+    struct account *account = account_new();
+    struct arena *arena = &account->arena;
+    bool intercom = options->desk && strcmp(options->desk, "intercom") == 0;
+    account->name = arena_str(arena, str_of(name));
+    account->order = options->order;
+    account->on_failure = options->on_failure;
+    account->source_count = 1;
+    account->sources = arena_of(arena, struct source);
+    account->sources[0] = (struct source){
+        .account = account->name,
+        .name = STR("shop"),
+        .platform = STR("webhook"),
+        .secret = STR("none"),
+    };
+    account->desk = (struct desk){
+        .platform = intercom ? STR("intercom") : STR("webhook"),
+        .token = intercom ? STR("token") : STR_NONE,
+        .api_url = intercom ? STR("http://intercom.test") : STR_NONE,
+        .url = intercom ? STR_NONE : arena_str(arena, str_of(url)),
+        .secret = intercom ? STR_NONE : STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        .probe = options->probe,
+    };
+    int64_t source_ids[1];
+    struct store_account_put put = {.account = account, .source_ids = source_ids};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(rig->store->ops->apply(rig->store, &change, 1), 0);
+    account->id = put.id;
+    account->sources[0].id = source_ids[0];
+    account->sources[0].account_id = put.id;
+    directory_put(rig->directory, account);
+    dispatcher_account_changed(rig->dispatcher, NULL, account);
+}
+
+static void accept_done(struct job *job)
+{
+    (void)job;
+}
+
+int64_t rig_say(struct rig *rig, const char *account_name, const char *conversation, const char *text)
+{
+    const struct account *account = rig_account(rig, account_name);
+    char key[32];
+    snprintf(key, sizeof key, "key-%d", ++rig->said);
+    struct arena arena = {0};
+    struct store_accept accept = {
+        .account_id = account->id,
+        .source_id = account->sources[0].id,
+        .order = account->order,
+        .received_at_us = rig->clock.wall_us,
+        .event = {.dedupe_key = str_of(key),
+                  .conversation = str_of(conversation),
+                  .sender_id = str_of(conversation),
+                  .sender_name = STR("Ann"),
+                  .text = str_of(text),
+                  .sent_at_us = rig->clock.wall_us},
+        .out_arena = &arena,
+    };
+    struct store_change change = {.kind = STORE_ACCEPT, .accept = &accept};
+    struct job job = {.kind = JOB_ACCEPT, .changes = &change, .change_count = 1, .done = accept_done};
+    assert_true(committer_submit(rig->committer, &job));
+    rig_turn(rig);
+    assert_int_equal(job.err, 0);
+    assert_int_equal(accept.result, ACCEPT_STORED);
+    arena_done(&arena);
+    account_unref(account);
+    return accept.message_id;
+}
+
+void rig_turn(struct rig *rig)
+{
+    for (;;) {
+        bool worked = committer_turn(rig->committer);
+        struct loop_task *task = rig->tasks;
+        if (task) {
+            rig->tasks = (struct loop_task *)task->node.next;
+            if (!rig->tasks)
+                rig->tasks_tail = &rig->tasks;
+            task->run(task);
+        } else if (!worked) {
+            return;
+        }
+    }
+}
+
+void rig_pass(struct rig *rig, int64_t ms)
+{
+    int64_t until = rig->clock.mono_us + ms * 1000;
+    while (rig->armed_us && rig->armed_us <= until) {
+        if (rig->armed_us > rig->clock.mono_us)
+            clock_manual_pass(&rig->clock, rig->armed_us - rig->clock.mono_us);
+        rig->armed_us = 0;
+        dispatcher_tick(rig->dispatcher);
+        rig_turn(rig);
+    }
+    clock_manual_pass(&rig->clock, until - rig->clock.mono_us);
+}
+
+static bool holds(struct str whole, const char *part)
+{
+    return memmem(whole.p, whole.n, part, strlen(part)) != NULL;
+}
+
+struct rig_call *rig_open_with(struct rig *rig, const char *text)
+{
+    for (int i = 0; i < rig->call_count; i++)
+        if (rig->calls[i].open && (holds(rig->calls[i].body, text) || holds(rig->calls[i].target, text)))
+            return &rig->calls[i];
+    return NULL;
+}
+
+struct rig_call *rig_open(struct rig *rig)
+{
+    return rig_open_with(rig, "");
+}
+
+int rig_open_count(struct rig *rig)
+{
+    int count = 0;
+    for (int i = 0; i < rig->call_count; i++)
+        count += rig->calls[i].open;
+    return count;
+}
+
+static void end_call(struct rig *rig, struct rig_call *call, const struct http_response *response)
+{
+    assert_non_null(call);
+    assert_true(call->open);
+    call->open = false;
+    call->done(call->arg, response);
+    rig_turn(rig);
+}
+
+void rig_answer_with(struct rig *rig, struct rig_call *call, int status, const char *header, const char *value,
+                     const char *body)
+{
+    struct http_header headers[] = {{str_of(header), str_of(value)}};
+    struct http_response response = {
+        .written = true,
+        .status = status,
+        .headers = headers,
+        .header_count = header ? 1 : 0,
+        .body = str_of(body),
+    };
+    end_call(rig, call, &response);
+}
+
+void rig_answer(struct rig *rig, struct rig_call *call, int status, const char *body)
+{
+    rig_answer_with(rig, call, status, NULL, NULL, body);
+}
+
+void rig_lose(struct rig *rig, struct rig_call *call, enum http_failure failure, bool written)
+{
+    struct http_response response = {.failure = failure, .written = written, .error = STR("no answer")};
+    end_call(rig, call, &response);
+}
+
+void rig_set_active(struct rig *rig, const char *name, bool active)
+{
+    const struct account *before = rig_account(rig, name);
+    struct account *now = account_copy(before);
+    now->active = active;
+    struct store_account_active change_active = {before->id, active};
+    struct store_change change = {.kind = STORE_ACCOUNT_ACTIVE, .account_active = &change_active};
+    assert_int_equal(rig->store->ops->apply(rig->store, &change, 1), 0);
+    directory_put(rig->directory, account_ref(now));
+    dispatcher_account_changed(rig->dispatcher, before, now);
+    account_unref(before);
+    account_unref(now);
+    rig_turn(rig);
+}
+
+struct message *rig_message(struct rig *rig, int64_t id)
+{
+    struct message *message = NULL;
+    assert_int_equal(rig->reader->ops->message(rig->reader, id, &message), 0);
+    return message;
+}

@@ -1,0 +1,76 @@
+// The relay core on a bench: committer, dispatcher and courier as they are, over the store in memory, with a clock
+// that stands, and a network whose answers the test gives. One thread; what happens is what the test lets happen.
+#pragma once
+#include "base/clock.h"
+#include "relay/committer.h"
+#include "relay/directory.h"
+#include "relay/dispatcher.h"
+#include "store/store.h"
+
+enum { RIG_CALLS_MAX = 4096 };
+
+// A request that left, in the order of leaving.
+struct rig_call {
+    struct arena arena;
+    struct str method, target, body;
+    void (*done)(void *arg, const struct http_response *response);
+    void *arg;
+    bool open;
+};
+
+struct rig {
+    struct clock_manual clock;
+    struct store_fault fault; // of the store
+    struct store *store;
+    struct store_reader *reader;
+    struct directory *directory;
+    struct board *board;
+    struct tally *tally;
+    struct committer *committer;
+    struct dispatcher *dispatcher;
+    struct loop_task *tasks, **tasks_tail; // events on their way to the dispatcher
+    int64_t armed_us;
+    bool stopped;
+    struct rig_call calls[RIG_CALLS_MAX];
+    int call_count;
+    int said;
+};
+
+struct rig_options {
+    const char *desk; // "webhook" (default) or "intercom"
+    enum order_rule order;
+    enum failure_policy on_failure;
+    int concurrency; // default 16
+    int window;      // default 10
+    enum desk_probe probe;
+};
+
+void rig_init(struct rig *rig, const struct rig_options *options);
+// Stops the dispatcher and frees everything; no call may be open.
+void rig_done(struct rig *rig);
+// A process that died and came back: what was in memory is gone, the store stays.
+void rig_crash(struct rig *rig, const struct rig_options *options);
+// The account of that name (made with the first rig_say or rig_init: "acme").
+const struct account *rig_account(struct rig *rig, const char *name);
+// Another account with the same desk or one of its own (url).
+void rig_add_account(struct rig *rig, const char *name, const struct rig_options *options, const char *url);
+// A message of that conversation is accepted and announced. Its id.
+int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
+// Lets committer and dispatcher work until nothing moves.
+void rig_turn(struct rig *rig);
+// Time passes; timers fire.
+void rig_pass(struct rig *rig, int64_t ms);
+// The oldest open call, or NULL.
+struct rig_call *rig_open(struct rig *rig);
+// The oldest open call whose body or target holds this text, or NULL.
+struct rig_call *rig_open_with(struct rig *rig, const char *text);
+int rig_open_count(struct rig *rig);
+// Answers, and lets everything work.
+void rig_answer(struct rig *rig, struct rig_call *call, int status, const char *body);
+void rig_answer_with(struct rig *rig, struct rig_call *call, int status, const char *header, const char *value,
+                     const char *body);
+// The call ends without an answer.
+void rig_lose(struct rig *rig, struct rig_call *call, enum http_failure failure, bool written);
+void rig_set_active(struct rig *rig, const char *name, bool active);
+// The message as the store has it; the caller frees it.
+struct message *rig_message(struct rig *rig, int64_t id);

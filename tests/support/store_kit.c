@@ -1,0 +1,119 @@
+#include "support/store_kit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *kit_store_path(const char *name)
+{
+    const char *directory = getenv("TMPDIR");
+    size_t size = strlen(directory ? directory : "/tmp") + strlen(name) + 16;
+    char *path = malloc(size);
+    assert_non_null(path);
+    snprintf(path, size, "%s/%s.db", directory ? directory : "/tmp", name);
+    return path;
+}
+
+struct store *kit_open(const char *path)
+{
+    struct arena arena = {0};
+    const char *why = NULL;
+    struct store_options options = {.path = path};
+    struct store *store = store_sqlite_open(&options, &arena, &why);
+    if (!store)
+        print_message("# %s\n", why);
+    arena_done(&arena);
+    assert_non_null(store);
+    return store;
+}
+
+struct store_accept kit_accept(const char *key, const char *conversation)
+{
+    static int64_t n;
+    n++;
+    return (struct store_accept){.account_id = 1,
+                                 .source_id = 1,
+                                 .order = ORDER_ACCOUNT,
+                                 .received_at_us = 1000000000 + n,
+                                 .event = {.dedupe_key = str_of(key),
+                                           .conversation = str_of(conversation),
+                                           .sender_id = STR("u1"),
+                                           .sender_name = STR("Ann"),
+                                           .text = STR("hello"),
+                                           .sent_at_us = 900000000 + n}};
+}
+
+int kit_apply(struct store *store, enum store_change_kind kind, void *change)
+{
+    struct store_change changes[] = {{.kind = kind, .accept = change}};
+    return store->ops->apply(store, changes, 1);
+}
+
+struct store_accept kit_store(struct store *store, const char *key, const char *conversation)
+{
+    struct store_accept accept = kit_accept(key, conversation);
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+struct store_outcome kit_outcome(int64_t message_id, enum message_state state)
+{
+    static int64_t n;
+    n++;
+    return (struct store_outcome){
+        .message_id = message_id, .state = state, .attempts = 1, .at_us = 2000000000 + n, .verdict = "retry"};
+}
+
+bool kit_settle(struct store *store, int64_t message_id, enum message_state state)
+{
+    struct store_outcome outcome = kit_outcome(message_id, state);
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    return outcome.applied;
+}
+
+static struct store_reader *reader_of(struct store *store)
+{
+    struct store_reader *reader = store->ops->reader_new(store);
+    assert_non_null(reader);
+    return reader;
+}
+
+struct store_totals kit_totals(struct store *store)
+{
+    struct store_totals totals = {0};
+    struct store_reader *reader = reader_of(store);
+    assert_int_equal(reader->ops->totals(reader, &totals), 0);
+    reader->ops->free(reader);
+    assert_int_equal(totals.accepted, totals.delivered + totals.skipped + totals.discarded + totals.pending);
+    return totals;
+}
+
+struct message *kit_message(struct store *store, int64_t id)
+{
+    struct message *message = NULL;
+    struct store_reader *reader = reader_of(store);
+    assert_int_equal(reader->ops->message(reader, id, &message), 0);
+    reader->ops->free(reader);
+    return message;
+}
+
+static void print_finding(void *arg, struct str sentence)
+{
+    (void)arg;
+    print_message("# found: %.*s\n", STR_ARG(sentence));
+}
+
+bool kit_verify(struct store *store, bool deep)
+{
+    bool ok = false;
+    struct store_reader *reader = reader_of(store);
+    assert_int_equal(reader->ops->verify(reader, deep, print_finding, NULL, &ok), 0);
+    reader->ops->free(reader);
+    return ok;
+}

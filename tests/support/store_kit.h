@@ -1,0 +1,23 @@
+// Hands for tests that use a store: places to keep one, events to put in, the changes most tests make.
+// Failures abort the test by cmocka's asserts.
+#pragma once
+#include "store/store.h"
+
+// A path for a new store below the test's directory; freed by the caller.
+char *kit_store_path(const char *name);
+struct store *kit_open(const char *path);
+
+// An event with this key in this conversation, at account 1, source 1, received at 1000 s + n.
+struct store_accept kit_accept(const char *key, const char *conversation);
+// Stores it alone and gives what it became.
+struct store_accept kit_store(struct store *store, const char *key, const char *conversation);
+int kit_apply(struct store *store, enum store_change_kind kind, void *change);
+// An outcome of one attempt, to be changed before it is applied.
+struct store_outcome kit_outcome(int64_t message_id, enum message_state state);
+bool kit_settle(struct store *store, int64_t message_id, enum message_state state);
+
+struct store_totals kit_totals(struct store *store);
+// The whole message (message_free).
+struct message *kit_message(struct store *store, int64_t id);
+// Verified; what was found goes to standard error.
+bool kit_verify(struct store *store, bool deep);

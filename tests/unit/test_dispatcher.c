@@ -1,0 +1,555 @@
+// The promises of order, settling and marks, on the relay core over the store in memory (support/rig.h).
+#include "support/rig.h"
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct rig rig;
+
+static void with(struct rig_options options)
+{
+    rig_init(&rig, &options);
+}
+
+static enum message_state state_of(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    enum message_state state = message->state;
+    message_free(message);
+    return state;
+}
+
+static int attempts_of(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    int attempts = message->attempts;
+    message_free(message);
+    return attempts;
+}
+
+static bool in_doubt(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    bool doubt = message->in_doubt;
+    message_free(message);
+    return doubt;
+}
+
+static bool marked(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    bool mark = message->in_flight;
+    message_free(message);
+    return mark;
+}
+
+// ---- order ----
+
+static void test_next_only_after_the_one_before_is_settled(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_non_null(rig_open_with(&rig, "one"));
+    assert_int_equal(state_of(first), MESSAGE_PENDING);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_non_null(rig_open_with(&rig, "two"));
+    rig_answer(&rig, rig_open(&rig), 204, "");
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
+static void test_order_account_serves_one_at_a_time_over_all_conversations(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_ACCOUNT});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c2", "two");
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    assert_non_null(rig_open_with(&rig, "two"));
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+static void test_order_conversation_serves_conversations_side_by_side(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c2", "two");
+    rig_say(&rig, "acme", "c1", "three");
+    assert_int_equal(rig_open_count(&rig), 2);
+    assert_null(rig_open_with(&rig, "three"));
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    assert_non_null(rig_open_with(&rig, "three"));
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_done(&rig);
+}
+
+static void test_a_backlog_deeper_than_the_window_keeps_its_order(void **state)
+{
+    (void)state;
+    with((struct rig_options){.window = 3});
+    char text[32];
+    for (int i = 0; i < 50; i++) {
+        snprintf(text, sizeof text, "number-%02d.", i);
+        rig_say(&rig, "acme", "c1", text);
+    }
+    for (int i = 0; i < 50; i++) {
+        snprintf(text, sizeof text, "number-%02d.", i);
+        assert_int_equal(rig_open_count(&rig), 1);
+        rig_answer(&rig, rig_open_with(&rig, text), 200, "");
+    }
+    rig_done(&rig);
+}
+
+static void test_messages_that_come_while_a_backlog_drains_go_behind_it(void **state)
+{
+    (void)state;
+    with((struct rig_options){.window = 2});
+    char text[32];
+    int said = 0;
+    for (; said < 5; said++) {
+        snprintf(text, sizeof text, "number-%02d.", said);
+        rig_say(&rig, "acme", "c1", text);
+    }
+    for (int answered = 0; answered < 40; answered++) {
+        if (said < 40) {
+            snprintf(text, sizeof text, "number-%02d.", said++);
+            rig_say(&rig, "acme", "c1", text);
+        }
+        snprintf(text, sizeof text, "number-%02d.", answered);
+        assert_int_equal(rig_open_count(&rig), 1);
+        rig_answer(&rig, rig_open_with(&rig, text), 200, "");
+    }
+    rig_done(&rig);
+}
+
+// ---- failures ----
+
+static void test_a_failure_is_tried_again_before_the_next(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c1", "two");
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    assert_int_equal(attempts_of(first), 1);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 2000);
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_non_null(rig_open_with(&rig, "one"));
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
+static void test_five_failures_then_skipped_and_the_next_goes_on(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    for (int i = 1; i <= 5; i++) {
+        rig_answer(&rig, rig_open_with(&rig, "one"), 500, "");
+        assert_int_equal(attempts_of(first), i);
+        rig_pass(&rig, 60000);
+    }
+    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_a_refusal_is_skipped_at_once(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c1", "two");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 422, "");
+    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
+    assert_int_equal(attempts_of(first), 1);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
+static void test_on_failure_hold_keeps_the_lane_for_a_person(void **state)
+{
+    (void)state;
+    with((struct rig_options){.on_failure = ON_FAILURE_HOLD});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c1", "two");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 422, "");
+    rig_pass(&rig, 3600 * 1000);
+    assert_int_equal(state_of(first), MESSAGE_PENDING);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
+static void test_an_outage_counts_nothing_and_resumes_in_order(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    rig_say(&rig, "acme", "c2", "three");
+    assert_int_equal(rig_open_count(&rig), 0);
+    for (int i = 0; i < 20; i++) { // probes only, one at a time
+        rig_pass(&rig, 31000);
+        assert_int_equal(rig_open_count(&rig), 1);
+        assert_true(str_eq_c(rig_open(&rig)->method, "HEAD"));
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    }
+    assert_int_equal(attempts_of(first), 0);
+    rig_pass(&rig, 31000);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(rig_open_count(&rig), 2);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_no_answer_counts_when_the_probe_right_after_finds_the_desk_well(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    for (int i = 1; i <= 5; i++) {
+        rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_TIMEOUT, true);
+        assert_true(str_eq_c(rig_open(&rig)->method, "HEAD"));
+        rig_answer(&rig, rig_open(&rig), 200, "");
+        assert_int_equal(attempts_of(first), i);
+        rig_pass(&rig, 60000);
+    }
+    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_no_answer_counts_nothing_when_the_probe_fails_too(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
+    rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
+    assert_int_equal(attempts_of(first), 0);
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_a_desk_without_probe_is_tried_with_one_head_at_a_time(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION, .probe = DESK_PROBE_NONE});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
+    rig_say(&rig, "acme", "c2", "two");
+    for (int i = 0; i < 4; i++) {
+        rig_pass(&rig, 31000);
+        assert_int_equal(rig_open_count(&rig), 1);
+        assert_true(str_eq_c(rig_open(&rig)->method, "POST"));
+        rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
+    }
+    assert_int_equal(attempts_of(first), 0);
+    rig_pass(&rig, 31000);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(rig_open_count(&rig), 0);
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_429_is_obeyed_until_the_time_it_names(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer_with(&rig, rig_open(&rig), 429, "retry-after", "90", "");
+    rig_pass(&rig, 89000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_done(&rig);
+}
+
+// ---- fairness ----
+
+static void test_one_account_does_not_starve_another_at_the_same_desk(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .concurrency = 2};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://desk.test/acme");
+    char conversation[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(conversation, sizeof conversation, "c%d", i);
+        rig_say(&rig, "acme", conversation, "backlog");
+    }
+    rig_say(&rig, "beta", "b1", "fresh");
+    rig_answer(&rig, rig_open_with(&rig, "backlog"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "backlog"), 200, "");
+    assert_non_null(rig_open_with(&rig, "fresh"));
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+static void test_a_slow_desk_leaves_slots_for_others(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .concurrency = 8};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://other.test/beta");
+    char conversation[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(conversation, sizeof conversation, "c%d", i);
+        rig_say(&rig, "acme", conversation, "slow");
+    }
+    assert_int_equal(rig_open_count(&rig), 8); // alone it may have them all
+    for (int i = 0; i < 20; i++) {
+        snprintf(conversation, sizeof conversation, "b%d", i);
+        rig_say(&rig, "beta", conversation, "quick");
+    }
+    for (int i = 0; i < 8; i++) // as slots come free, the other gets them
+        rig_answer(&rig, rig_open_with(&rig, "slow"), 200, "");
+    int quick = 0;
+    for (int i = 0; i < rig.call_count; i++)
+        quick += rig.calls[i].open && memmem(rig.calls[i].body.p, rig.calls[i].body.n, "quick", 5);
+    assert_true(quick >= 4);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+// ---- switches ----
+
+static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c1", "two");
+    rig_set_active(&rig, "acme", false);
+    rig_answer(&rig, rig_open(&rig), 200, ""); // the one in flight ends and is recorded
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_open_count(&rig), 0);
+    int64_t third = rig_say(&rig, "acme", "c1", "three");
+    rig_pass(&rig, 3600 * 1000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    assert_int_equal(state_of(third), MESSAGE_PENDING);
+    rig_set_active(&rig, "acme", true);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    assert_int_equal(state_of(third), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_attempts_survive_a_deactivation(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    rig_set_active(&rig, "acme", false);
+    rig_pass(&rig, 120000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    assert_int_equal(attempts_of(first), 1);
+    rig_set_active(&rig, "acme", true);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+// ---- restart ----
+
+static void test_a_restart_takes_up_the_backlog_in_order(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .window = 2};
+    with(options);
+    char text[32];
+    for (int i = 0; i < 9; i++) {
+        snprintf(text, sizeof text, "number-%d.", i);
+        rig_say(&rig, "acme", "c1", text);
+    }
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_crash(&rig, &options);
+    for (int i = 1; i < 9; i++) {
+        snprintf(text, sizeof text, "number-%d.", i);
+        assert_int_equal(rig_open_count(&rig), 1);
+        rig_answer(&rig, rig_open_with(&rig, text), 200, "");
+    }
+    rig_done(&rig);
+}
+
+// ---- a desk without a key: marks and doubts ----
+
+static const char contact[] = "{\"type\":\"contact\",\"id\":\"6657adde6abd0167d9419d00\"}";
+static const char created[] =
+    "{\"type\":\"user_message\",\"id\":\"403918330\",\"created_at\":1700000000,\"body\":\"b\","
+    "\"message_type\":\"inapp\",\"conversation_id\":\"499\"}";
+static const char part[] = "{\"type\":\"conversation\",\"id\":\"499\",\"conversation_parts\":{\"type\":"
+                           "\"conversation_part.list\",\"conversation_parts\":[{\"type\":\"conversation_part\",\"id\":"
+                           "\"%d\",\"body\":\"b\",\"created_at\":1700000000,\"author\":{\"type\":\"user\",\"id\":"
+                           "\"6657adde6abd0167d9419d00\"}}],\"total_count\":1}}";
+
+// The first message: contact found, conversation made.
+static void through_first_message(void)
+{
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+}
+
+static void test_the_head_is_marked_before_its_first_request(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_true(marked(first));
+    through_first_message();
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_false(marked(first));
+    rig_done(&rig);
+}
+
+static void test_the_next_is_marked_in_the_transaction_that_settles_the_one_before(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    assert_false(marked(second));
+    through_first_message();
+    assert_true(marked(second));
+    assert_int_equal(rig_open_count(&rig), 1); // steady state: one call a message
+    char answer[600];
+    snprintf(answer, sizeof answer, part, 77);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations/499/reply"), 200, answer);
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    with(options);
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    through_first_message();
+    assert_non_null(rig_open_with(&rig, "/reply"));
+    rig_crash(&rig, &options);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 14000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 2000);
+    struct rig_call *look = rig_open(&rig);
+    assert_non_null(look);
+    assert_true(str_eq_c(look->method, "GET"));
+    // Not there: it is sent in the same attempt.
+    rig_answer(&rig, look, 200,
+               "{\"type\":\"conversation\",\"id\":\"499\",\"created_at\":1700000000,\"source\":{\"body\":\"one\"},"
+               "\"conversation_parts\":{\"conversation_parts\":[],\"total_count\":0}}");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations/search"), 200,
+               "{\"type\":\"conversation.list\",\"conversations\":[],\"total_count\":0}");
+    char answer[600];
+    snprintf(answer, sizeof answer, part, 78);
+    rig_answer(&rig, rig_open_with(&rig, "/reply"), 200, answer);
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_a_lost_answer_is_in_doubt_and_found_at_the_desk(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    through_first_message();
+    rig_lose(&rig, rig_open_with(&rig, "/reply"), HTTP_TIMEOUT, true);
+    rig_answer(&rig, rig_open_with(&rig, "/me"), 200, "{\"type\":\"admin\",\"id\":\"1\"}"); // the desk is well
+    assert_true(in_doubt(second));
+    rig_pass(&rig, 16000);
+    struct rig_call *look = rig_open(&rig);
+    assert_true(str_eq_c(look->method, "GET"));
+    rig_answer(&rig, look, 200,
+               "{\"type\":\"conversation\",\"id\":\"499\",\"created_at\":1700000000,\"source\":{\"body\":\"one\"},"
+               "\"conversation_parts\":{\"conversation_parts\":[{\"type\":\"conversation_part\",\"id\":\"81\","
+               "\"part_type\":\"comment\",\"body\":\"two\",\"created_at\":1700000000,\"author\":{\"type\":\"user\","
+               "\"id\":\"6657adde6abd0167d9419d00\"}}],\"total_count\":1}}");
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_open_count(&rig), 0);
+    struct message *message = rig_message(&rig, second);
+    assert_true(str_eq_c(message->desk_ref, "81"));
+    message_free(message);
+    rig_done(&rig);
+}
+
+static void test_a_clean_stop_leaves_no_marks(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    with(options);
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    dispatcher_stop(rig.dispatcher);
+    assert_false(rig.stopped); // a request is in flight
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    assert_true(rig.stopped); // no other request was started
+    assert_int_equal(rig_open_count(&rig), 0);
+    assert_false(marked(second));
+    assert_false(in_doubt(second));
+    rig_done(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next_only_after_the_one_before_is_settled),
+        cmocka_unit_test(test_order_account_serves_one_at_a_time_over_all_conversations),
+        cmocka_unit_test(test_order_conversation_serves_conversations_side_by_side),
+        cmocka_unit_test(test_a_backlog_deeper_than_the_window_keeps_its_order),
+        cmocka_unit_test(test_messages_that_come_while_a_backlog_drains_go_behind_it),
+        cmocka_unit_test(test_a_failure_is_tried_again_before_the_next),
+        cmocka_unit_test(test_five_failures_then_skipped_and_the_next_goes_on),
+        cmocka_unit_test(test_a_refusal_is_skipped_at_once),
+        cmocka_unit_test(test_on_failure_hold_keeps_the_lane_for_a_person),
+        cmocka_unit_test(test_an_outage_counts_nothing_and_resumes_in_order),
+        cmocka_unit_test(test_no_answer_counts_when_the_probe_right_after_finds_the_desk_well),
+        cmocka_unit_test(test_no_answer_counts_nothing_when_the_probe_fails_too),
+        cmocka_unit_test(test_a_desk_without_probe_is_tried_with_one_head_at_a_time),
+        cmocka_unit_test(test_429_is_obeyed_until_the_time_it_names),
+        cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
+        cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
+        cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
+        cmocka_unit_test(test_attempts_survive_a_deactivation),
+        cmocka_unit_test(test_a_restart_takes_up_the_backlog_in_order),
+        cmocka_unit_test(test_the_head_is_marked_before_its_first_request),
+        cmocka_unit_test(test_the_next_is_marked_in_the_transaction_that_settles_the_one_before),
+        cmocka_unit_test(test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled),
+        cmocka_unit_test(test_a_lost_answer_is_in_doubt_and_found_at_the_desk),
+        cmocka_unit_test(test_a_clean_stop_leaves_no_marks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
