@@ -1,0 +1,755 @@
+// The admin side on loopback and on its socket: a store in memory, and a relay that only notes what it is asked.
+#include "admin/admin.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "support/unit.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define TOKEN "right-token"
+#define SECRET "canary-of-a-secret"
+
+// ---- the relay that notes ----
+
+static struct {
+    bool ready;
+    int answer;
+    const char *asked;
+    int64_t id;
+    bool flag;
+    sem_t asked_now, go_on;
+    bool waits;
+} noted;
+
+bool relay_is_ready(struct relay *relay)
+{
+    (void)relay;
+    return noted.ready;
+}
+
+static int note(const char *what, int64_t id, bool flag)
+{
+    noted.asked = what;
+    noted.id = id;
+    noted.flag = flag;
+    if (noted.waits) {
+        sem_post(&noted.asked_now);
+        sem_wait(&noted.go_on);
+    }
+    return noted.answer;
+}
+
+int relay_set_active(struct relay *relay, int64_t account_id, bool active)
+{
+    (void)relay;
+    return note("set_active", account_id, active);
+}
+
+int relay_resume_desk(struct relay *relay, int64_t account_id)
+{
+    (void)relay;
+    return note("resume_desk", account_id, false);
+}
+
+int relay_retry(struct relay *relay, int64_t message_id)
+{
+    (void)relay;
+    return note("retry", message_id, false);
+}
+
+int relay_discard(struct relay *relay, int64_t message_id)
+{
+    (void)relay;
+    return note("discard", message_id, false);
+}
+
+static int reload(void *arg, struct buf *report)
+{
+    (void)arg;
+    buf_add_str(report, STR("t.yaml:1: window: is wrong"));
+    return note("reload", 0, false);
+}
+
+// ---- what is shown ----
+
+static struct fixture {
+    char directory[256], socket[300];
+    struct store *store;
+    struct directory *accounts;
+    struct board *board;
+    struct tally *tally;
+    struct admin *admin;
+    struct arena arena;
+    int64_t first_id, message_ids[3];
+} f;
+
+static struct account *make_account(const char *name)
+{
+    struct account *account = account_new();
+    struct arena *arena = &account->arena;
+    account->name = arena_str(arena, str_of(name));
+    account->sources = arena_of(arena, struct source);
+    account->source_count = 1;
+    account->sources[0] = (struct source){.account = account->name,
+                                          .name = STR("bot"),
+                                          .platform = STR("telegram"),
+                                          .token = STR(SECRET),
+                                          .secret = STR(SECRET),
+                                          .made_secret = STR(SECRET),
+                                          .api_url = STR("https://api.telegram.org")};
+    account->desk = (struct desk){.platform = STR("webhook"),
+                                  .token = STR(SECRET),
+                                  .client_secret = STR(SECRET),
+                                  .secret = STR(SECRET),
+                                  .url = STR("http://desk.example/in?key=" SECRET),
+                                  .rate_per_min = 60};
+    account->defined_at = STR("t.yaml:3");
+    return account;
+}
+
+static void put_account(const char *name)
+{
+    int64_t source_id = 0;
+    struct account *account = make_account(name);
+    struct store_account_put put = {.account = account, .source_ids = &source_id};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
+    account->id = put.id;
+    account->sources[0].id = source_id;
+    account->sources[0].account_id = put.id;
+    if (!f.first_id)
+        f.first_id = put.id;
+    directory_put(f.accounts, account);
+}
+
+static int64_t accept(const char *key, const char *text)
+{
+    const struct account *account = directory_find(f.accounts, STR("acme"));
+    struct store_accept accepted = {
+        .account_id = account->id,
+        .source_id = account->sources[0].id,
+        .received_at_us = INT64_C(1700000000123000),
+        .event = {.dedupe_key = str_of(key),
+                  .conversation = STR("42"),
+                  .sender_id = STR("7"),
+                  .sender_name = STR("<b>Eve</b>"),
+                  .text = str_of(text),
+                  .sent_at_us = INT64_C(1700000000000000)},
+    };
+    struct store_change change = {.kind = STORE_ACCEPT, .accept = &accepted};
+    assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
+    account_unref(account);
+    return accepted.message_id;
+}
+
+static void skip(int64_t id)
+{
+    struct store_outcome outcome = {.message_id = id,
+                                    .state = MESSAGE_SKIPPED,
+                                    .reason = REASON_REJECTED,
+                                    .attempts = 1,
+                                    .verdict = "rejected",
+                                    .at_us = INT64_C(1700000001000000),
+                                    .last_error = STR("desk says no")};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR"), *why = NULL;
+    log_set_level(LOG_OFF);
+    sem_init(&noted.asked_now, 0, 0);
+    sem_init(&noted.go_on, 0, 0);
+    noted.ready = true;
+    snprintf(f.directory, sizeof f.directory, "%s/admin-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(f.directory))
+        return 1;
+    snprintf(f.socket, sizeof f.socket, "%s/admin.sock", f.directory);
+    f.store = store_memory_new();
+    f.accounts = directory_new();
+    f.board = board_new();
+    f.tally = tally_new();
+    put_account("acme");
+    put_account("b-corp");
+    put_account("c-corp");
+    f.message_ids[0] = accept("1", "hello \"one\"\x1b[31m");
+    f.message_ids[1] = accept("2", "two");
+    f.message_ids[2] = accept("3", "three");
+    skip(f.message_ids[0]);
+    tally_message(f.tally, TALLY_ACCEPTED, STR("telegram"), INBOUND);
+    tally_time(&f.tally->webhook, 150);
+    struct admin_options options = {
+        .listen = "127.0.0.1:0",
+        .socket = f.socket,
+        .token = STR(TOKEN),
+        .directory = f.accounts,
+        .board = f.board,
+        .tally = f.tally,
+        .clock = &clock_system,
+        .reload = reload,
+        .reader = f.store->ops->reader_new(f.store),
+        .verify_reader = f.store->ops->reader_new(f.store),
+    };
+    f.admin = admin_start(&options, &f.arena, &why);
+    return f.admin ? 0 : 1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    admin_stop(f.admin);
+    f.store->ops->close(f.store, true);
+    directory_free(f.accounts);
+    board_free(f.board);
+    tally_free(f.tally);
+    arena_done(&f.arena);
+    unlink(f.socket);
+    rmdir(f.directory);
+    sem_destroy(&noted.asked_now);
+    sem_destroy(&noted.go_on);
+    return 0;
+}
+
+// ---- asking ----
+
+struct answer {
+    char text[1 << 20];
+    int status;
+    const char *body;
+    yyjson_doc *doc;
+    yyjson_val *root;
+};
+
+static int connect_to(bool local)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_un un;
+    } address = {0};
+    if (local) {
+        address.un.sun_family = AF_UNIX;
+        snprintf(address.un.sun_path, sizeof address.un.sun_path, "%s", f.socket);
+    } else {
+        address.in = (struct sockaddr_in){.sin_family = AF_INET,
+                                          .sin_port = htons((uint16_t)admin_port(f.admin)),
+                                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    }
+    int fd = socket(address.any.sa_family, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, &address.any, local ? sizeof address.un : sizeof address.in), 0);
+    return fd;
+}
+
+static struct answer *receive(int fd)
+{
+    struct answer *answer = calloc(1, sizeof *answer);
+    size_t got = 0;
+    for (ssize_t n; (n = read(fd, answer->text + got, sizeof answer->text - 1 - got)) > 0;)
+        got += (size_t)n;
+    close(fd);
+    assert_int_equal(sscanf(answer->text, "HTTP/1.1 %d", &answer->status), 1);
+    answer->body = strstr(answer->text, "\r\n\r\n") + 4;
+    answer->doc = json_read(str_of(answer->body));
+    answer->root = yyjson_doc_get_root(answer->doc);
+    return answer;
+}
+
+static void drop(struct answer *answer)
+{
+    yyjson_doc_free(answer->doc);
+    free(answer);
+}
+
+// `headers`: whole lines, each with its CRLF.
+static int ask(bool local, const char *method, const char *target, const char *headers, const char *body)
+{
+    char request[8192];
+    int n = snprintf(request, sizeof request,
+                     "%s %s HTTP/1.1\r\nConnection: close\r\n%s%sContent-Length: %zu\r\n\r\n%s", method, target,
+                     strstr(headers, "Host:") ? "" : "Host: localhost\r\n", headers, strlen(body), body);
+    int fd = connect_to(local);
+    assert_int_equal(write(fd, request, (size_t)n), n);
+    return fd;
+}
+
+static struct answer *get(const char *target)
+{
+    return receive(ask(false, "GET", target, "Authorization: Bearer " TOKEN "\r\n", ""));
+}
+
+static struct answer *send_to(const char *method, const char *target, const char *body)
+{
+    return receive(ask(true, method, target, "", body));
+}
+
+static void assert_problem(struct answer *answer, int status, const char *part)
+{
+    assert_int_equal(answer->status, status);
+    assert_non_null(strstr(answer->text, "application/problem+json"));
+    int64_t said = 0;
+    assert_true(json_get_int(answer->root, "status", &said));
+    assert_int_equal(said, status);
+    struct str detail = json_get_str(answer->root, "detail");
+    assert_non_null(detail.p);
+    if (!strstr(detail.p, part))
+        fail_msg("\"%s\" does not say \"%s\"", detail.p, part);
+    drop(answer);
+}
+
+static int64_t number_at(yyjson_val *object, const char *key)
+{
+    int64_t n = -1;
+    assert_true(json_get_int(object, key, &n));
+    return n;
+}
+
+// ---- tests ----
+
+static void test_token_is_demanded_on_tcp_only(void **state)
+{
+    (void)state;
+    assert_problem(receive(ask(false, "GET", "/api/v1/status", "", "")), 401, "Authorization");
+    assert_problem(receive(ask(false, "GET", "/api/v1/status", "Authorization: Bearer wrong\r\n", "")), 401,
+                   "Authorization");
+    assert_problem(receive(ask(false, "GET", "/api/v1/status?token=" TOKEN, "", "")), 401, "Authorization");
+    assert_problem(receive(ask(false, "GET", "/api/v1/nothing", "", "")), 401, "Authorization");
+    struct answer *answer = receive(ask(false, "PATCH", "/api/v1/accounts/acme", "", "{\"active\":false}"));
+    assert_non_null(strstr(answer->text, "WWW-Authenticate: Bearer"));
+    assert_problem(answer, 401, "Authorization");
+    answer = get("/api/v1/status");
+    assert_int_equal(answer->status, 200);
+    drop(answer);
+    answer = send_to("GET", "/api/v1/status", "");
+    assert_int_equal(answer->status, 200);
+    drop(answer);
+    struct stat status;
+    assert_int_equal(stat(f.socket, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+static void test_pages_of_other_origins_are_refused(void **state)
+{
+    (void)state;
+    static const char auth[] = "Authorization: Bearer " TOKEN "\r\n";
+    char headers[256];
+    snprintf(headers, sizeof headers, "%sHost: evil.example\r\n", auth);
+    assert_problem(receive(ask(false, "GET", "/api/v1/status", headers, "")), 421, "Host");
+    assert_problem(receive(ask(false, "GET", "/metrics", "Host: evil.example:8081\r\n", "")), 421, "Host");
+    snprintf(headers, sizeof headers, "%sOrigin: https://evil.example\r\n", auth);
+    assert_problem(receive(ask(false, "POST", "/api/v1/reload", headers, "")), 403, "origin");
+}
+
+static void test_answers_carry_the_headers_that_keep_browsers_calm(void **state)
+{
+    (void)state;
+    struct answer *answer = get("/api/v1/status");
+    assert_non_null(strstr(answer->text, "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'"));
+    assert_non_null(strstr(answer->text, "X-Content-Type-Options: nosniff"));
+    assert_non_null(strstr(answer->text, "Cache-Control: no-store"));
+    assert_null(strstr(answer->text, "Access-Control"));
+    drop(answer);
+    answer = receive(ask(false, "GET", "/", "", ""));
+    assert_int_equal(answer->status, 200);
+    assert_non_null(strstr(answer->text, "script-src 'self'"));
+    assert_null(strstr(answer->text, "unsafe-inline"));
+    assert_non_null(strstr(answer->body, "<title>Tributary</title>"));
+    drop(answer);
+    answer = receive(ask(false, "GET", "/status.js", "", ""));
+    assert_non_null(strstr(answer->text, "text/javascript"));
+    assert_null(strstr(answer->body, "innerHTML"));
+    drop(answer);
+    assert_problem(receive(ask(false, "GET", "/../etc/passwd", "", "")), 404, "nothing");
+}
+
+static void test_status_counts(void **state)
+{
+    (void)state;
+    board_alarm(f.board, "desk_suspended", STR("acme"), STR("it says 401"));
+    struct answer *answer = get("/api/v1/status");
+    assert_int_equal(number_at(answer->root, "accepted"), 3);
+    assert_int_equal(number_at(answer->root, "delivered"), 0);
+    assert_int_equal(number_at(answer->root, "pending"), 2);
+    assert_int_equal(number_at(answer->root, "skipped"), 1);
+    assert_int_equal(number_at(answer->root, "discarded"), 0);
+    assert_int_equal(number_at(answer->root, "lanes_waiting"), 1);
+    assert_true(yyjson_get_num(yyjson_obj_get(answer->root, "oldest_pending_s")) > 1e6);
+    yyjson_val *account = yyjson_arr_get_first(yyjson_obj_get(answer->root, "accounts"));
+    assert_str(json_get_str(account, "name"), "acme");
+    assert_int_equal(number_at(account, "pending"), 2);
+    assert_str(json_get_str(yyjson_arr_get_first(yyjson_obj_get(answer->root, "alarms")), "text"), "it says 401");
+    assert_str(json_get_str(yyjson_arr_get_first(yyjson_obj_get(answer->root, "desks")), "state"), "ok");
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(answer->root, "sources")), 3);
+    drop(answer);
+    board_alarm_end(f.board, "desk_suspended", STR("acme"));
+}
+
+static void test_no_answer_holds_a_secret(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/api/v1/status",
+                                          "/api/v1/accounts",
+                                          "/api/v1/accounts/acme",
+                                          "/api/v1/accounts/acme/sources",
+                                          "/api/v1/accounts/acme/sources/bot",
+                                          "/api/v1/accounts/acme/desk",
+                                          "/api/v1/messages",
+                                          "/metrics"};
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        struct answer *answer = get(targets[i]);
+        assert_int_equal(answer->status, 200);
+        assert_null(strstr(answer->text, SECRET));
+        drop(answer);
+    }
+    struct answer *answer = get("/api/v1/accounts/acme/desk");
+    assert_str(json_get_str(answer->root, "token"), "set");
+    assert_str(json_get_str(answer->root, "url"), "http://desk.example/in?...");
+    drop(answer);
+}
+
+static void test_accounts_come_in_pages(void **state)
+{
+    (void)state;
+    struct answer *first = get("/api/v1/accounts?limit=2");
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(first->root, "items")), 2);
+    char target[512];
+    snprintf(target, sizeof target, "/api/v1/accounts?limit=2&after=%s", json_get_str(first->root, "next").p);
+    struct answer *second = get(target);
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(second->root, "items")), 1);
+    assert_str(json_get_str(yyjson_arr_get_first(yyjson_obj_get(second->root, "items")), "name"), "c-corp");
+    assert_true(yyjson_is_null(yyjson_obj_get(second->root, "next")));
+    drop(first);
+    drop(second);
+}
+
+static void test_messages_come_in_order_and_in_pages(void **state)
+{
+    (void)state;
+    struct answer *first = get("/api/v1/messages?limit=2");
+    yyjson_val *items = yyjson_obj_get(first->root, "items"), *one = yyjson_arr_get_first(items);
+    assert_int_equal(yyjson_arr_size(items), 2);
+    assert_str(json_get_str(one, "text"), "hello \"one\"\x1b[31m");
+    assert_str(json_get_str(one, "account"), "acme");
+    assert_str(json_get_str(one, "source"), "bot");
+    assert_str(json_get_str(one, "platform"), "telegram");
+    assert_str(json_get_str(one, "direction"), "inbound");
+    assert_str(json_get_str(one, "conversation"), "42");
+    assert_str(json_get_str(yyjson_obj_get(one, "sender"), "name"), "<b>Eve</b>");
+    assert_str(json_get_str(one, "state"), "skipped");
+    assert_str(json_get_str(one, "reason"), "rejected");
+    assert_str(json_get_str(one, "last_error"), "desk says no");
+    assert_str(json_get_str(one, "received_at"), "2023-11-14T22:13:20.123Z");
+    assert_int_equal(number_at(one, "attempts"), 1);
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(one, "attachments")), 0);
+    char target[512];
+    snprintf(target, sizeof target, "/api/v1/messages?limit=2&after=%s", json_get_str(first->root, "next").p);
+    struct answer *second = get(target);
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(second->root, "items")), 1);
+    assert_true(yyjson_is_null(yyjson_obj_get(second->root, "next")));
+    drop(first);
+    drop(second);
+}
+
+static size_t found(const char *query)
+{
+    char target[512];
+    snprintf(target, sizeof target, "/api/v1/messages?%s", query);
+    struct answer *answer = get(target);
+    assert_int_equal(answer->status, 200);
+    size_t n = yyjson_arr_size(yyjson_obj_get(answer->root, "items"));
+    drop(answer);
+    return n;
+}
+
+static void test_filters(void **state)
+{
+    (void)state;
+    assert_int_equal(found("account=acme"), 3);
+    assert_int_equal(found("account=b-corp"), 0);
+    assert_int_equal(found("account=acme&source=bot&conversation=42"), 3);
+    assert_int_equal(found("conversation=43"), 0);
+    assert_int_equal(found("state=skipped"), 1);
+    assert_int_equal(found("state=pending"), 2);
+    assert_int_equal(found("direction=reply"), 0);
+    assert_int_equal(found("q=TWO"), 1);
+    assert_int_equal(found("q=%25"), 0);
+    assert_int_equal(found("q=%27%20OR%201=1"), 0);
+}
+
+static void test_what_cannot_be_asked_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target;
+        int status;
+        const char *part;
+    } wrong[] = {
+        {"/api/v1/messages?limit=0", 400, "limit"},
+        {"/api/v1/messages?limit=-1", 400, "limit"},
+        {"/api/v1/messages?limit=1001", 400, "limit"},
+        {"/api/v1/messages?limit=2147483648", 400, "limit"},
+        {"/api/v1/messages?limit=x", 400, "limit"},
+        {"/api/v1/messages?after=zz", 400, "cursor"},
+        {"/api/v1/messages?after=6d31aaaaaaaa", 400, "cursor"},
+        {"/api/v1/messages?after=", 400, "cursor"},
+        {"/api/v1/messages?sort=color", 400, "sort"},
+        {"/api/v1/messages?state=lost", 400, "state"},
+        {"/api/v1/messages?direction=up", 400, "direction"},
+        {"/api/v1/messages?source=bot", 400, "account"},
+        {"/api/v1/messages?account=nobody", 404, "account"},
+        {"/api/v1/messages?account=acme&source=none", 404, "source"},
+        {"/api/v1/messages/0", 404, "message"},
+        {"/api/v1/messages/-1", 404, "message"},
+        {"/api/v1/messages/999999", 404, "message"},
+        {"/api/v1/messages/99999999999999999999999", 404, "message"},
+        {"/api/v1/messages/1'", 404, "message"},
+        {"/api/v1/accounts/nobody", 404, "account"},
+        {"/api/v1/accounts/acme/sources/none", 404, "source"},
+        {"/api/v1/accounts/%ff", 400, "UTF-8"},
+        {"/api/v1/accounts/%zz", 400, "UTF-8"},
+        {"/api/v1/nothing", 404, "nothing"},
+        {"/api/v1/status/", 404, "nothing"},
+        {"/api/v1/reload", 405, "methods"},
+        {"/nothing", 404, "nothing"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_problem(get(wrong[i].target), wrong[i].status, wrong[i].part);
+    struct answer *answer = send_to("DELETE", "/api/v1/accounts/acme", "");
+    assert_non_null(strstr(answer->text, "Allow: GET, PATCH"));
+    assert_problem(answer, 405, "methods");
+    char term[3000];
+    memset(term, 'a', sizeof term);
+    memcpy(term, "/api/v1/messages?q=", 19);
+    term[sizeof term - 1] = 0;
+    assert_problem(get(term), 400, "1000");
+}
+
+static void test_a_cursor_of_another_list_is_refused(void **state)
+{
+    (void)state;
+    struct answer *accounts = get("/api/v1/accounts?limit=1");
+    char target[512];
+    snprintf(target, sizeof target, "/api/v1/messages?after=%s", json_get_str(accounts->root, "next").p);
+    assert_problem(get(target), 400, "cursor");
+    drop(accounts);
+}
+
+static void test_a_message_comes_with_its_attempts(void **state)
+{
+    (void)state;
+    char target[128];
+    snprintf(target, sizeof target, "/api/v1/messages/%lld", (long long)f.message_ids[0]);
+    struct answer *answer = get(target);
+    yyjson_val *attempt = yyjson_arr_get_first(yyjson_obj_get(answer->root, "attempt_history"));
+    assert_str(json_get_str(attempt, "verdict"), "rejected");
+    assert_str(json_get_str(attempt, "error"), "desk says no");
+    assert_str(json_get_str(attempt, "at"), "2023-11-14T22:13:21.000Z");
+    drop(answer);
+}
+
+static void test_active_is_changed(void **state)
+{
+    (void)state;
+    struct answer *answer = send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":false}");
+    assert_int_equal(answer->status, 200);
+    assert_str(json_get_str(answer->root, "name"), "acme");
+    assert_string_equal(noted.asked, "set_active");
+    assert_int_equal(noted.id, f.first_id);
+    assert_false(noted.flag);
+    drop(answer);
+    drop(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":true}"));
+    assert_true(noted.flag);
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":true,\"order\":\"account\"}"), 409,
+                   "defined in t.yaml:3");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"order\":\"account\"}"), 409, "defined in t.yaml:3");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":\"no\"}"), 400, "active");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{}"), 400, "active");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "[]"), 400, "active");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "nonsense"), 400, "active");
+    assert_problem(send_to("PATCH", "/api/v1/accounts/nobody", "{\"active\":true}"), 404, "account");
+    noted.answer = ERR_FULL;
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":true}"), 503, "disk");
+    noted.answer = 0;
+}
+
+static void test_messages_are_changed_by_hand(void **state)
+{
+    (void)state;
+    char retry[128], discard[128];
+    snprintf(retry, sizeof retry, "/api/v1/messages/%lld/retry", (long long)f.message_ids[0]);
+    snprintf(discard, sizeof discard, "/api/v1/messages/%lld/discard", (long long)f.message_ids[1]);
+    struct answer *answer = send_to("POST", retry, "");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(noted.asked, "retry");
+    assert_int_equal(noted.id, f.message_ids[0]);
+    drop(answer);
+    answer = send_to("POST", discard, "");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(noted.asked, "discard");
+    drop(answer);
+    noted.answer = ERR_BUSY;
+    answer = send_to("POST", discard, "");
+    assert_int_equal(answer->status, 202);
+    drop(answer);
+    noted.answer = ERR_REFUSED;
+    assert_problem(send_to("POST", retry, ""), 409, "skipped");
+    assert_problem(send_to("POST", discard, ""), 409, "delivered");
+    noted.answer = ERR_NOT_FOUND;
+    assert_problem(send_to("POST", "/api/v1/messages/77/retry", ""), 404, "message");
+    noted.answer = 0;
+    answer = send_to("POST", "/api/v1/accounts/acme/desk/resume", "");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(noted.asked, "resume_desk");
+    drop(answer);
+}
+
+static void test_reload_reports(void **state)
+{
+    (void)state;
+    struct answer *answer = send_to("POST", "/api/v1/reload", "");
+    assert_int_equal(answer->status, 200);
+    assert_str(json_get_str(answer->root, "report"), "t.yaml:1: window: is wrong");
+    drop(answer);
+    noted.answer = ERR_INVALID;
+    assert_problem(send_to("POST", "/api/v1/reload", ""), 422, "t.yaml:1: window: is wrong");
+    noted.answer = 0;
+}
+
+static void test_status_answers_while_a_change_blocks(void **state)
+{
+    (void)state;
+    noted.waits = true;
+    int blocked = ask(true, "PATCH", "/api/v1/accounts/acme", "", "{\"active\":true}");
+    sem_wait(&noted.asked_now);
+    struct answer *answer = get("/api/v1/status");
+    assert_int_equal(answer->status, 200);
+    drop(answer);
+    noted.waits = false;
+    sem_post(&noted.go_on);
+    answer = receive(blocked);
+    assert_int_equal(answer->status, 200);
+    drop(answer);
+}
+
+static void test_one_reload_at_a_time(void **state)
+{
+    (void)state;
+    noted.waits = true;
+    int blocked = ask(true, "POST", "/api/v1/reload", "", "");
+    sem_wait(&noted.asked_now);
+    assert_problem(send_to("POST", "/api/v1/reload", ""), 409, "already");
+    noted.waits = false;
+    sem_post(&noted.go_on);
+    drop(receive(blocked));
+}
+
+static void test_verify(void **state)
+{
+    (void)state;
+    struct answer *answer = get("/api/v1/verify?deep=true");
+    assert_int_equal(answer->status, 200);
+    assert_true(yyjson_get_bool(yyjson_obj_get(answer->root, "ok")));
+    assert_true(yyjson_get_bool(yyjson_obj_get(answer->root, "deep")));
+    assert_true(yyjson_is_arr(yyjson_obj_get(answer->root, "findings")));
+    drop(answer);
+    assert_problem(get("/api/v1/verify?deep=1"), 400, "deep");
+}
+
+static void test_metrics_and_readiness(void **state)
+{
+    (void)state;
+    struct answer *answer = receive(ask(false, "GET", "/metrics", "", ""));
+    assert_int_equal(answer->status, 200);
+    assert_non_null(
+        strstr(answer->body, "\ntributary_messages_accepted_total{platform=\"telegram\",direction=\"inbound\"} 1\n"));
+    assert_non_null(
+        strstr(answer->body, "\ntributary_messages_duplicate_total{platform=\"webhook\",direction=\"reply\"} 0\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_messages_pending 2\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_attempts_total{desk=\"intercom\",verdict=\"delivered\"} 0\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_in_doubt_total{outcome=\"found\"} 0\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"0.0001\"} 0\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"0.0002\"} 1\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"+Inf\"} 1\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_count 1\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_desk_suspended 0\n"));
+    drop(answer);
+    answer = receive(ask(false, "GET", "/readyz", "", ""));
+    assert_int_equal(answer->status, 200);
+    drop(answer);
+    noted.ready = false;
+    answer = receive(ask(false, "GET", "/readyz", "", ""));
+    assert_int_equal(answer->status, 503);
+    drop(answer);
+    noted.ready = true;
+}
+
+static void test_guessing_tokens_becomes_slow(void **state)
+{
+    (void)state;
+    struct timespec begin, end;
+    int fds[12];
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < 12; i++)
+        fds[i] = ask(false, "GET", "/api/v1/status", "Authorization: Bearer wrong\r\n", "");
+    struct answer *answer = get("/api/v1/status");
+    assert_int_equal(answer->status, 200); // the right one is not kept waiting
+    drop(answer);
+    for (int i = 0; i < 12; i++)
+        assert_problem(receive(fds[i]), 401, "Authorization");
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true((double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9 > 0.9);
+}
+
+static void test_a_place_that_is_taken_is_told(void **state)
+{
+    (void)state;
+    const char *why = NULL;
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%d", admin_port(f.admin));
+    struct admin_options options = {.listen = address,
+                                    .token = STR(TOKEN),
+                                    .directory = f.accounts,
+                                    .board = f.board,
+                                    .tally = f.tally,
+                                    .clock = &clock_system,
+                                    .reader = f.store->ops->reader_new(f.store)};
+    assert_null(admin_start(&options, &f.arena, &why));
+    assert_non_null(strstr(why, address));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_token_is_demanded_on_tcp_only),
+        cmocka_unit_test(test_pages_of_other_origins_are_refused),
+        cmocka_unit_test(test_answers_carry_the_headers_that_keep_browsers_calm),
+        cmocka_unit_test(test_status_counts),
+        cmocka_unit_test(test_no_answer_holds_a_secret),
+        cmocka_unit_test(test_accounts_come_in_pages),
+        cmocka_unit_test(test_messages_come_in_order_and_in_pages),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_what_cannot_be_asked_is_told),
+        cmocka_unit_test(test_a_cursor_of_another_list_is_refused),
+        cmocka_unit_test(test_a_message_comes_with_its_attempts),
+        cmocka_unit_test(test_active_is_changed),
+        cmocka_unit_test(test_messages_are_changed_by_hand),
+        cmocka_unit_test(test_reload_reports),
+        cmocka_unit_test(test_status_answers_while_a_change_blocks),
+        cmocka_unit_test(test_one_reload_at_a_time),
+        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_metrics_and_readiness),
+        cmocka_unit_test(test_guessing_tokens_becomes_slow),
+        cmocka_unit_test(test_a_place_that_is_taken_is_told),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
