@@ -82,7 +82,7 @@ static int reload(void *arg, struct buf *report)
 // ---- what is shown ----
 
 static struct fixture {
-    char directory[256], socket[300];
+    char directory[64], socket[100];
     struct store *store;
     struct directory *accounts;
     struct board *board;
@@ -131,7 +131,7 @@ static void put_account(const char *name)
     directory_put(f.accounts, account);
 }
 
-static int64_t accept(const char *key, const char *text)
+static int64_t accept_message(const char *key, const char *text)
 {
     const struct account *account = directory_find(f.accounts, STR("acme"));
     struct store_accept accepted = {
@@ -151,7 +151,7 @@ static int64_t accept(const char *key, const char *text)
     return accepted.message_id;
 }
 
-static void skip(int64_t id)
+static void skip_message(int64_t id)
 {
     struct store_outcome outcome = {.message_id = id,
                                     .state = MESSAGE_SKIPPED,
@@ -183,10 +183,10 @@ static int set_up(void **state)
     put_account("acme");
     put_account("b-corp");
     put_account("c-corp");
-    f.message_ids[0] = accept("1", "hello \"one\"\x1b[31m");
-    f.message_ids[1] = accept("2", "two");
-    f.message_ids[2] = accept("3", "three");
-    skip(f.message_ids[0]);
+    f.message_ids[0] = accept_message("1", "hello \"one\"\x1b[31m");
+    f.message_ids[1] = accept_message("2", "two");
+    f.message_ids[2] = accept_message("3", "three");
+    skip_message(f.message_ids[0]);
     tally_message(f.tally, TALLY_ACCEPTED, STR("telegram"), INBOUND);
     tally_time(&f.tally->webhook, 150);
     struct admin_options options = {
