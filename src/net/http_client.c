@@ -338,7 +338,8 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     bool began = call->attempts > 0;
     switch (code) {
     case CURLE_OK:
-        return HTTP_ANSWERED;
+        // libcurl takes a head that ends in the middle, with the connection, for a whole one.
+        return call->head_done ? HTTP_ANSWERED : HTTP_DROPPED;
     case CURLE_OPERATION_TIMEDOUT:
         return began ? HTTP_TIMEOUT : HTTP_NOT_CONNECTED;
     case CURLE_SSL_CONNECT_ERROR:
@@ -378,6 +379,8 @@ static struct str words_of(const struct http_call *call, CURLcode code)
         return STR("the address is not a public one");
     if (call->too_large)
         return STR("the answer is too large");
+    if (code == CURLE_OK)
+        return STR("the answer ends within its head");
     bool quotable = code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
     return str_of(quotable && call->problem[0] ? call->problem : curl_easy_strerror(code));
 }
