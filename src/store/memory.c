@@ -351,9 +351,9 @@ static void apply_retry(struct memory *m, struct store_retry *retry)
 static struct stored_account *find_account(struct memory *m, int64_t id, struct str name)
 {
     struct stored_account *a;
-    DL_FOREACH(m->accounts, a)
-    if (id ? a->account->id == id : str_eq(a->account->name, name))
-        return a;
+    for (a = m->accounts; a; a = a->next)
+        if (id ? a->account->id == id : str_eq(a->account->name, name))
+            return a;
     return NULL;
 }
 
@@ -428,16 +428,16 @@ static void apply_account_active(struct memory *m, const struct store_account_ac
 static void apply_source_learned(struct memory *m, const struct store_source_learned *learned)
 {
     struct stored_account *a;
-    DL_FOREACH(m->accounts, a)
-    for (size_t i = 0; i < a->account->source_count; i++) {
-        struct source *source = &a->account->sources[i];
-        if (source->id != learned->source_id)
-            continue;
-        if (learned->made_secret.p)
-            source->made_secret = arena_str(&a->account->arena, learned->made_secret);
-        if (learned->registered_url.p)
-            source->registered_url = arena_str(&a->account->arena, learned->registered_url);
-    }
+    for (a = m->accounts; a; a = a->next)
+        for (size_t i = 0; i < a->account->source_count; i++) {
+            struct source *source = &a->account->sources[i];
+            if (source->id != learned->source_id)
+                continue;
+            if (learned->made_secret.p)
+                source->made_secret = arena_str(&a->account->arena, learned->made_secret);
+            if (learned->registered_url.p)
+                source->registered_url = arena_str(&a->account->arena, learned->registered_url);
+        }
 }
 
 static void apply_desk_health(struct memory *m, const struct store_desk_health *health)
@@ -540,12 +540,9 @@ static int memory_lanes_with_work(struct store *store, int64_t account_id, int64
     struct memory *m = lock_memory(store);
     size_t n = 0;
     int64_t *ids = mem_new((HASH_COUNT(m->lanes) + 1) * sizeof *ids);
-    struct lane *lane, *next;
-    HASH_ITER(hh, m->lanes, lane, next)
-    {
+    for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
         if (lane->id > after && (account_id == 0 || lane->account_id == account_id))
             ids[n++] = lane->id;
-    }
     qsort(ids, n, sizeof *ids, compare_ids);
     *out_count = n < limit ? n : limit;
     memcpy(out_lanes, ids, *out_count * sizeof *ids);
@@ -580,8 +577,8 @@ static int memory_each_account(struct store *store,
 {
     struct memory *m = lock_memory(store);
     struct stored_account *a;
-    DL_FOREACH(m->accounts, a)
-    each(arg, account_copy(a->account), a->file_text);
+    for (a = m->accounts; a; a = a->next)
+        each(arg, account_copy(a->account), a->file_text);
     return unlock_memory(m);
 }
 
@@ -590,8 +587,8 @@ static int memory_each_desk_health(struct store *store, void (*each)(void *arg, 
 {
     struct memory *m = lock_memory(store);
     const struct health *h;
-    DL_FOREACH(m->healths, h)
-    each(arg, &h->health);
+    for (h = m->healths; h; h = h->next)
+        each(arg, &h->health);
     return unlock_memory(m);
 }
 
@@ -661,29 +658,30 @@ static struct str memory_id(struct store *store)
 
 static void free_accounts(struct memory *m)
 {
-    struct stored_account *a, *next;
-    DL_FOREACH_SAFE(m->accounts, a, next)
-    {
+    for (struct stored_account *a = m->accounts, *next; a; a = next) {
+        next = a->next;
         account_unref(a->account);
         arena_done(&a->arena);
         free(a->gone);
         free(a);
     }
-    struct health *h, *next_health;
-    DL_FOREACH_SAFE(m->healths, h, next_health)
-    free(h);
+    for (struct health *h = m->healths, *next; h; h = next) {
+        next = h->next;
+        free(h);
+    }
 }
 
 static void free_conversations(struct memory *m)
 {
-    struct conversation *c, *next;
+    struct conversation *c = m->conversations;
     HASH_CLEAR(by_key, m->conversations_by_key);
-    HASH_ITER(by_id, m->conversations, c, next)
-    {
-        HASH_DELETE(by_id, m->conversations, c);
+    HASH_CLEAR(by_id, m->conversations);
+    while (c) {
+        struct conversation *next = c->by_id.next;
         arena_done(&c->arena);
         free(c->key);
         free(c);
+        c = next;
     }
 }
 
@@ -696,11 +694,12 @@ static void memory_close(struct store *store, bool clean)
     for (size_t i = 0; i < m->row_count; i++)
         free_row(m->rows[i]);
     free(m->rows);
-    struct lane *lane, *next;
-    HASH_ITER(hh, m->lanes, lane, next)
-    {
-        HASH_DEL(m->lanes, lane);
+    struct lane *lane = m->lanes;
+    HASH_CLEAR(hh, m->lanes); // the table goes, the elements stay linked
+    while (lane) {
+        struct lane *next = lane->hh.next;
         free(lane);
+        lane = next;
     }
     free_conversations(m);
     free_accounts(m);
@@ -752,13 +751,11 @@ static int reader_account_counts(struct store_reader *reader,
 {
     struct memory *m = lock_reader(reader);
     const struct stored_account *a;
-    DL_FOREACH(m->accounts, a)
-    {
+    for (a = m->accounts; a; a = a->next) {
         struct account_counts counts = {.account_id = a->account->id};
-        const struct lane *lane, *next;
-        HASH_ITER(hh, m->lanes, lane, next)
-        if (lane->account_id == counts.account_id)
-            counts.pending += (int64_t)lane->count;
+        for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
+            if (lane->account_id == counts.account_id)
+                counts.pending += (int64_t)lane->count;
         if (counts.pending)
             each(arg, &counts);
     }

@@ -191,11 +191,12 @@ static int check_deep(struct check *check)
 
 static void free_lanes(struct check *check)
 {
-    struct lane_last *last, *next;
-    HASH_ITER(hh, check->lanes, last, next)
-    {
-        HASH_DEL(check->lanes, last);
+    struct lane_last *last = check->lanes;
+    HASH_CLEAR(hh, check->lanes); // the table goes, the elements stay linked
+    while (last) {
+        struct lane_last *next = last->hh.next;
         free(last);
+        last = next;
     }
 }
 

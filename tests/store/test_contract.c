@@ -319,7 +319,7 @@ static void test_lanes_with_work_come_ascending_in_bounded_pages(void **state)
     struct store *store = store_of(state);
     int64_t want[5], found[5];
     for (int i = 0; i < 5; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "k%d", i);
         struct store_accept accept = kit_accept(key, key);
         accept.order = ORDER_CONVERSATION;
