@@ -37,6 +37,11 @@ static void print_checked(struct cli *cli, const struct config *config, struct s
     } else if (config) {
         if (config->warnings.n)
             fprintf(stderr, "%.*s\n", STR_ARG(config->warnings));
+        if (config->secrets_in_view)
+            fprintf(
+                stderr,
+                "%.*s: holds secrets and everybody may read it; run chmod o-r on it, or move them into tributary.env\n",
+                STR_ARG(config->path));
         buf_printf(&cli->out, "%.*s is good (accounts: %zu, sources: %zu)\n", STR_ARG(config->path),
                    config->account_count, sources);
     } else {

@@ -331,9 +331,7 @@ static void check_whole(struct load *load, unsigned mode)
     if (load->webhook_line && !config->public_url.p)
         warn(load, load->webhook_line, "accounts.sources.mode",
              "webhook needs public_url to register itself; write public_url, or mode: polling");
-    if (load->reader.skipped_secrets && (mode & S_IROTH))
-        warn(load, 0, "",
-             "holds secrets and everybody may read it; run chmod o-r on it, or move them into tributary.env");
+    load->config->secrets_in_view = load->reader.own_secrets && (mode & S_IROTH);
 }
 
 static void read_file(struct load *load, unsigned mode)

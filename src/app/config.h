@@ -33,7 +33,8 @@ struct config {
 
     struct config_account *accounts; // in the order of the file
     size_t account_count;
-    struct str warnings; // lines "FILE:line: KEY: sentence"; "" for none
+    struct str warnings;  // lines "FILE:line: KEY: sentence"; "" for none
+    bool secrets_in_view; // the file itself holds some, and everybody may read it
 };
 
 // The file to read: `given` unless NULL, else ./tributary.yaml, else /etc/tributary/tributary.yaml.

@@ -218,7 +218,7 @@ static void read_scalar(struct config_reader *reader, const struct config_sectio
     if (!config_reader_text(reader, section, key->name, &reader->scratch, &text))
         return;
     bool literal = str_eq(text, scalar(reader));
-    reader->skipped_secrets += key->type == KEY_SECRET && literal && !str_eq_c(text, "none");
+    reader->own_secrets += key->type == KEY_SECRET && literal && !str_eq_c(text, "none");
     const char *wrong = config_value_set(key, text, !is_plain(reader), reader->texts, (char *)target + key->offset);
     if (wrong)
         config_reader_mistake(reader, line, section, key->name, "%s%s", shown(reader, key, &reader->scratch).p, wrong);

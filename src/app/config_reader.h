@@ -13,8 +13,8 @@ struct config_reader {
     const char *path;
     struct buf *errors;
     int mistakes;
-    bool stop;               // a syntax error, or enough mistakes
-    int64_t skipped_secrets; // secrets that stand in the file itself
+    bool stop;           // a syntax error, or enough mistakes
+    int64_t own_secrets; // secrets that stand in the file itself
     struct config_env env;
     struct arena scratch; // of one value
     struct arena *texts;  // where texts of the section at hand belong
