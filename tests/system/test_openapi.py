@@ -1,0 +1,146 @@
+"""docs/openapi.yaml against the program: it lists exactly the routes of the code, and every answer of a running relay fits it."""
+import copy
+import os
+import re
+
+import jsonschema
+import pytest
+import yaml
+
+from harness.client import WebhookSource, call
+from harness.common import wait_for
+from harness.relay import TOKEN, account
+
+ROOT = os.path.join(os.path.dirname(__file__), "../..")
+
+with open(os.path.join(ROOT, "docs/openapi.yaml")) as file:
+    DOCUMENT = yaml.safe_load(file)
+
+
+def to_json_schema(node):
+    """OpenAPI 3.0 says nullable where JSON Schema has a type null."""
+    if isinstance(node, list):
+        return [to_json_schema(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: to_json_schema(inner) for key, inner in node.items()}
+    if made.pop("nullable", False) is True:
+        made["type"] = [made["type"], "null"]
+    return made
+
+
+SCHEMAS = {"components": {"schemas": to_json_schema(copy.deepcopy(DOCUMENT["components"]["schemas"]))}}
+
+
+def fits(answer, schema):
+    jsonschema.Draft7Validator({**SCHEMAS, **to_json_schema(schema)}).validate(answer.json)
+
+
+def documented():
+    return {(method.upper(), path): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
+            if method in ("get", "post", "patch", "put", "delete")}
+
+
+def response_of(operation, status):
+    response = operation["responses"].get(str(status), operation["responses"].get("default"))
+    assert response is not None, f"status {status} is not documented"
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    return response
+
+
+def check(answer, method, path):
+    """The answer's status, type and body are documented for this operation."""
+    content = response_of(documented()[method, path], answer.status)["content"]
+    kind = answer.headers["content-type"].split(";")[0]
+    assert kind in content, f"{method} {path} answers {answer.status} with {kind}, documented are {list(content)}"
+    if kind.endswith("json"):
+        fits(answer, content[kind]["schema"])
+    return answer
+
+
+def test_the_document_lists_exactly_the_routes_of_the_code():
+    with open(os.path.join(ROOT, "src/admin/route.c")) as source:
+        routes = set(re.findall(r'^    \{"([A-Z]+)", "(/[^"]*)", ', source.read(), re.M))
+    assert len(routes) > 10
+    assert routes == set(documented())
+
+
+def test_queries_of_the_document_are_those_of_the_code():
+    with open(os.path.join(ROOT, "src/admin/route.c")) as source:
+        for method, path, query in re.findall(r'^    \{"([A-Z]+)", "(/[^"]*)", \w+,\s+"([^"]*)"', source.read(), re.M):
+            names = []
+            for parameter in documented()[method, path].get("parameters", []):
+                if "$ref" in parameter:
+                    parameter = DOCUMENT["components"]["parameters"][parameter["$ref"].rsplit("/", 1)[1]]
+                names.append(parameter["name"])
+            assert sorted(names) == sorted(query.split()), path
+
+
+def test_references_of_the_document_lead_somewhere():
+    def walk(node):
+        if isinstance(node, dict):
+            if "$ref" in node:
+                _, kind, group, name = node["$ref"].split("/")
+                assert name in DOCUMENT[kind][group], node["$ref"]
+            for inner in node.values():
+                walk(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                walk(inner)
+    walk(DOCUMENT)
+    for name, schema in SCHEMAS["components"]["schemas"].items():
+        jsonschema.Draft7Validator.check_schema(schema)
+
+
+@pytest.fixture
+def relay(make_relay, make_desk):
+    desk = make_desk()
+    relay = make_relay([account("acme", desk.config()), account("other", make_desk().config(), active=False)])
+    return relay.start()
+
+
+def test_every_documented_operation_answers_as_documented(relay):
+    WebhookSource(relay, "acme").send("hello")
+    WebhookSource(relay, "other").send("waits")
+    wait_for(lambda: relay.status()["delivered"] == 1, "one delivered")
+    waiting = relay.messages(account="other")[0]["id"]
+    delivered = relay.messages(account="acme")[0]["id"]
+    values = {"account": "acme", "source": "hook", "id": delivered}
+    bodies = {("PATCH", "/api/v1/accounts/{account}"): {"active": True}}
+    for (method, path), operation in sorted(documented().items(), key=lambda o: o[0], reverse=True):
+        here = {**values, "id": waiting} if method == "POST" else values
+        target = re.sub(r"\{(\w+)\}", lambda m: here[m.group(1)], path)
+        answer = check(relay.api(method, target, bodies.get((method, path))), method, path)
+        assert answer.status in (200, 202), f"{method} {target}: {answer}"
+        if operation.get("security") != []:
+            assert check(relay.api(method, target, token=None), method, path).status == 401
+        if "{" in path:
+            missing = re.sub(r"\{(\w+)\}", "987654321", path)
+            assert check(relay.api(method, missing, bodies.get((method, path))), method, path).status == 404
+
+
+def test_pages_join_to_the_whole_list(relay):
+    source = WebhookSource(relay, "acme")
+    for i in range(7):
+        source.send(f"text {i}")
+    relay.wait_settled()
+    ids, after = [], None
+    while True:
+        page = check(relay.api("GET", "/api/v1/messages?limit=3" + (f"&after={after}" if after else "")), "GET", "/api/v1/messages").json
+        assert len(page["items"]) <= 3
+        ids += [item["id"] for item in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert ids == [item["id"] for item in relay.messages()] and len(ids) == 7
+    assert ids == sorted(ids, key=int)
+
+
+def test_the_page_needs_no_token_and_shows_nothing_without(relay):
+    page = call(relay.admin_port, "GET", "/")
+    assert page.status == 200 and b"Tributary" in page.body
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for name in re.findall(rb'(?:href|src)="([^"]+)"', page.body):
+        assert call(relay.admin_port, "GET", "/" + name.decode()).status == 200, name
+    assert TOKEN.encode() not in page.body
