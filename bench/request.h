@@ -14,6 +14,7 @@
 enum {
     REQUEST_PATCHES = 32,
     REQUEST_PAD_MAX = 4 << 20,
+    REQUEST_NUMBER_DIGITS = 10,
     REQUEST_SIGNATURE_CHARS = 44, // base64 of 32 bytes
 };
 
@@ -50,7 +51,7 @@ struct request {
 };
 
 static const char *const request_webhook_body =
-    "{\"id\":\"b$R-$L-$S\",\"conversation\":\"c$L\",\"sender\":{\"id\":\"u$L\",\"name\":\"Customer $L\"},"
+    "{\"id\":\"b$R-$N\",\"conversation\":\"c$L\",\"sender\":{\"id\":\"u$L\",\"name\":\"Customer $L\"},"
     "\"text\":\"" MARK_WORD "$L $S $T$P\"}";
 
 static const char *const request_telegram_body =
@@ -90,6 +91,9 @@ static inline uint32_t request_patch(char kind, const struct request_values *v, 
     case 'M': // Telegram: message of the chat
         *out_value = 1000000000U + v->mark.serial;
         return 10;
+    case 'N': // webhook: the id, which grows like those of most senders
+        *out_value = v->number;
+        return REQUEST_NUMBER_DIGITS;
     case 'U': // Telegram: update_id. 'R' is in it when the template is expanded, as its first digits
         *out_value = v->number;
         return 8;
@@ -157,7 +161,7 @@ static inline void request_init(struct request *request, const struct request_op
     if (telegram && options->secret)
         snprintf(auth, sizeof(auth), "X-Telegram-Bot-Api-Secret-Token: %s\r\n", options->secret);
     else if (options->secret)
-        snprintf(auth, sizeof(auth), "webhook-id: b$R-$L-$S\r\nwebhook-timestamp: $W\r\nwebhook-signature: v1,$G\r\n");
+        snprintf(auth, sizeof(auth), "webhook-id: b$R-$N\r\nwebhook-timestamp: $W\r\nwebhook-signature: v1,$G\r\n");
     snprintf(head, sizeof(head),
              "POST /hooks/%s%s/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tributary-bench\r\nAccept: */*\r\n"
              "Content-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n",
@@ -197,7 +201,7 @@ static inline char *request_find(const struct request *request, char kind)
 }
 
 // Signs with the Standard Webhooks scheme, when the template has a place for it. Written anew here, so that generator and daemon
-// do not share a mistake. The id is found by its place: it ends where the first serial does and is as long as b$R-$L-$S.
+// do not share a mistake. The id is found by its place: it ends with the first number and is as long as b$R-$N.
 struct request_key {
     EVP_MAC *hmac;
     EVP_MAC_CTX *context; // NULL: nothing is signed
@@ -230,8 +234,8 @@ static inline void request_sign(struct request *request, struct request_key *key
     char *signature = request_find(request, 'G');
     if (!signature || !key->context)
         return;
-    const size_t id_n = 1 + 3 + 1 + MARK_LANE_DIGITS + 1 + MARK_SERIAL_DIGITS;
-    const char *id = request_find(request, 'S') + MARK_SERIAL_DIGITS - id_n;
+    const size_t id_n = 1 + 3 + 1 + REQUEST_NUMBER_DIGITS;
+    const char *id = request_find(request, 'N') + REQUEST_NUMBER_DIGITS - id_n;
     unsigned char mac[32];
     unsigned char text[REQUEST_SIGNATURE_CHARS + 1];
     size_t size = sizeof(mac);

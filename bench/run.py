@@ -248,6 +248,7 @@ def arguments():
     parser.add_argument("--accounts", type=int, default=100000, help="that do nothing (100000)")
     parser.add_argument("--json", default=os.path.join(labs.ROOT, "build", "bench", "report.json"), help="where the report goes")
     parser.add_argument("--directory", default=os.path.join(labs.ROOT, "build", "bench"), help="where the stores lie; its disk is measured")
+    parser.add_argument("--priority", action="store_true", help="before other programs of the machine (nice -19; needs root)")
     return parser.parse_args()
 
 
@@ -260,13 +261,13 @@ def main():
         signal.signal(number, signal.default_int_handler)
     labs.sweep(options.directory)
     try:
-        with labs.Lab(options.directory) as lab:
+        with labs.Lab(options.directory, options.priority) as lab:
             say("self-test of generator and sink")
             selftest.run(lab)
         for name in options.only or SCENARIOS:
             say(f"{name}: {SCENARIOS[name].__doc__.splitlines()[0]}")
             others = labs.Others()
-            with labs.Lab(options.directory) as lab:
+            with labs.Lab(options.directory, options.priority) as lab:
                 try:
                     SCENARIOS[name](report, lab)
                 except (Trouble, OSError) as trouble:
