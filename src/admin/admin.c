@@ -261,8 +261,10 @@ struct admin *admin_start(const struct admin_options *options, struct arena *are
         *why = "cannot start the admin thread";
         good = false;
     }
-    if (good)
+    if (good) {
+        pthread_setname_np(admin->thread, "admin");
         return admin;
+    }
     admin_free(admin);
     return NULL;
 }

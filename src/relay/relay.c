@@ -268,11 +268,18 @@ static void on_begin(struct loop_task *task)
     free(task);
 }
 
+// The name is what top and the benchmark tell the threads by.
+static void start_thread(pthread_t *thread, void *(*run)(void *arg), void *arg, const char *name)
+{
+    must(pthread_create(thread, NULL, run, arg) == 0);
+    pthread_setname_np(*thread, name);
+}
+
 static void start_threads(struct relay *relay)
 {
-    must(pthread_create(&relay->committer_thread, NULL, run_committer, relay->committer) == 0);
+    start_thread(&relay->committer_thread, run_committer, relay->committer, "committer");
     relay->committer_running = true;
-    must(pthread_create(&relay->loop_thread, NULL, run_loop, relay->loop) == 0);
+    start_thread(&relay->loop_thread, run_loop, relay->loop, "relay");
     relay->loop_running = true;
     struct begin_task *begin = mem_new_of(struct begin_task);
     begin->relay = relay;
@@ -280,7 +287,7 @@ static void start_threads(struct relay *relay)
     must(loop_post(relay->loop, &begin->task));
     for (int i = 0; i < relay->door_count; i++) {
         struct door *door = &relay->doors[i];
-        must(pthread_create(&door->thread, NULL, run_loop, door->loop) == 0);
+        start_thread(&door->thread, run_loop, door->loop, "intake");
         door->running = true;
     }
 }
