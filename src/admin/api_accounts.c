@@ -158,7 +158,7 @@ static void set_active(struct api_call *call, const struct account *account, boo
     struct api_work *work = api_work_new(call);
     work->id = account->id;
     work->flag = active;
-    log_info(active ? "account_activated" : "account_deactivated", LOG_S("account", account->name),
+    log_info(active ? "activate_by_hand" : "deactivate_by_hand", LOG_S("account", account->name),
              LOG_C("by", door_name(call)));
     api_work_start(work, run_set_active, on_changed);
 }
@@ -209,7 +209,7 @@ void api_desk_resume(struct api_call *call)
         return;
     struct api_work *work = api_work_new(call);
     work->id = account->id;
-    log_info("desk_resumed", LOG_S("account", account->name), LOG_C("by", door_name(call)));
+    log_info("desk_resume_by_hand", LOG_S("account", account->name), LOG_C("by", door_name(call)));
     api_work_start(work, run_resume, on_resumed);
     account_unref(account);
 }

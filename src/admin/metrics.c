@@ -24,7 +24,7 @@ static void write_messages(struct buf *out, const struct tally *tally)
         char name[96];
         snprintf(name, sizeof name, "tributary_messages_%s_total", word);
         buf_printf(out, "# HELP %s Messages %s since the start.\n# TYPE %s counter\n", name, word, name);
-        for (size_t i = 0; platforms[i] && i < TALLY_PLATFORMS; i++)
+        for (size_t i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
             for (int d = INBOUND; d <= REPLY; d++)
                 buf_printf(out, "%s{platform=\"%s\",direction=\"%s\"} %" PRIu64 "\n", name, platforms[i]->name,
                            direction_name((enum direction)d), load(&tally->messages[event][i][d]));
@@ -34,7 +34,7 @@ static void write_messages(struct buf *out, const struct tally *tally)
 static void write_attempts(struct buf *out, const struct tally *tally)
 {
     head(out, "tributary_attempts_total", "counter", "Attempts at delivery since the start, by what became of them.");
-    for (size_t i = 0; desk_connectors[i] && i < TALLY_DESKS; i++)
+    for (size_t i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
         for (int v = 0; v <= VERDICT_DESK_DOWN; v++)
             buf_printf(out, "tributary_attempts_total{desk=\"%s\",verdict=\"%s\"} %" PRIu64 "\n",
                        desk_connectors[i]->name, verdict_kind_name((enum verdict_kind)v), load(&tally->attempts[i][v]));

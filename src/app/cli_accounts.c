@@ -59,8 +59,11 @@ int cli_account_list(struct cli *cli)
         yyjson_val *items = yyjson_obj_get(yyjson_doc_get_root(doc), "items");
         if (cli->json)
             json_items(&json, items);
-        else
-            yyjson_arr_foreach(items, i, max, account) add_account(cli, &table, account);
+        yyjson_arr_foreach(items, i, max, account)
+        {
+            if (!cli->json)
+                add_account(cli, &table, account);
+        }
         target = next_page(cli, yyjson_doc_get_root(doc));
         yyjson_doc_free(doc);
     }

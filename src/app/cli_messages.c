@@ -72,7 +72,10 @@ static int go_through(struct cli *cli, struct listing *listing)
         if (cli_call(cli, "GET", list_target(cli, limit, listing->after), STR_NONE, &doc))
             return CLI_FAILED;
         yyjson_val *root = yyjson_doc_get_root(doc);
-        yyjson_arr_foreach(yyjson_obj_get(root, "items"), i, max, message) listing->each(cli, listing->arg, message);
+        yyjson_arr_foreach(yyjson_obj_get(root, "items"), i, max, message)
+        {
+            listing->each(cli, listing->arg, message);
+        }
         listing->left -= max < listing->left ? max : listing->left;
         listing->after = arena_str(&cli->arena, json_get_str(root, "next"));
         listing->more = listing->after.p;

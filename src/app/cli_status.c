@@ -162,7 +162,9 @@ int cli_verify(struct cli *cli)
         cli_print_json(cli, root);
     } else {
         yyjson_arr_foreach(yyjson_obj_get(root, "findings"), i, max, finding)
+        {
             buf_printf(&cli->out, "%.*s\n", STR_ARG(cli_clean(&cli->arena, json_val_str(finding))));
+        }
         buf_add_str(&cli->out, good ? STR("accepted = delivered + pending + skipped + discarded: true\n")
                                     : STR("the store is not as it must be\n"));
     }

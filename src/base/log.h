@@ -19,7 +19,9 @@ void log_set_level(enum log_level level);
 // Writes one line with one write(2). `event` is a fixed word of ours in snake_case.
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define log_debug(event, ...) log_write(LOG_DEBUG, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_info(event, ...) log_write(LOG_INFO, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_warn(event, ...) log_write(LOG_WARN, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_error(event, ...) log_write(LOG_ERROR, event, (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+// The fields stand behind an empty one, so that there may be none of them (and cppcheck can read it, unlike __VA_OPT__).
+#define LOG_FIELDS(...) (&((const struct log_field[]){{0}, ##__VA_ARGS__, {0}})[1])
+#define log_debug(event, ...) log_write(LOG_DEBUG, event, LOG_FIELDS(__VA_ARGS__))
+#define log_info(event, ...) log_write(LOG_INFO, event, LOG_FIELDS(__VA_ARGS__))
+#define log_warn(event, ...) log_write(LOG_WARN, event, LOG_FIELDS(__VA_ARGS__))
+#define log_error(event, ...) log_write(LOG_ERROR, event, LOG_FIELDS(__VA_ARGS__))
