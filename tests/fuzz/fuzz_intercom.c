@@ -1,0 +1,111 @@
+// Whatever Intercom answers, an attempt ends, in a verdict that can be; and a message is never sent twice within one
+// attempt once an answer has said that it was taken.
+//
+// The input: one byte of settings, then answers: a byte for the status, two for the length, the body.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "desk/desk.h"
+
+enum { STEPS_MAX = 64 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct input {
+    const uint8_t *p;
+    size_t n;
+};
+
+static unsigned take_byte(struct input *input)
+{
+    if (!input->n)
+        return 0;
+    input->n--;
+    return *input->p++;
+}
+
+static struct http_response take_answer(struct input *input)
+{
+    static const int statuses[] = {200, 200, 201, 204, 302, 400, 401, 403, 404, 404, 409,
+                                   410, 422, 429, 500, 502, 503, 504, 529, 600, 0};
+    static const struct http_header headers[] = {
+        {STR("Link"), STR("</contacts/6762f11b1bb69f9f2193bba3>; rel=\"canonical\"")}, {STR("Retry-After"), STR("7")}};
+    unsigned choice = take_byte(input);
+    struct http_response response = {.written = true, .headers = headers};
+    response.status = statuses[choice % (sizeof statuses / sizeof *statuses)];
+    response.header_count = choice >> 6;
+    if (response.header_count > 2)
+        response.header_count = 0;
+    if (!response.status)
+        response.failure = (enum http_failure)(1 + choice / 32 % 7);
+    size_t length = take_byte(input);
+    length |= (size_t)take_byte(input) << 8;
+    if (length > input->n)
+        length = input->n;
+    response.body = (struct str){(const char *)input->p, length};
+    input->p += length;
+    input->n -= length;
+    return response;
+}
+
+static void check_verdict(const struct desk_attempt *attempt, const struct verdict *verdict)
+{
+    must(verdict->kind == VERDICT_DELIVERED ? verdict->desk_ref.n > 0 : verdict->error.n > 0);
+    must(verdict->kind != VERDICT_DELIVERED || (!verdict->maybe_applied && !verdict->not_found));
+    must(verdict->kind != VERDICT_WAIT || verdict->until_us >= attempt->now_us);
+    must(!verdict->unanswered || verdict->maybe_applied);
+    must(!verdict->not_found || attempt->in_doubt);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct desk desk = {.platform = STR("intercom"), .token = STR("t")};
+    static const struct account account;
+    static const struct source source;
+    static const struct str refs[] = {STR("132"), STR("unnamed")};
+    struct message message = {.id = 17,
+                              .conversation = STR("5"),
+                              .sender_id = STR("5"),
+                              .text = STR("<p>a &amp; https://x (https://x)</p>"),
+                              .attachments = STR("[{\"kind\":\"image\",\"url\":\"https://a\"}]"),
+                              .sent_at_us = 1699999999000000,
+                              .received_at_us = 1699999999500000};
+    struct input input = {data, size};
+    unsigned settings = take_byte(&input);
+    struct arena arena = {0};
+    struct desk_attempt attempt = {.account = &account,
+                                   .source = &source,
+                                   .desk = &desk,
+                                   .message = &message,
+                                   .customer = STR("telegram:1:5"),
+                                   .in_doubt = settings & 1,
+                                   .look_only = settings & 2,
+                                   .settle_us = 15000000,
+                                   .now_us = 1700000000000000,
+                                   .known_refs = refs,
+                                   .known_ref_count = settings >> 6 & 1,
+                                   .arena = &arena};
+    if (settings & 4)
+        attempt.link.contact = STR("6762f11b1bb69f9f2193bba3");
+    if (settings & 8)
+        attempt.link.conversation = STR("499");
+    if (settings & 16)
+        attempt.link.note = STR("sought=17@1600000000000000 clock=desk old=1");
+    if (settings & 32)
+        message.conversation_name = STR("group");
+    struct desk_step step;
+    desk_intercom.step(&attempt, NULL, &step);
+    int steps = 0;
+    while (step.kind == DESK_SEND) {
+        must(++steps < STEPS_MAX);
+        must(str_starts(step.request.target, STR("https://api.intercom.io/")));
+        must(!(step.writes && attempt.in_doubt && attempt.look_only));
+        struct http_response response = take_answer(&input);
+        desk_intercom.step(&attempt, &response, &step);
+    }
+    check_verdict(&attempt, &step.verdict);
+    arena_done(&arena);
+    return 0;
+}

@@ -1,0 +1,69 @@
+// Whatever comes with the right secret, Telegram's connector gives a receipt, and an event is whole. The input is
+// read as a webhook's body and as an answer in each phase of the upkeep.
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "platform/platform.h"
+
+enum { PHASES = 16 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct source source = {
+    .account = STR("a"), .name = STR("b"), .token = STR("1:x"), .secret = STR("s"), .platform = STR("telegram")};
+
+static void check_event(const struct event *event)
+{
+    must(event->dedupe_key.n && event->conversation.n && event->sender_id.n && event->text.p);
+    must(event->digest != 0 || str_eq_c(event->conversation, "unreadable"));
+    must(str_is_utf8(event->text) && str_index(event->text, 0, 0) == event->text.n);
+    must(event->sent_at_us > 0);
+    struct str customer = platform_telegram.customer(event->conversation);
+    must(customer.n && str_starts(event->conversation, customer));
+}
+
+static void receive(struct str body)
+{
+    static const struct http_header headers[] = {
+        {STR("content-type"), STR("application/json")},
+        {STR("x-telegram-bot-api-secret-token"), STR("s")},
+    };
+    struct http_request request = {.method = STR("POST"), .headers = headers, .header_count = 2, .body = body};
+    struct arena arena = {0};
+    struct receipt receipt;
+    platform_telegram.receive(&source, &request, 1700000000000000, &arena, &receipt);
+    must(receipt.kind == RECEIPT_OK || (receipt.kind == RECEIPT_MALFORMED && receipt.why.n));
+    must(receipt.kind == RECEIPT_OK || receipt.event_count == 0);
+    for (size_t i = 0; i < receipt.event_count; i++)
+        check_event(&receipt.events[i]);
+    arena_done(&arena);
+}
+
+static void keep(struct str body, int phase, bool polling)
+{
+    struct source_upkeep upkeep = {.source = &source, .phase = phase};
+    upkeep.public_url = polling ? STR_NONE : STR("https://r");
+    struct http_response response = {.failure = HTTP_ANSWERED, .written = true, .status = 200, .body = body};
+    struct arena arena = {0};
+    struct source_step step;
+    platform_telegram.keep(&upkeep, &response, 1700000000000000, &arena, &step);
+    must(step.kind != SOURCE_REST || step.until_us >= 1700000000000000);
+    must(step.kind != SOURCE_REFUSE || step.why.n);
+    for (size_t i = 0; i < step.event_count; i++)
+        must(step.events[i].dedupe_key.n && step.events[i].conversation.n && step.events[i].text.p);
+    must(upkeep.offset >= 0);
+    arena_done(&arena);
+    arena_done(&upkeep.memory);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct str body = {(const char *)data, size};
+    receive(body);
+    for (int phase = 0; phase < PHASES; phase++)
+        keep(body, phase, phase % 2);
+    for (int phase = 0; phase < PHASES; phase++)
+        keep(body, phase, phase % 2 == 0);
+    return 0;
+}
