@@ -571,6 +571,8 @@ bool dispatcher_has_room(struct dispatcher *d)
 
 // ---- feeds: lanes that the store has and we do not know ----
 
+static void feed_account(struct dispatcher *d, struct lane_account *owner);
+
 static void feed_end(struct feed *feed)
 {
     struct dispatcher *d = feed->dispatcher;
@@ -578,12 +580,16 @@ static void feed_end(struct feed *feed)
     if (d->first_feed == feed)
         d->first_feed = NULL;
     struct lane_account *owner = feed->account_id ? lane_account_find(d, feed->account_id) : NULL;
-    if (owner) {
-        owner->feeding = false;
-        owner->pins--;
-        lane_account_release(d, owner);
-    }
     free(feed);
+    if (!owner)
+        return;
+    bool again = owner->feed_again && !d->stopping;
+    owner->feeding = owner->feed_again = false;
+    owner->pins--;
+    if (again)
+        feed_account(d, owner);
+    else
+        lane_account_release(d, owner);
 }
 
 // A lane that was not in memory: its first message says whose it is.
@@ -677,6 +683,13 @@ static struct feed *feed_new(struct dispatcher *d, int64_t account_id)
     DL_APPEND(d->feeds, feed);
     feed_ask(feed);
     return feed;
+}
+
+static void feed_account(struct dispatcher *d, struct lane_account *owner)
+{
+    owner->feeding = true;
+    owner->pins++;
+    feed_new(d, owner->id);
 }
 
 void dispatcher_start(struct dispatcher *d)
@@ -808,14 +821,23 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
     }
 }
 
+// The same desk, reached by settings that may be others now (its rate, how it is probed).
+static void desk_settings_changed(struct desk_state *desk, const struct account *account)
+{
+    account_unref(desk->account);
+    desk->account = account_ref(account);
+    desk->governor.rate_per_min = account->desk.rate_per_min;
+}
+
 static void activate(struct dispatcher *d, int64_t account_id)
 {
     struct lane_account *owner = lane_account_get(d, account_id);
-    if (!owner || owner->feeding)
+    if (!owner)
         return;
-    owner->feeding = true;
-    owner->pins++;
-    feed_new(d, account_id);
+    if (owner->feeding) // it may have passed lanes that were stopped since
+        owner->feed_again = true;
+    else
+        feed_account(d, owner);
 }
 
 void dispatcher_account_changed(struct dispatcher *d, const struct account *before, const struct account *now)
@@ -826,6 +848,8 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
         owner->account = account_ref(now);
         if (owner->desk->identity != desk_identity(&now->desk))
             move_to_desk(d, owner);
+        else
+            desk_settings_changed(owner->desk, now);
         if (!now->active) {
             stop_lanes(d, owner);
             lane_account_release(d, owner);

@@ -59,6 +59,7 @@ struct lane_account {
     struct lane *ready;                       // ring
     bool in_ring;                             // of the desk's accounts with ready lanes
     int pins;                                 // keep it while it has no lanes
+    bool feed_again;                          // after the feed in progress: it was activated meanwhile
     bool feeding;                             // its lanes are being read from the store after an activation
     struct lane_account *prev, *next;         // in_ring
     struct lane_account *all_prev, *all_next; // the desk's accounts

@@ -263,20 +263,30 @@ int64_t rig_say(struct rig *rig, const char *account_name, const char *conversat
     return accept.message_id;
 }
 
+// One turn of the committer and one event of the dispatcher; false when there was neither.
+static bool step(struct rig *rig)
+{
+    bool worked = committer_turn(rig->committer);
+    struct loop_task *task = rig->tasks;
+    if (!task)
+        return worked;
+    rig->tasks = (struct loop_task *)task->node.next;
+    if (!rig->tasks)
+        rig->tasks_tail = &rig->tasks;
+    task->run(task);
+    return true;
+}
+
+void rig_steps(struct rig *rig, int count)
+{
+    while (count-- > 0 && step(rig))
+        ;
+}
+
 void rig_turn(struct rig *rig)
 {
-    for (;;) {
-        bool worked = committer_turn(rig->committer);
-        struct loop_task *task = rig->tasks;
-        if (task) {
-            rig->tasks = (struct loop_task *)task->node.next;
-            if (!rig->tasks)
-                rig->tasks_tail = &rig->tasks;
-            task->run(task);
-        } else if (!worked) {
-            return;
-        }
-    }
+    while (step(rig))
+        ;
 }
 
 void rig_pass(struct rig *rig, int64_t ms)

@@ -58,6 +58,8 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
 int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
 // Lets committer and dispatcher work until nothing moves.
 void rig_turn(struct rig *rig);
+// No more than that many events.
+void rig_steps(struct rig *rig, int count);
 // Time passes; timers fire.
 void rig_pass(struct rig *rig, int64_t ms);
 // The oldest open call, or NULL.

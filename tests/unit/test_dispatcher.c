@@ -364,6 +364,35 @@ static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
     rig_done(&rig);
 }
 
+static void test_switched_off_and_on_while_its_lanes_are_read_forgets_none(void **state)
+{
+    (void)state;
+    for (int steps = 0; steps < 8; steps++) { // each time at another point of the reading
+        with((struct rig_options){.order = ORDER_CONVERSATION, .concurrency = 1});
+        rig_set_active(&rig, "acme", false);
+        rig_say(&rig, "acme", "c1", "one");
+        rig_say(&rig, "acme", "c2", "two");
+        rig_say(&rig, "acme", "c3", "three");
+        const struct account *off = rig_account(&rig, "acme");
+        struct account *on = account_copy(off);
+        on->active = true;
+        directory_put(rig.directory, account_ref(on));
+        dispatcher_account_changed(rig.dispatcher, off, on);
+        rig_steps(&rig, steps);
+        directory_put(rig.directory, account_ref(off));
+        dispatcher_account_changed(rig.dispatcher, on, off);
+        directory_put(rig.directory, account_ref(on));
+        dispatcher_account_changed(rig.dispatcher, off, on);
+        account_unref(on);
+        account_unref(off);
+        rig_turn(&rig);
+        rig_answer(&rig, rig_open(&rig), 200, "");
+        rig_answer(&rig, rig_open(&rig), 200, "");
+        rig_answer(&rig, rig_open(&rig), 200, "");
+        rig_done(&rig);
+    }
+}
+
 static void test_attempts_survive_a_deactivation(void **state)
 {
     (void)state;
@@ -543,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
+        cmocka_unit_test(test_switched_off_and_on_while_its_lanes_are_read_forgets_none),
         cmocka_unit_test(test_attempts_survive_a_deactivation),
         cmocka_unit_test(test_a_restart_takes_up_the_backlog_in_order),
         cmocka_unit_test(test_the_head_is_marked_before_its_first_request),
