@@ -131,7 +131,10 @@ static void not_in_search(struct intercom *s)
     }
     note->sought_id = note->sought_us = 0;
     s->run->looked = true;
-    intercom_end_wait(s, attempt->now_us, "twice not found at the desk");
+    if (attempt->look_only)
+        intercom_end_retry(s, NULL, "twice not found at the desk");
+    else
+        intercom_end_wait(s, attempt->now_us, "twice not found at the desk");
 }
 
 void intercom_on_search(struct intercom *s, const struct http_response *last)

@@ -873,6 +873,20 @@ static void test_lost_create_is_looked_for_twice(void **state)
     expect_link(CONTACT, "499", "", "");
 }
 
+static void test_last_look_for_a_create_ends_it(void **state)
+{
+    (void)state;
+    doubtful_create(NOW_S);
+    t.attempt.look_only = true;
+    play({SEARCH, NULL, 200, LIST("")});
+    expect(VERDICT_WAIT, false, false);
+    doubtful_create(NOW_S + 15);
+    t.attempt.look_only = true;
+    play({SEARCH, NULL, 200, LIST("")});
+    expect(VERDICT_RETRY, false, true); // given up, not sent once more
+    expect_link(CONTACT, "", "", "");
+}
+
 static void test_second_look_finds_what_the_index_lacked(void **state)
 {
     (void)state;
@@ -1153,6 +1167,7 @@ int main(void)
         DESK_TEST(test_look_up_in_trouble_keeps_the_doubt),
         DESK_TEST(test_lost_create_is_adopted),
         DESK_TEST(test_lost_create_is_looked_for_twice),
+        DESK_TEST(test_last_look_for_a_create_ends_it),
         DESK_TEST(test_second_look_finds_what_the_index_lacked),
         DESK_TEST(test_looks_of_others_and_of_the_future_do_not_count),
         DESK_TEST(test_lost_create_by_text_alone),
