@@ -9,10 +9,10 @@
 #include <string.h>
 
 enum {
-    BATCH_MESSAGES = 512, // accepted per transaction: bounds the time a verdict waits
-    BATCH_CHANGES = 2048, // in one transaction
-    IDLE_WAIT_MS = 30000, // between looks at housekeeping
-    FULL_WAIT_MS = 1000,  // before outcomes are tried again on a full disk
+    BATCH_MESSAGES = 512,   // accepted per transaction: bounds the time a verdict waits
+    BATCH_CHANGES = 2048,   // in one transaction
+    IDLE_WAIT_MS = 30000,   // between looks at housekeeping
+    STALLED_WAIT_MS = 1000, // before what must be had is tried again
 };
 
 // Jobs that wait their turn, oldest first.
@@ -24,7 +24,9 @@ struct committer {
     struct committer_options options;
     struct queue *queue;
     struct line urgent, accepts, loads;
-    atomic_bool dead, full;
+    atomic_bool dead;
+    atomic_int refusing;          // the passing error that new messages are refused for; 0 = none
+    bool stalled;                 // something must be tried again later
     struct store_change *changes; // BATCH_CHANGES entries at least
     size_t changes_size;
     int64_t aged_us; // monotonic: last housekeeping
@@ -95,7 +97,7 @@ bool committer_submit(struct committer *committer, struct job *job)
 
 bool committer_is_well(struct committer *committer)
 {
-    return !atomic_load(&committer->dead) && !atomic_load(&committer->full);
+    return !atomic_load(&committer->dead) && !atomic_load(&committer->refusing);
 }
 
 static void sort_in(struct committer *committer, struct queue_node *nodes)
@@ -135,15 +137,26 @@ static void die(struct committer *committer, int err)
                              "the store failed: nothing more is accepted; the next start checks what is on the disk");
 }
 
-static void set_full(struct committer *committer, bool full)
+// What may be had a little later: no space, another program that holds the write lock, no memory.
+static bool is_passing(int err)
 {
-    if (atomic_exchange(&committer->full, full) == full)
+    return err == ERR_FULL || err == ERR_BUSY || err == ERR_NOMEM;
+}
+
+static void set_refusing(struct committer *committer, int err)
+{
+    struct board *board = committer->options.board;
+    if (atomic_exchange(&committer->refusing, err) == err)
         return;
-    if (full)
-        board_alarm(committer->options.board, "disk_full", STR(""),
+    board_alarm_end(board, "disk_full", STR(""));
+    board_alarm_end(board, "store_busy", STR(""));
+    if (err == ERR_FULL)
+        board_alarm(board, "disk_full", STR(""),
                     STR("no space left for new messages: webhooks are answered 503 until there is"));
-    else
-        board_alarm_end(committer->options.board, "disk_full", STR(""));
+    else if (err)
+        board_alarm(board, "store_busy", STR(""),
+                    STR("the store cannot be written now (another program holds it, or memory is out): webhooks are "
+                        "answered 503 meanwhile"));
 }
 
 static int apply(struct committer *committer, size_t count)
@@ -154,7 +167,7 @@ static int apply(struct committer *committer, size_t count)
     struct store *store = committer->options.store;
     int err = store->ops->apply(store, committer->changes, count);
     tally_time(&committer->options.tally->commit, clock_mono_us(committer->options.clock) - began);
-    if (err && err != ERR_FULL)
+    if (err && !is_passing(err))
         die(committer, err);
     return err;
 }
@@ -219,21 +232,28 @@ static void finish(struct line *batch, int err)
     }
 }
 
-// Outcomes must get onto the disk: on a full one they wait for space, since what was delivered and cannot be
-// recorded would be in doubt.
-static int apply_until_space(struct committer *committer, size_t count)
+// Back to the head of the line they came from.
+static void put_back(struct line *line, struct line *jobs)
 {
-    for (;;) {
-        int err = apply(committer, count);
-        if (err != ERR_FULL || queue_is_closed(committer->queue))
-            return err;
-        sort_in(committer, queue_wait(committer->queue, FULL_WAIT_MS));
-        while (committer->accepts.head) {
-            struct line refused;
-            line_init(&refused);
-            line_add(&refused, line_take(&committer->accepts));
-            finish(&refused, ERR_FULL);
-        }
+    if (!jobs->head)
+        return;
+    *jobs->tail = line->head;
+    if (!line->head)
+        line->tail = jobs->tail;
+    line->head = jobs->head;
+}
+
+// What was delivered and cannot be recorded would be in doubt: outcomes wait until the disk takes them, and are tried
+// without the messages that wanted in beside them.
+static void finish_outcomes(struct committer *committer, struct line *outcomes, size_t count, int err, bool alone)
+{
+    if (is_passing(err) && !alone && count)
+        err = apply(committer, count);
+    if (is_passing(err) && !queue_is_closed(committer->queue)) {
+        put_back(&committer->urgent, outcomes);
+        committer->stalled = true;
+    } else {
+        finish(outcomes, err);
     }
 }
 
@@ -249,19 +269,12 @@ static void commit_batch(struct committer *committer)
     if (!count)
         return;
     int err = apply(committer, count);
-    int accept_err = err;
-    if (err == ERR_FULL) {
-        set_full(committer, true);
-        err = outcome_count ? apply_until_space(committer, outcome_count) : ERR_OK;
-    } else if (!err && accepts.head) {
-        set_full(committer, false);
-    }
-    for (struct job *job = accepts.head; job; job = job->next)
-        job->err = accept_err;
-    if (!accept_err)
+    if (is_passing(err) || (!err && accepts.head))
+        set_refusing(committer, err);
+    if (!err)
         announce(committer, &accepts);
-    finish(&outcomes, err);
-    finish(&accepts, accept_err);
+    finish_outcomes(committer, &outcomes, outcome_count, err, !accepts.head);
+    finish(&accepts, err);
 }
 
 static int serve_load(struct store *store, struct job *job)
@@ -283,10 +296,15 @@ static int serve_load(struct store *store, struct job *job)
 
 static void serve_loads(struct committer *committer)
 {
-    for (struct job *job; (job = line_take(&committer->loads));) {
+    for (struct job *job; (job = committer->loads.head);) {
         job->err = atomic_load(&committer->dead) ? ERR_IO : serve_load(committer->options.store, job);
+        if (is_passing(job->err) && !queue_is_closed(committer->queue)) {
+            committer->stalled = true;
+            return;
+        }
         if (job->err)
             die(committer, job->err);
+        line_take(&committer->loads);
         job->done(job);
     }
 }
@@ -294,15 +312,16 @@ static void serve_loads(struct committer *committer)
 bool committer_turn(struct committer *committer)
 {
     sort_in(committer, queue_take(committer->queue));
+    committer->stalled = false;
     if (!committer->urgent.head && !committer->accepts.head && !committer->loads.head)
         return false;
     commit_batch(committer);
     serve_loads(committer);
     struct store *store = committer->options.store;
     int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store);
-    if (err && err != ERR_FULL && err != ERR_BUSY)
+    if (err && !is_passing(err))
         die(committer, err);
-    return true;
+    return !committer->stalled;
 }
 
 static void keep_house(struct committer *committer)
@@ -315,7 +334,7 @@ static void keep_house(struct committer *committer)
     bool more = false;
     int err = options->store->ops->age_out(options->store, wall - options->keep_bodies_us,
                                            wall - options->keep_dedupe_us, &more);
-    if (err && err != ERR_FULL && err != ERR_BUSY)
+    if (err && !is_passing(err))
         die(committer, err);
     if (!more)
         committer->aged_us = now;
@@ -324,11 +343,13 @@ static void keep_house(struct committer *committer)
 void committer_run(struct committer *committer)
 {
     while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
-        sort_in(committer, queue_wait(committer->queue, IDLE_WAIT_MS));
+        sort_in(committer, queue_wait(committer->queue, committer->stalled ? STALLED_WAIT_MS : IDLE_WAIT_MS));
         while (committer_turn(committer))
             ;
         keep_house(committer);
     }
+    while (committer_turn(committer)) // closed: nothing waits for space any more
+        ;
 }
 
 void committer_close(struct committer *committer)

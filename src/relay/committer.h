@@ -19,7 +19,7 @@
 #include "store/store.h"
 
 enum job_kind {
-    JOB_ACCEPT,  // changes, all STORE_ACCEPT; refused with ERR_FULL when the disk is full
+    JOB_ACCEPT,  // changes, all STORE_ACCEPT; refused (ERR_FULL, ERR_BUSY) while the store cannot be written
     JOB_CHANGES, // changes of any other kind
     JOB_LOAD,    // a page of a lane
     JOB_LANES,   // lanes that have work
@@ -92,7 +92,7 @@ void committer_free(struct committer *committer);
 // False when the queue is full or the committer ended: the job stays the caller's. Any thread.
 bool committer_submit(struct committer *committer, struct job *job);
 // Works off what is queued, in one or several transactions; false when there was nothing. For the
-// committer's thread and the simulator.
+// committer's thread and the simulator. False also when what is left must be tried again later (a full disk).
 bool committer_turn(struct committer *committer);
 // Blocks and works until committer_close and the queue is empty. The committer's thread runs this.
 void committer_run(struct committer *committer);

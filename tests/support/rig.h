@@ -56,6 +56,8 @@ const struct account *rig_account(struct rig *rig, const char *name);
 void rig_add_account(struct rig *rig, const char *name, const struct rig_options *options, const char *url);
 // A message of that conversation is accepted and announced. Its id.
 int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
+// For jobs of a test's own: done() that does nothing.
+void rig_ignore(struct job *job);
 // Lets committer and dispatcher work until nothing moves.
 void rig_turn(struct rig *rig);
 // No more than that many events.
