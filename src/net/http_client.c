@@ -50,6 +50,7 @@ struct http_client {
     struct http_client_options options;
     CURLM *multi;
     uv_timer_t timer;
+    int64_t wake_at_ms;      // of the timer, while it is active
     struct watch *watches;   // by fd
     struct http_call *calls; // in progress
     struct http_call *spare;
@@ -73,6 +74,7 @@ struct http_call {
     bool stopped;       // on_attempt or on_seek refused a second one
     bool is_refused;    // the address is not public
     bool is_idempotent; // GET, HEAD
+    bool is_http;       // the URL begins like one of ours
     bool too_large;     // the answer
 
     struct http_header *answer_headers;
@@ -159,6 +161,8 @@ static void on_watch(uv_poll_t *uv, int status, int events)
 {
     struct watch *watch = (struct watch *)uv;
     int useful = status < 0 ? watch->wanted : events & watch->wanted;
+    if (status < 0)
+        watch->registered = 0; // libuv stops watching by itself
     if (status < 0 || (events & ~watch->wanted))
         watch_register(watch, watch->wanted);
     int flags = (useful & UV_READABLE ? CURL_CSELECT_IN : 0) | (useful & UV_WRITABLE ? CURL_CSELECT_OUT : 0) |
@@ -220,15 +224,23 @@ static void on_timer(uv_timer_t *timer)
     hand_over(timer->data, CURL_SOCKET_TIMEOUT, 0);
 }
 
-static int on_wish_to_wake(CURLM *multi, long after_ms, void *arg)
+static void wake_in(struct http_client *client, long after_ms)
 {
-    struct http_client *client = arg;
-    (void)multi;
-    if (after_ms < 0)
-        uv_timer_stop(&client->timer);
-    else
-        uv_timer_start(&client->timer, on_timer, (uint64_t)after_ms, 0);
-    return 0;
+    int64_t at_ms = (int64_t)uv_now(loop_uv(client->loop)) + after_ms;
+    if (uv_is_active((uv_handle_t *)&client->timer) && client->wake_at_ms <= at_ms)
+        return; // earlier is good enough: it will be asked again then
+    client->wake_at_ms = at_ms;
+    uv_timer_start(&client->timer, on_timer, (uint64_t)after_ms, 0);
+}
+
+// Asked for after each time in libcurl, instead of waiting to be told (CURLMOPT_TIMERFUNCTION): it tells a time only once,
+// and libuv, whose clock stands still during a round, can come a moment early.
+static void set_timer(struct http_client *client)
+{
+    long after_ms = -1;
+    curl_multi_timeout(client->multi, &after_ms);
+    if (after_ms >= 0)
+        wake_in(client, after_ms);
 }
 
 // ---- the request, as libcurl takes it
@@ -372,7 +384,7 @@ static bool may_be_written(const struct http_call *call)
     return call->body.n > 0 ? call->taken == call->body.n : may_have_left(call);
 }
 
-// The words on a URL that libcurl cannot read may quote it, and the token in it.
+// What libcurl says of a URL that it cannot read may quote it, and the token in it.
 static struct str words_of(const struct http_call *call, CURLcode code)
 {
     if (call->is_refused)
@@ -381,8 +393,16 @@ static struct str words_of(const struct http_call *call, CURLcode code)
         return STR("the answer is too large");
     if (code == CURLE_OK)
         return STR("the answer ends within its head");
-    bool quotable = code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
+    bool quotable = call->is_http && code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
     return str_of(quotable && call->problem[0] ? call->problem : curl_easy_strerror(code));
+}
+
+// libcurl reads to the end of the connection when a length does not fit 64 bits.
+static bool is_length_readable(const struct http_call *call)
+{
+    struct str length = http_header_get(call->answer_headers, call->answer_count, "content-length");
+    int64_t number = 0;
+    return !length.p || (str_to_i64(length, &number) && number >= 0);
 }
 
 static struct http_response response_of(const struct http_call *call, CURLcode code)
@@ -390,6 +410,10 @@ static struct http_response response_of(const struct http_call *call, CURLcode c
     struct http_response response = {.failure = failure_of(call, code), .written = may_be_written(call)};
     if (call->stopped && response.written)
         response.failure = HTTP_RESENT;
+    if (response.failure == HTTP_ANSWERED && !is_length_readable(call)) {
+        response.failure = HTTP_UNREADABLE;
+        code = CURLE_WEIRD_SERVER_REPLY;
+    }
     if (response.failure != HTTP_ANSWERED) {
         response.error = words_of(call, code);
         return response;
@@ -457,6 +481,7 @@ static void hand_over(struct http_client *client, curl_socket_t fd, int events)
     int running;
     curl_multi_socket_action(client->multi, fd, events, &running);
     collect(client);
+    set_timer(client);
 }
 
 // ---- calls
@@ -571,11 +596,13 @@ struct http_call *http_client_send(struct http_client *client, const struct http
     buf_init(&call->answer_body, client->options.max_body);
     set_method(call, request->method);
     set_headers(call, request);
+    call->is_http = str_starts(request->target, STR("http://")) || str_starts(request->target, STR("https://"));
     curl_easy_setopt(call->easy, CURLOPT_URL, arena_str(&call->arena, request->target).p);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
     DL_APPEND(client->calls, call);
     client->open_calls++;
     must(curl_multi_add_handle(client->multi, call->easy) == CURLM_OK);
+    wake_in(client, 0);
     return call;
 }
 
@@ -612,8 +639,6 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     must(client->multi);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_wish_to_wake);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->max_connections);
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)options->max_connections);

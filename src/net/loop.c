@@ -76,7 +76,8 @@ void loop_free(struct loop *loop)
     while (loop->timers)
         loop_timer_free(loop->timers);
     uv_walk(&loop->uv, close_rest, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0) { // a stop that came late ends a run at once
+    }
     must(uv_loop_close(&loop->uv) == 0);
     queue_free(loop->tasks);
     free(loop);
