@@ -59,11 +59,13 @@ static void split_path(struct call *call)
     }
 }
 
-static struct call *call_new(struct door *door, struct http_exchange *exchange)
+static struct call *call_new(const struct entrance *entrance, struct http_exchange *exchange)
 {
+    struct door *door = entrance->door;
     struct arena *arena = http_exchange_arena(exchange);
     struct call *call = arena_of(arena, struct call);
     call->door = door;
+    call->entrance = entrance;
     call->exchange = exchange;
     call->arena = arena;
     call->request = http_exchange_request(exchange);
@@ -297,26 +299,45 @@ static void begin_with_fault(struct call *call)
 
 // ---- the server, and its refusals ----
 
-static const struct http_handler *handler_of(struct door *door, struct http_handler *handler);
+static void on_request(void *arg, struct http_exchange *exchange);
 
-static void cut_all(struct door *door)
+// Cuts what came in by that entrance; NULL: by any.
+static void cut_all(struct door *door, const struct entrance *entrance)
 {
-    while (door->calls) {
-        struct call *call = door->calls;
+    for (struct call *call = door->calls, *next; call; call = next) {
+        next = call->next;
+        if (entrance && call->entrance != entrance)
+            continue;
         if (call->state && door->ops->dropped)
             door->ops->dropped(door->arg, call);
         cut(call, STR_NONE, false);
     }
 }
 
-static bool open_server(struct door *door, const char *address, const char **why)
+static bool entrance_open(struct door *door, const char *address, const char **why)
 {
-    struct http_handler handler;
+    struct entrance *entrance = mem_new_of(struct entrance);
+    struct http_handler handler = {.arg = entrance, .request = on_request};
     struct http_server_options options;
     http_server_options_default(&options);
     options.max_body = 16 << 20;
-    door->server = http_server_new(door->loop, address, -1, &options, handler_of(door, &handler), why);
-    return door->server != NULL;
+    entrance->door = door;
+    entrance->server = http_server_new(door->loop, address, -1, &options, &handler, why);
+    if (!entrance->server) {
+        free(entrance);
+        return false;
+    }
+    door->open_by = entrance;
+    return true;
+}
+
+// No exchange may be open on it.
+static void entrance_free(struct entrance *entrance)
+{
+    if (!entrance)
+        return;
+    http_server_free(entrance->server);
+    free(entrance);
 }
 
 static void try_free_old(void *arg)
@@ -324,11 +345,11 @@ static void try_free_old(void *arg)
     struct door *door = arg;
     if (!door->old)
         return;
-    if (http_server_open_exchanges(door->old) > 0) {
+    if (http_server_open_exchanges(door->old->server) > 0) {
         loop_timer_set(door->free_old, FREE_OLD_MS);
         return;
     }
-    http_server_free(door->old);
+    entrance_free(door->old);
     door->old = NULL;
 }
 
@@ -336,7 +357,7 @@ static void reopen(void *arg)
 {
     struct door *door = arg;
     const char *why = NULL;
-    if (!door->server && !open_server(door, door->address.p, &why)) {
+    if (!door->open_by && !entrance_open(door, door->address.p, &why)) {
         log_warn("cannot_reopen", LOG_C("stand_in", door->ops->name), LOG_C("error", why));
         loop_timer_set(door->reopen, 100);
     }
@@ -345,17 +366,16 @@ static void reopen(void *arg)
 static void door_refuse(struct door *door, int64_t ms)
 {
     loop_timer_set(door->reopen, ms > 0 ? ms : 1000);
-    if (!door->server)
+    if (!door->open_by)
         return;
-    if (door->old) { // two refusals in quick succession: what the first one left open is cut
-        cut_all(door);
-        live_end_all(door->live);
-        http_server_free(door->old);
-    }
     live_end_all(door->live);
-    http_server_drain(door->server);
-    door->old = door->server;
-    door->server = NULL;
+    if (door->old) { // two refusals in quick succession: what the first one left open is cut
+        cut_all(door, door->old);
+        entrance_free(door->old);
+    }
+    http_server_drain(door->open_by->server);
+    door->old = door->open_by;
+    door->open_by = NULL;
     loop_timer_set(door->free_old, FREE_OLD_MS);
 }
 
@@ -460,7 +480,7 @@ static void control_reset(struct call *call)
     door->open--;
     fault_list_clear(door->faults, 0);
     door->ops->reset(door->arg);
-    cut_all(door);
+    cut_all(door, NULL);
     journal_clear(door->requests);
     door->request_count = 0;
     DL_APPEND(door->calls, call);
@@ -509,13 +529,14 @@ static void serve_file(struct call *call, struct str name)
 
 static void on_request(void *arg, struct http_exchange *exchange)
 {
-    struct door *door = arg;
+    const struct entrance *entrance = arg;
+    struct door *door = entrance->door;
     const struct http_request *request = http_exchange_request(exchange);
     if (str_eq_c(request->path, "/sandbox/live")) {
         live_join(door->live, exchange);
         return;
     }
-    struct call *call = call_new(door, exchange);
+    struct call *call = call_new(entrance, exchange);
     bool get = str_eq_c(request->method, "GET") || str_eq_c(request->method, "HEAD");
     if (str_starts(request->path, STR("/sandbox/"))) {
         control(call);
@@ -531,12 +552,6 @@ static void on_request(void *arg, struct http_exchange *exchange)
         else
             door->ops->api(door->arg, call);
     }
-}
-
-static const struct http_handler *handler_of(struct door *door, struct http_handler *handler)
-{
-    *handler = (struct http_handler){.arg = door, .request = on_request};
-    return handler;
 }
 
 // ---- life ----
@@ -564,7 +579,7 @@ static void remember_address(struct door *door, const char *given)
     while (colon > 0 && address.p[colon - 1] != ':')
         colon--;
     struct arena arena = {0};
-    door->address = own(arena_printf(&arena, "%.*s%d", (int)colon, address.p, http_server_port(door->server)));
+    door->address = own(arena_printf(&arena, "%.*s%d", (int)colon, address.p, http_server_port(door->open_by->server)));
     arena_done(&arena);
 }
 
@@ -575,7 +590,7 @@ struct door *door_new(struct loop *loop, const char *address, const struct door_
     door->ops = ops;
     door->arg = arg;
     door->loop = loop;
-    if (!open_server(door, address, why)) {
+    if (!entrance_open(door, address, why)) {
         free(door);
         return NULL;
     }
@@ -592,14 +607,12 @@ void door_free(struct door *door)
 {
     if (!door)
         return;
-    cut_all(door);
+    cut_all(door, NULL);
     live_free(door->live);
     loop_timer_free(door->reopen);
     loop_timer_free(door->free_old);
-    if (door->old)
-        http_server_free(door->old);
-    if (door->server)
-        http_server_free(door->server);
+    entrance_free(door->old);
+    entrance_free(door->open_by);
     fault_list_free(door->faults);
     journal_free(door->requests);
     disown(&door->address);

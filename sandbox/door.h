@@ -20,9 +20,16 @@ enum { CALL_SEGMENTS = 8, CALL_HEADERS = 12, CALL_ANSWER_MAX = 64 << 20 };
 
 struct door;
 
+// One opening of the door: a refusal closes it, and the next one is another server on the same address.
+struct entrance {
+    struct door *door;
+    struct http_server *server;
+};
+
 struct call {
     struct call *prev, *next; // the door's open calls
     struct door *door;
+    const struct entrance *entrance; // it came in by this one
     struct http_exchange *exchange;
     const struct http_request *request;
     struct arena *arena;
@@ -65,8 +72,8 @@ struct door {
     const struct door_ops *ops;
     void *arg;
     struct loop *loop;
-    struct http_server *server;  // NULL: connections are refused
-    struct http_server *old;     // draining, after a refusal began
+    struct entrance *open_by;    // NULL: connections are refused
+    struct entrance *old;        // draining, after a refusal began
     struct loop_timer *reopen;   // ends the refusal
     struct loop_timer *free_old; // asks whether the draining one is empty
     struct str address;          // with the port bound

@@ -215,9 +215,10 @@ static bool has_readable_body(struct call *call)
                        NULL);
         return false;
     }
-    if (!call->body)
-        intercom_error(call, 400, "parameter_invalid", "The request body is not valid JSON", NULL);
-    return call->body != NULL;
+    if (call->body)
+        return true;
+    intercom_error(call, 400, "parameter_invalid", "The request body is not valid JSON", NULL);
+    return false;
 }
 
 static bool pass(struct intercom *intercom, struct call *call)

@@ -202,20 +202,27 @@ static void set_state(struct intercom_conversation *conversation, const char *st
     conversation->snoozed_until = 0;
 }
 
+// The conversation of the path, which may be the word "last"; NULL after an answer.
+static struct intercom_conversation *replied_conversation(struct intercom *intercom, struct call *call,
+                                                          const struct intercom_contact *contact)
+{
+    if (!str_eq_c(call_segment(call, 1), "last"))
+        return path_conversation(intercom, call);
+    struct intercom_conversation *conversation = last_of(intercom, contact);
+    if (!conversation)
+        intercom_error(call, 400, "parameter_invalid", "No conversation for this user", NULL);
+    return conversation;
+}
+
 static void reply_as_contact(struct intercom *intercom, struct call *call)
 {
     struct intercom_contact *contact = replying_contact(intercom, call);
-    struct intercom_conversation *conversation = NULL;
-    struct str body = json_get_str(call->body, "body"), attachments = attachments_of(call);
     if (!contact)
         return;
-    conversation = str_eq_c(call_segment(call, 1), "last") ? last_of(intercom, contact)
-                                                           : path_conversation(intercom, call);
-    if (!conversation) {
-        if (str_eq_c(call_segment(call, 1), "last"))
-            intercom_error(call, 400, "parameter_invalid", "No conversation for this user", NULL);
+    struct intercom_conversation *conversation = replied_conversation(intercom, call, contact);
+    if (!conversation)
         return;
-    }
+    struct str body = json_get_str(call->body, "body"), attachments = attachments_of(call);
     if (conversation->contact != contact) {
         answer_not_found(call);
         return;

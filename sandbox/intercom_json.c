@@ -115,7 +115,6 @@ void intercom_write_contact(struct json *json, const struct intercom *intercom, 
     json_key_str(json, "phone", contact->phone);
     json_key_str(json, "name", contact->name);
     key_avatar(json, contact->avatar);
-    json_key_bool(json, "archived", contact->archived);
     json_key_bool(json, "has_hard_bounced", false);
     json_key_bool(json, "marked_email_as_spam", false);
     json_key_bool(json, "unsubscribed_from_emails", false);

@@ -131,11 +131,12 @@ static void add_fault(struct telegram *telegram, struct intercom *intercom, cons
                                                                 : NULL;
     yyjson_doc *rest = yyjson_mut_doc_imut_copy(copy, NULL);
     int64_t id = 0;
-    if (!door || !door_fault(door, yyjson_doc_get_root(rest), &why, &id))
-        die(2, "--fault", why);
+    bool good = door && door_fault(door, yyjson_doc_get_root(rest), &why, &id);
     yyjson_doc_free(rest);
     yyjson_mut_doc_free(copy);
     yyjson_doc_free(doc);
+    if (!good)
+        die(2, "--fault", why);
 }
 
 static void say_ready(const struct telegram *telegram, const struct intercom *intercom)

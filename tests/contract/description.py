@@ -71,7 +71,8 @@ class Description:
         found = []
         for error in validator.iter_errors(value):
             place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in error.absolute_path)
-            found.append(f"{where}{place}: {error.message[:300]}")
+            said = error.message if len(error.message) <= 200 else f"{error.message[:100]} ... {error.message[-80:]}"
+            found.append(f"{where}{place}: {said}")
         return found
 
     def resolved(self, schema):
