@@ -164,17 +164,18 @@ static void handle(struct api_call *call)
     if (refuse_foreign(call))
         return;
     int status = route_find(call, &allow);
-    bool open = call->route ? call->route->open : !str_starts(call->request->path, STR("/api/"));
+    const struct route *route = call->route;
+    bool open = route ? route->open : !str_starts(call->request->path, STR("/api/"));
     if (!open && !call->local && !guard_token(call->request, call->admin->options.token))
         wrong_token(call);
     else if (status == 404 && api_page_get(call))
         return;
-    else if (status)
+    else if (status || !route)
         no_route(call, status);
-    else if (!route_knows_query(call->route, call->request->query, &unknown))
+    else if (!route_knows_query(route, call->request->query, &unknown))
         api_problem(call, 400, "There is no parameter \"%.*s\" here.", unknown.n < 64 ? (int)unknown.n : 64, unknown.p);
     else
-        call->route->handle(call);
+        route->handle(call);
 }
 
 static int on_head(void *arg, const struct http_request *request, size_t *max_body)

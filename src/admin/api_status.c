@@ -25,7 +25,8 @@ static void write_totals(struct json *json, const struct store_totals *totals, i
     json_key_int(json, "in_doubt", totals->in_doubt);
     json_key_int(json, "lanes_waiting", totals->lanes_waiting);
     json_key(json, "oldest_pending_s");
-    json_num(json, age_us > 0 ? (double)(age_us / 1000) / 1000 : 0);
+    int64_t age_ms = age_us / 1000;
+    json_num(json, age_ms > 0 ? (double)age_ms / 1000 : 0);
 }
 
 static void on_alarm(void *arg, const struct board_alarm_line *line)

@@ -62,8 +62,8 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
 
 int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc)
 {
-    int status;
-    yyjson_doc *doc;
+    int status = 0;
+    yyjson_doc *doc = NULL;
     if (cli_call_any(cli, method, target, body, &status, &doc))
         return CLI_FAILED;
     if (status >= 200 && status < 300) {

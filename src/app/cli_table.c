@@ -74,7 +74,7 @@ size_t cli_width(struct str text)
 
 void cli_table_init(struct cli_table *table, struct arena *arena, const char *const *titles, size_t columns)
 {
-    must(columns <= CLI_COLUMNS_MAX);
+    must(columns > 0 && columns <= CLI_COLUMNS_MAX);
     *table = (struct cli_table){.arena = arena, .titles = titles, .columns = columns};
 }
 
@@ -99,6 +99,7 @@ static struct str title_of(const struct cli_table *table, size_t column)
 
 static void natural_widths(const struct cli_table *table, size_t widths[CLI_COLUMNS_MAX])
 {
+    must(table->columns > 0);
     for (size_t i = 0; i < table->columns; i++)
         widths[i] = cli_width(title_of(table, i));
     for (size_t i = 0; i < table->count; i++) {

@@ -3,6 +3,7 @@
 #include "app/config_reader.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "desk/desk.h"
 #include "platform/platform.h"
 
@@ -266,6 +267,7 @@ static bool is_accounts(const struct config_key *key)
 static void end_sources(struct load *load, const struct config_key *key, int line)
 {
     struct account *account = load->account;
+    must(account);
     if (!load->source_count)
         config_reader_mistake(&load->reader, line, key->section, NULL, "is empty; an account needs a source");
     size_t size = load->source_count * sizeof *account->sources;

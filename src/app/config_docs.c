@@ -81,6 +81,7 @@ static void markdown_row(struct buf *out, const struct config_section *section, 
     buf_printf(out, " | %s |\n", key->doc);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 static void markdown_section(struct buf *out, const struct config_section *section)
 {
     for (size_t i = 0; i < section->count; i++) {
@@ -132,6 +133,7 @@ static void man_key(struct buf *out, const struct config_section *section, const
     buf_add_char(out, '\n');
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 static void man_section(struct buf *out, const struct config_section *section)
 {
     for (size_t i = 0; i < section->count; i++) {

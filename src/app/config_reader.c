@@ -104,9 +104,17 @@ static bool at(const struct config_reader *reader, yaml_event_type_t type)
     return !reader->stop && reader->has_event && reader->event.type == type;
 }
 
+// To the start or the end of a document, and to what stands behind it.
+static bool pass_frame(struct config_reader *reader)
+{
+    if (!config_reader_next(reader))
+        return false;
+    return config_reader_next(reader);
+}
+
 bool config_reader_open(struct config_reader *reader)
 {
-    if (!config_reader_next(reader) || !config_reader_next(reader))
+    if (!pass_frame(reader))
         return false;
     if (at(reader, YAML_STREAM_END_EVENT)) {
         config_reader_mistake(reader, 0, NULL, NULL,
@@ -124,7 +132,7 @@ bool config_reader_open(struct config_reader *reader)
 
 void config_reader_close(struct config_reader *reader)
 {
-    if (!config_reader_next(reader) || !config_reader_next(reader))
+    if (!pass_frame(reader))
         return;
     if (!at(reader, YAML_STREAM_END_EVENT))
         config_reader_mistake(reader, config_reader_line(reader), NULL, NULL,
@@ -236,6 +244,7 @@ static void wrong_kind(struct config_reader *reader, const struct config_section
     config_reader_skip(reader);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 static void read_value(struct config_reader *reader, const struct config_section *section, const struct config_key *key,
                        void *target)
 {
@@ -251,6 +260,7 @@ static void read_value(struct config_reader *reader, const struct config_section
 }
 
 // A section at or below `section` that has a key of that name, or NULL.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 static const struct config_section *section_of(const struct config_section *section, struct str name)
 {
     if (config_key_find(section, name))
@@ -312,6 +322,7 @@ static const struct config_key *read_key(struct config_reader *reader, const str
 }
 
 // What is not in the file: a section's keys have their presets too.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 static void put_presets(struct config_reader *reader, const struct config_section *section, void *target,
                         const int *lines, int line)
 {
@@ -330,6 +341,7 @@ static void put_presets(struct config_reader *reader, const struct config_sectio
     }
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the table of keys
 void config_reader_section(struct config_reader *reader, const struct config_section *section, void *target)
 {
     int lines[CONFIG_SECTION_KEYS_MAX] = {0};

@@ -1,5 +1,6 @@
 // The file's accounts against those of the store: what is stored anew, and what outlives a restart.
 #include "app/accounts_file.h"
+#include "base/must.h"
 #include "support/unit.h"
 
 #include <string.h>
@@ -44,6 +45,18 @@ static void plan(struct trial *trial, struct account *said, const char *text, st
     accounts_plan_make(&trial->config, &trial->stored, stored != NULL, &trial->plan);
 }
 
+static const struct account *put_of(const struct trial *trial)
+{
+    must(trial->plan.puts && trial->plan.put_count);
+    return trial->plan.puts[0];
+}
+
+static const struct account *moved_of(const struct trial *trial)
+{
+    must(trial->plan.moved && trial->plan.moved_count);
+    return trial->plan.moved[0];
+}
+
 static void trial_done(struct trial *trial)
 {
     accounts_plan_done(&trial->plan);
@@ -59,7 +72,7 @@ static void test_a_new_account_is_stored(void **state)
     struct trial trial;
     plan(&trial, make("acme", true, "account"), UNSAID, NULL, NULL);
     assert_int_equal(trial.plan.put_count, 1);
-    assert_str(trial.plan.puts[0]->name, "acme");
+    assert_str(put_of(&trial)->name, "acme");
     assert_str(trial.plan.file_texts[0], UNSAID);
     assert_int_equal(trial.plan.moved_count, 0);
     trial_done(&trial);
@@ -84,9 +97,9 @@ static void test_a_moved_account_keeps_all_but_its_place(void **state)
     plan(&trial, said, UNSAID, make_stored("acme", false), UNSAID);
     assert_int_equal(trial.plan.put_count, 0);
     assert_int_equal(trial.plan.moved_count, 1);
-    assert_str(trial.plan.moved[0]->defined_at, "t.yaml:9");
-    assert_false(trial.plan.moved[0]->active);
-    assert_int_equal(trial.plan.moved[0]->id, 7);
+    assert_str(moved_of(&trial)->defined_at, "t.yaml:9");
+    assert_false(moved_of(&trial)->active);
+    assert_int_equal(moved_of(&trial)->id, 7);
     trial_done(&trial);
 }
 
@@ -96,8 +109,8 @@ static void test_a_deactivation_by_hand_outlives_other_changes_of_the_file(void 
     struct trial trial;
     plan(&trial, make("acme", true, "conversation"), "active=unsaid rest=2", make_stored("acme", false), UNSAID);
     assert_int_equal(trial.plan.put_count, 1);
-    assert_false(trial.plan.puts[0]->active);
-    assert_int_equal(trial.plan.puts[0]->order, ORDER_CONVERSATION);
+    assert_false(put_of(&trial)->active);
+    assert_int_equal(put_of(&trial)->order, ORDER_CONVERSATION);
     trial_done(&trial);
 }
 
@@ -106,14 +119,14 @@ static void test_a_new_word_of_the_file_on_active_counts(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "account"), "active=true rest=1", make_stored("acme", false), UNSAID);
-    assert_true(trial.plan.puts[0]->active);
+    assert_true(put_of(&trial)->active);
     trial_done(&trial);
     plan(&trial, make("acme", false, "account"), "active=false rest=1", make_stored("acme", true),
          "active=true rest=1");
-    assert_false(trial.plan.puts[0]->active);
+    assert_false(put_of(&trial)->active);
     trial_done(&trial);
     plan(&trial, make("acme", true, "account"), UNSAID, make_stored("acme", false), "active=false rest=1");
-    assert_true(trial.plan.puts[0]->active);
+    assert_true(put_of(&trial)->active);
     trial_done(&trial);
 }
 
@@ -122,7 +135,7 @@ static void test_what_sources_made_and_learned_is_kept(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "conversation"), "active=unsaid rest=2", make_stored("acme", true), UNSAID);
-    const struct account *put = trial.plan.puts[0];
+    const struct account *put = put_of(&trial);
     assert_int_equal(put->id, 7);
     assert_int_equal(put->sources[0].id, 70);
     assert_int_equal(put->sources[0].account_id, 7);
@@ -138,7 +151,7 @@ static void test_another_bot_has_not_the_webhook_of_the_one_before(void **state)
     struct account *said = make("acme", true, "account");
     said->sources[0].token = STR("2:b");
     plan(&trial, said, "active=unsaid rest=2", make_stored("acme", true), UNSAID);
-    assert_null(trial.plan.puts[0]->sources[0].registered_url.p);
+    assert_null(put_of(&trial)->sources[0].registered_url.p);
     trial_done(&trial);
 }
 
@@ -148,8 +161,8 @@ static void test_an_account_that_left_is_deactivated_and_flagged_once(void **sta
     struct trial trial;
     plan(&trial, NULL, NULL, make_stored("acme", true), UNSAID);
     assert_int_equal(trial.plan.put_count, 1);
-    assert_false(trial.plan.puts[0]->active);
-    assert_true(trial.plan.puts[0]->left_file);
+    assert_false(put_of(&trial)->active);
+    assert_true(put_of(&trial)->left_file);
     assert_null(trial.plan.file_texts[0].p);
     trial_done(&trial);
     struct account *left = make_stored("acme", false);
@@ -167,9 +180,9 @@ static void test_an_account_that_returns_is_as_the_file_says(void **state)
     left->left_file = true;
     plan(&trial, make("acme", true, "account"), UNSAID, left, NULL);
     assert_int_equal(trial.plan.put_count, 1);
-    assert_true(trial.plan.puts[0]->active);
-    assert_false(trial.plan.puts[0]->left_file);
-    assert_int_equal(trial.plan.puts[0]->id, 7);
+    assert_true(put_of(&trial)->active);
+    assert_false(put_of(&trial)->left_file);
+    assert_int_equal(put_of(&trial)->id, 7);
     trial_done(&trial);
 }
 
@@ -188,8 +201,8 @@ static void test_a_name_made_by_hand_becomes_the_files(void **state)
     struct trial trial;
     plan(&trial, make("acme", true, "account"), UNSAID, make_stored("acme", false), NULL);
     assert_int_equal(trial.plan.put_count, 1);
-    assert_true(trial.plan.puts[0]->active);
-    assert_int_equal(trial.plan.puts[0]->id, 7);
+    assert_true(put_of(&trial)->active);
+    assert_int_equal(put_of(&trial)->id, 7);
     trial_done(&trial);
 }
 
