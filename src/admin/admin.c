@@ -299,6 +299,8 @@ void admin_stop(struct admin *admin)
 {
     if (!admin)
         return;
+    if (admin->options.verify_reader)
+        admin->options.verify_reader->ops->interrupt(admin->options.verify_reader); // it may have hours to go
     admin->stop_task.run = on_stop;
     must(loop_post(admin->loop, &admin->stop_task));
     pthread_join(admin->thread, NULL);

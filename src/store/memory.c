@@ -726,6 +726,11 @@ static void reader_set_time_cap(struct store_reader *reader, int64_t cap_ms)
     (void)reader, (void)cap_ms;
 }
 
+static void reader_interrupt(struct store_reader *reader)
+{
+    (void)reader; // no call takes long
+}
+
 static int reader_totals(struct store_reader *reader, struct store_totals *out)
 {
     struct memory *m = lock_reader(reader);
@@ -835,6 +840,7 @@ static int reader_verify(struct store_reader *reader, bool deep, void (*finding)
 static const struct store_reader_ops reader_ops = {
     .free = reader_free,
     .set_time_cap = reader_set_time_cap,
+    .interrupt = reader_interrupt,
     .totals = reader_totals,
     .account_counts = reader_account_counts,
     .messages = reader_messages,

@@ -16,7 +16,7 @@ enum { STEPS_BETWEEN_LOOKS = 2000, READER_CACHE_KIB = 4096, READER_BUSY_MS = 200
 static int is_over_time(void *arg)
 {
     const struct sqlite_reader *r = arg;
-    return r->deadline_us && clock_mono_us(&clock_system) > r->deadline_us;
+    return atomic_load(&r->interrupted) || (r->deadline_us && clock_mono_us(&clock_system) > r->deadline_us);
 }
 
 void sqlite_reader_begin(struct sqlite_reader *r)
@@ -39,8 +39,12 @@ static void reader_set_time_cap(struct store_reader *reader, int64_t cap_ms)
     sqlite_reader_of(reader)->cap_ms = cap_ms;
 }
 
-// Many short steps of one call: the progress handler looks only within one.
-static int over_time(const struct sqlite_reader *r)
+static void reader_interrupt(struct store_reader *reader)
+{
+    atomic_store(&sqlite_reader_of(reader)->interrupted, true);
+}
+
+int sqlite_reader_over_time(const struct sqlite_reader *r)
 {
     return is_over_time((void *)(uintptr_t)r) ? ERR_BUSY : 0;
 }
@@ -66,7 +70,7 @@ static int count_lanes(struct sqlite_reader *r, struct store_totals *out, int64_
         }
         err = sql_end(&r->sql, q, code);
         if (!err)
-            err = over_time(r);
+            err = sqlite_reader_over_time(r);
     }
     return err;
 }
@@ -243,6 +247,7 @@ static int reader_attempts(struct store_reader *reader, int64_t message_id,
 static const struct store_reader_ops reader_ops = {
     .free = reader_free,
     .set_time_cap = reader_set_time_cap,
+    .interrupt = reader_interrupt,
     .totals = reader_totals,
     .account_counts = reader_account_counts,
     .messages = reader_messages,

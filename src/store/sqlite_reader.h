@@ -9,6 +9,7 @@ struct sqlite_reader {
     char *path;
     int64_t cap_ms;      // 0 = none
     int64_t deadline_us; // monotonic, of the call under way; 0 = none
+    atomic_bool interrupted;
 };
 
 static inline struct sqlite_reader *sqlite_reader_of(struct store_reader *reader)
@@ -17,3 +18,6 @@ static inline struct sqlite_reader *sqlite_reader_of(struct store_reader *reader
 }
 // Starts the time of one call.
 void sqlite_reader_begin(struct sqlite_reader *r);
+// ERR_BUSY when its time is over, or the reader was interrupted: for calls of many short steps, since SQLite looks only
+// within one.
+int sqlite_reader_over_time(const struct sqlite_reader *r);

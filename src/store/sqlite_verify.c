@@ -162,8 +162,11 @@ static int check_pages(struct check *check, int (*page)(struct check *check, int
     int64_t after = 0;
     bool more = true;
     int err = 0;
-    while (!err && more)
+    while (!err && more) {
         err = page(check, &after, &more);
+        if (!err)
+            err = sqlite_reader_over_time(check->reader);
+    }
     return err;
 }
 

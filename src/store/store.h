@@ -212,6 +212,8 @@ struct store_reader_ops {
     void (*free)(struct store_reader *reader);
     // A cap on the time any call below may take from now on; beyond it ERR_BUSY. 0 = none.
     void (*set_time_cap)(struct store_reader *reader, int64_t cap_ms);
+    // From any thread: the call under way and all later ones end soon with ERR_BUSY, for going down.
+    void (*interrupt)(struct store_reader *reader);
     int (*totals)(struct store_reader *reader, struct store_totals *out);
     // Pending per account, those with any; `each` is called per account.
     int (*account_counts)(struct store_reader *reader, void (*each)(void *arg, const struct account_counts *counts),

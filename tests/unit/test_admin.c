@@ -710,6 +710,63 @@ static void test_guessing_tokens_becomes_slow(void **state)
     assert_true((double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9 > 0.9);
 }
 
+// A reader whose verification takes until it is interrupted.
+struct slow_reader {
+    struct store_reader reader;
+    sem_t begun, interrupted;
+};
+
+static int slow_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
+                       void *arg, bool *out_ok)
+{
+    struct slow_reader *slow = (struct slow_reader *)reader;
+    (void)deep, (void)finding, (void)arg, (void)out_ok;
+    sem_post(&slow->begun);
+    sem_wait(&slow->interrupted);
+    return ERR_BUSY;
+}
+
+static void slow_interrupt(struct store_reader *reader)
+{
+    sem_post(&((struct slow_reader *)reader)->interrupted);
+}
+
+static void slow_free(struct store_reader *reader)
+{
+    (void)reader;
+}
+
+static void test_a_stop_does_not_wait_for_a_verification(void **state)
+{
+    (void)state;
+    static const struct store_reader_ops ops = {.verify = slow_verify, .interrupt = slow_interrupt, .free = slow_free};
+    static struct slow_reader slow = {.reader.ops = &ops};
+    const char *why = NULL;
+    char path[100];
+    sem_init(&slow.begun, 0, 0);
+    sem_init(&slow.interrupted, 0, 0);
+    snprintf(path, sizeof path, "%s/second.sock", f.directory);
+    struct admin_options options = {.socket = path,
+                                    .directory = f.accounts,
+                                    .board = f.board,
+                                    .tally = f.tally,
+                                    .clock = &clock_system,
+                                    .reader = f.store->ops->reader_new(f.store),
+                                    .verify_reader = &slow.reader};
+    struct admin *second = admin_start(&options, &f.arena, &why);
+    assert_non_null(second);
+    char kept[sizeof f.socket];
+    memcpy(kept, f.socket, sizeof kept);
+    snprintf(f.socket, sizeof f.socket, "%s", path);
+    int fd = ask(true, "GET", "/api/v1/verify", "", "");
+    memcpy(f.socket, kept, sizeof kept);
+    sem_wait(&slow.begun);
+    admin_stop(second);
+    assert_problem(receive(fd), 503, "took too long");
+    sem_destroy(&slow.begun);
+    sem_destroy(&slow.interrupted);
+}
+
 static void test_a_place_that_is_taken_is_told(void **state)
 {
     (void)state;
@@ -749,6 +806,7 @@ int main(void)
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_metrics_and_readiness),
         cmocka_unit_test(test_guessing_tokens_becomes_slow),
+        cmocka_unit_test(test_a_stop_does_not_wait_for_a_verification),
         cmocka_unit_test(test_a_place_that_is_taken_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
