@@ -70,7 +70,9 @@ static void tick(void *arg)
     customers->last_us = now_us;
     if (customers->due > MOST_A_TICK)
         customers->due = MOST_A_TICK;
-    for (; customers->due >= 1; customers->due--)
+    int64_t now = (int64_t)customers->due;
+    customers->due -= (double)now;
+    while (now-- > 0)
         say_something(customers);
     loop_timer_set(customers->timer, customers->rate < 10 ? SLOW_TICK_MS : TICK_MS);
 }
