@@ -19,7 +19,8 @@ def pytest_runtest_makereport(item, call):
     setattr(item, "report_" + report.when, report)
     if report.failed:
         for relay in getattr(item, "relays", []):
-            report.sections.append(("log of the relay", "\n".join(relay.lines[-100:])))
+            state = "not running" if relay.process is None else "running" if relay.running else f"ended by itself: {relay.process.returncode}"
+            report.sections.append((f"log of the relay ({state})", "\n".join(relay.lines[-100:])))
 
 
 @pytest.fixture

@@ -63,15 +63,23 @@ class History:
     sent: list = field(default_factory=list)
     arrivals: list = field(default_factory=list)   # in order of arrival
     stored: list = None                            # None: not looked at
-    shown: list = None       # keys an agent can see, of a desk without keys; None: the desk has keys
+    shown: list = None       # of a desk without keys: its threads, each the keys that an agent sees, in order; None: the desk has keys
     drained: bool = True     # faults have ended and the bound has passed: nothing may be pending
-    kills: list = field(default_factory=list)      # when the relay died: a success may not be on record after it
+    kills: list = field(default_factory=list)      # [killed, ready again]: a success at the desk around it may not be on record
     doubts: set = field(default_factory=set)       # keys recorded as in doubt and sent again (desk without key and look-up)
     retried_by_hand: set = field(default_factory=set)
     trace: list = field(default_factory=list)      # ("stored" | "acked", key) in order
     sums: list = field(default_factory=list)       # sampled status objects
     public_texts: list = field(default_factory=list)   # (name, text): logs, metrics, traces
     canaries: list = field(default_factory=list)
+
+    def died_between(self, first, later):
+        return any(killed <= later and (ready is None or ready >= first) for killed, ready in self.kills)
+
+    @property
+    def seen(self):
+        """All keys that agents see."""
+        return [key for thread in self.shown or [] for key in thread]
 
 
 @dataclass
@@ -124,7 +132,7 @@ def by_lane(history):
 
 def lost(history):
     """A1. After a drain "in the store" means settled there with a reason or delivered; a delivered one must be at the desk."""
-    taken = {a.key for a in history.arrivals if a.applied} | set(history.shown or [])
+    taken = {a.key for a in history.arrivals if a.applied} | set(history.seen)
     stored = {s.key: s for s in history.stored or []}
     for sent in history.sent:
         if sent.acked is None:
@@ -137,7 +145,7 @@ def lost(history):
         elif history.stored is not None and row is None:
             yield Anomaly("A1", sent.key, "at the desk, but not in the store")
     if history.shown is not None:
-        seen = set(history.shown)
+        seen = set(history.seen)
         for row in stored.values():
             if row.state == "delivered" and row.key not in seen and row.key in taken:
                 yield Anomaly("A1", row.key, "recorded as delivered, but no agent can see it")
@@ -145,7 +153,7 @@ def lost(history):
 
 def phantom(history):
     known = {s.key for s in history.sent}
-    for key in dict.fromkeys([a.key for a in history.arrivals] + list(history.shown or [])):
+    for key in dict.fromkeys([a.key for a in history.arrivals] + history.seen):
         if key not in known:
             yield Anomaly("A2", key, "nobody sent it")
     for row in history.stored or []:
@@ -193,12 +201,8 @@ def reordered(history):
             if before in place and after in place and place[before] > place[after]:
                 yield Anomaly("A4", after, f"at the desk after {before}, in lane {lane}")
     if history.shown is not None:
-        lanes = {}
-        for key in dict.fromkeys(history.shown):
-            if key in sent and key not in by_hand:
-                lanes.setdefault(lane_of[key], []).append(sent[key])
-        for listed in lanes.values():
-            yield from against_clock(listed, "as agents see it")
+        for thread in history.shown:
+            yield from against_clock([sent[k] for k in dict.fromkeys(thread) if k in sent and k not in by_hand], "as agents see it")
 
 
 def against_clock(listed, where):
@@ -215,7 +219,7 @@ def doubled(history):
     """A5 and A6."""
     if history.shown is not None:
         seen = set()
-        for key in history.shown:
+        for key in history.seen:
             if key in seen:
                 yield Anomaly("A6" if key in history.doubts else "A5", key, "an agent sees it twice")
             seen.add(key)
@@ -229,10 +233,10 @@ def doubled(history):
         if a.key in done and a.key not in history.retried_by_hand:
             if a.identity is None:
                 yield Anomaly("A6" if a.key in history.doubts else "A5", a.key, "taken twice by a desk without keys")
-            elif not any(done[a.key] <= kill <= a.start for kill in history.kills):
+            elif not history.died_between(done[a.key], a.start):
                 yield Anomaly("A5", a.key, "sent again after it was answered 2xx, and the relay had not died between")
         if ok(a.status) or (a.identity is None and a.applied):
-            done[a.key] = a.start if a.end is None else a.end
+            done[a.key] = a.start
 
 
 def skipped_ahead(history):
@@ -267,7 +271,7 @@ def overlapping(history):
     for lane, arrivals in by_lane(history).items():
         open_until, open_key = None, None
         for a in sorted(arrivals, key=lambda a: a.start):
-            if open_until is not None and a.start < open_until and not any(a.start >= k for k in history.kills if k >= open_start):
+            if open_until is not None and a.start < open_until and not history.died_between(open_start, a.start):
                 yield Anomaly("A9", a.key, f"began while {open_key} was at the desk, in lane {lane}")
             end = float("inf") if a.end is None else a.end
             if open_until is None or end > open_until:

@@ -173,8 +173,9 @@ class WebhookSource:
         headers = {**self.signed(body), **(headers or {})}
         headers = {k: v for k, v in headers.items() if v is not None}
         connection = getattr(self.local, "connection", None)
-        if connection is None or connection.port != self.relay.port:
+        if connection is None or connection.start != self.relay.starts:  # it went with the process before
             connection = self.local.connection = http.client.HTTPConnection("127.0.0.1", self.relay.port, timeout=PATIENCE_S)
+            connection.start = self.relay.starts
         try:
             return exchange(connection, method, self.target, body, headers)
         except BaseException:
@@ -210,6 +211,27 @@ class WebhookSource:
             assert time.monotonic() < deadline, f"{one.key} was never answered 2xx"
             pause.wait(0.02)  # a platform's pause between tries, in small
         return one
+
+
+    def flood(self, count, conversation="c1", prefix="m"):
+        """Many messages, one after the other on one connection, in their order; all must be taken."""
+        listed = []
+        for i in range(count):
+            key = f"{prefix}{i:05d}"
+            listed.append(Sent(key, conversation, self.event(key, conversation)))
+        with RawConnection(self.relay.port, timeout_s=5 * PATIENCE_S) as connection:
+            data = b"".join(self.raw(one.event) for one in listed)
+            thread = threading.Thread(target=connection.try_send, args=(data,), daemon=True)
+            began = time.monotonic()
+            thread.start()
+            for i, one in enumerate(listed):
+                answer = connection.answer()
+                assert answer is not None and answer.status == 200, f"{one.key}: {answer}"
+                one.tries, one.first_try, one.acked = 1, began + i * 1e-9, time.monotonic()
+            thread.join()
+        with self.lock:
+            self.sent += listed
+        return listed
 
 
 class Crowd:

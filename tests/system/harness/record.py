@@ -47,7 +47,7 @@ def webhook_history(relay, source, desk, lane="conversation", **more):
     lane_of = None if lane == "conversation" else (lambda s: source.account)
     sent = sent_of(source, (lambda s: s.event["conversation"]) if lane == "conversation" else lane_of)
     texts = [("log", "\n".join(relay.lines))]
-    return History(sent=sent, arrivals=arrivals_of(desk, by), stored=stored_of(relay, by), public_texts=texts,
+    return History(kills=relay.outages, sent=sent, arrivals=arrivals_of(desk, by), stored=stored_of(relay, by), public_texts=texts,
                    canaries=relay.leaks("\n".join(relay.lines)), **more)
 
 

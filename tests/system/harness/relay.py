@@ -44,6 +44,7 @@ class Relay:
         self.allowed = []       # names of warnings and errors that the test expects
         self.readers = []
         self.starts = 0
+        self.outages = []       # [killed, ready again] on the monotonic clock
         self.wrapper = []       # a command around the daemon (strace)
         self.environment = {}
         self.write_config()
@@ -51,7 +52,7 @@ class Relay:
     # Configuration
 
     def write_config(self):
-        with open(self.path + ".new", "w") as file:
+        with open(os.open(self.path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             yaml.safe_dump(self.config, file, sort_keys=False)
         os.rename(self.path + ".new", self.path)
 
@@ -107,6 +108,8 @@ class Relay:
     def wait_ready(self):
         start = self.starts
         self.wait_event("ready", lambda e: e["_start"] == start)
+        if self.outages and self.outages[-1][1] is None:
+            self.outages[-1][1] = time.monotonic()
         return self
 
     def wait_event(self, name, check=lambda e: True, timeout_s=None):
@@ -147,8 +150,16 @@ class Relay:
             pass
         self.process.wait()
 
+    @property
+    def pid(self):
+        """Of the daemon itself, also when it runs inside a wrapper."""
+        if not self.wrapper:
+            return self.process.pid
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            return int(file.read().split()[0])
+
     def send_signal(self, number):
-        self.process.send_signal(number)
+        os.kill(self.pid, number)
 
     def wait_end(self, timeout_s=None):
         """The exit status of a daemon that ends by itself."""
@@ -167,6 +178,7 @@ class Relay:
 
     def kill(self):
         """kill -9."""
+        self.outages.append([time.monotonic(), None])
         self._kill_group()
         self.process = None
         for reader in self.readers:
