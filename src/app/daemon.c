@@ -75,14 +75,15 @@ static const struct stored_account *find_known(const struct daemon *daemon, stru
 {
     struct account account = {.name = name};
     struct stored_account key = {.account = &account};
-    return bsearch(&key, daemon->known, daemon->known_count, sizeof key, compare_known);
+    return daemon->known_count ? bsearch(&key, daemon->known, daemon->known_count, sizeof key, compare_known) : NULL;
 }
 
 static int read_accounts(struct daemon *daemon)
 {
     forget_known(daemon);
     int err = daemon->store->ops->each_account(daemon->store, add_known, daemon);
-    qsort(daemon->known, daemon->known_count, sizeof *daemon->known, compare_known);
+    if (daemon->known_count)
+        qsort(daemon->known, daemon->known_count, sizeof *daemon->known, compare_known);
     return err;
 }
 
