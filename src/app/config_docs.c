@@ -14,6 +14,7 @@ static const char *type_name(const struct config_key *key)
         return "secret";
     case KEY_PATH:
         return "path";
+    case KEY_BASE_URL:
     case KEY_URL:
         return "URL";
     case KEY_ADDRESS:

@@ -71,7 +71,7 @@ static const struct config_key source_keys[] = {
      .doc =
          "Whether a webhook that the bot has elsewhere is replaced (when polling: removed). Otherwise such a source is refused and "
          "shown with where it points."},
-    {"api_url", KEY_URL, IN_SOURCE(api_url), .preset_doc = "the platform's own",
+    {"api_url", KEY_BASE_URL, IN_SOURCE(api_url), .preset_doc = "the platform's own",
      .doc = "Base URL of the platform's API, for tests and self-hosted servers."},
 };
 static const struct config_section source_section = {"accounts.sources", "a source", source_keys, COUNT(source_keys)};
@@ -82,7 +82,7 @@ static const struct config_key desk_keys[] = {
      .doc = "The access token of its API."},
     {"client_secret", KEY_SECRET, IN_DESK(client_secret), .preset_doc = "none",
      .doc = "Verifies the webhooks that the desk sends (`intercom`)."},
-    {"api_url", KEY_URL, IN_DESK(api_url), .preset_doc = "the desk's own",
+    {"api_url", KEY_BASE_URL, IN_DESK(api_url), .preset_doc = "the desk's own",
      .doc = "Base URL of the desk's API: another region, or tests."},
     {"url", KEY_URL, IN_DESK(url), .only = "webhook", .preset_doc = "none; `webhook` needs one",
      .doc = "Where a signed webhook goes."},
@@ -120,7 +120,7 @@ static const struct config_section account_section = {"accounts", "an account", 
 
 static const struct config_key root_keys[] = {
     {"listen", KEY_ADDRESS, IN_CONFIG(listen), .preset = "127.0.0.1:8080", .doc = "Where webhooks are taken."},
-    {"public_url", KEY_URL, IN_CONFIG(public_url), .preset_doc = "none",
+    {"public_url", KEY_BASE_URL, IN_CONFIG(public_url), .preset_doc = "none",
      .doc = "How platforms reach `listen`, usually through a proxy that speaks TLS."},
     {"store", KEY_STORE, IN_CONFIG(store_path), .preset = "sqlite:./tributary.db",
      .doc =

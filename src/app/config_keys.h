@@ -10,14 +10,15 @@
 #include <stdint.h>
 
 enum config_type {
-    KEY_SECTION, // a mapping of its own
-    KEY_LIST,    // a list of mappings
-    KEY_NAME,    // struct str: [a-z0-9-]{1,63}
-    KEY_SECRET,  // struct str: visible ASCII, never shown
-    KEY_PATH,    // struct str: of a Unix socket
-    KEY_URL,     // struct str: http(s), without a slash at its end
-    KEY_ADDRESS, // struct str: IP:PORT or unix:PATH
-    KEY_STORE,   // struct str: the path in sqlite:PATH
+    KEY_SECTION,  // a mapping of its own
+    KEY_LIST,     // a list of mappings
+    KEY_NAME,     // struct str: [a-z0-9-]{1,63}
+    KEY_SECRET,   // struct str: visible ASCII, never shown
+    KEY_PATH,     // struct str: of a Unix socket
+    KEY_BASE_URL, // struct str: http(s), taken without a slash at its end; paths are put behind it
+    KEY_URL,      // struct str: http(s), taken as it is
+    KEY_ADDRESS,  // struct str: IP:PORT or unix:PATH
+    KEY_STORE,    // struct str: the path in sqlite:PATH
     KEY_SOURCE_PLATFORM,
     KEY_DESK_PLATFORM, // struct str: a name in the registry
     KEY_BOOL,          // bool

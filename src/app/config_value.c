@@ -75,7 +75,7 @@ static bool host_is_valid(struct str host)
     return colon > 0 && colon <= host.n;
 }
 
-static const char *set_url(struct str text, struct arena *arena, void *field)
+static const char *set_url(struct str text, bool base, struct arena *arena, void *field)
 {
     struct str rest;
     if (!url_rest(text, &rest) || has_any(rest, " <>\"\\^`{|}"))
@@ -86,7 +86,9 @@ static const char *set_url(struct str text, struct arena *arena, void *field)
     host = str_sub(host, 0, str_index(host, '?', 0));
     if (!host_is_valid(host))
         return "names no host; write it as in https://relay.example.com";
-    while (text.p[text.n - 1] == '/')
+    if (base && has_any(rest, "?"))
+        return "holds a query; paths are put behind this one, so write it as in https://relay.example.com";
+    while (base && text.p[text.n - 1] == '/')
         text.n--;
     return set_text(text, arena, field);
 }
@@ -283,8 +285,9 @@ const char *config_value_set(const struct config_key *key, struct str text, bool
         return set_secret(text, arena, field);
     case KEY_PATH:
         return set_path(text, arena, field);
+    case KEY_BASE_URL:
     case KEY_URL:
-        return set_url(text, arena, field);
+        return set_url(text, key->type == KEY_BASE_URL, arena, field);
     case KEY_ADDRESS:
         return set_address(text, arena, field);
     case KEY_STORE:

@@ -139,7 +139,7 @@ static void test_all_keys_are_read(void **state)
         "delivery: {max_attempts: 7, retry_base: 500ms, retry_cap: 2m, timeout: 10m, settle: 0s}\n"
         "retention: {bodies: 2h, dedupe: 1d}\n"
         "accounts:\n"
-        "- desk: {platform: webhook, url: 'http://127.0.0.1:1/x?y=1', secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,\n"
+        "- desk: {platform: webhook, url: 'http://127.0.0.1:1/x/?y=1/', secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,\n"
         "         probe: none, rate: 600/min}\n"
         "  in_doubt: hold\n  on_failure: hold\n  order: conversation\n  active: false\n"
         "  sources:\n"
@@ -169,7 +169,7 @@ static void test_all_keys_are_read(void **state)
     assert_true(account->sources[0].take_over);
     assert_int_equal(account->desk.probe, DESK_PROBE_NONE);
     assert_int_equal(account->desk.rate_per_min, 600);
-    assert_text(account->desk.url, "http://127.0.0.1:1/x?y=1");
+    assert_text(account->desk.url, "http://127.0.0.1:1/x/?y=1/");
     config_free(config);
 }
 
@@ -233,6 +233,9 @@ static const struct refusal {
      "t.yaml:1: public_url: \"https://h:x/\" names no host; write it as in https://relay.example.com"},
     {"public_url: https://a@h/\n",
      "t.yaml:1: public_url: \"https://a@h/\" holds a user or a fragment; write it as in https://relay.example.com"},
+    {"public_url: https://h/?a=b\n",
+     "t.yaml:1: public_url: \"https://h/?a=b\" holds a query; paths are put behind this one, so write it as in "
+     "https://relay.example.com"},
     {"store: /var/lib/t.db\n",
      "t.yaml:1: store: \"/var/lib/t.db\" is no store; write sqlite: and the path of a file, as in "
      "sqlite:/var/lib/tributary/tributary.db"},
