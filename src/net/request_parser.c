@@ -67,10 +67,11 @@ static bool add_to_span(struct request_parser *parser, const char *p, size_t n)
     struct request_draft *draft = parser->draft;
     if (!parser->span.p)
         parser->span = (struct str){draft->text ? draft->text : "", 0};
+    if (n == 0)
+        return true;
     if (!make_text_room(draft, &parser->span, n))
         return false;
-    if (n)
-        memcpy(draft->text, p, n);
+    memcpy(draft->text, p, n);
     draft->text += n;
     draft->text_room -= n;
     parser->span.n += n;

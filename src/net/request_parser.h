@@ -1,7 +1,7 @@
 // From bytes to one whole request, or to a refusal: llhttp in strict mode, and beside it every rule that llhttp leaves to
 // its user (RELIABILITY.md, section 6, items 1-14). Internal to net/; no I/O, so it is tested and fuzzed directly.
 //
-// What it makes of a run of bytes does not depend on how they were cut.
+// What it accepts of a run of bytes does not depend on how they were cut; of two faults either may be named.
 #pragma once
 #include "base/buf.h"
 #include "model/http.h"
