@@ -18,10 +18,12 @@ struct attempt {
     int requests;
     void *call; // in flight, or NULL
     struct verdict verdict;
-    bool cut;                    // ended by us between two requests
-    struct attempt *prev, *next; // parked, waiting for a probe
-    struct job job;              // mark, references or outcome: one at a time
-    struct store_change change;
+    bool cut;                       // ended by us between two requests
+    struct attempt *prev, *next;    // parked, waiting for a probe
+    struct job job;                 // mark, references or outcome: one at a time
+    struct store_change changes[2]; // the outcome, and the desk's health when it changed
+    struct store_desk_health health;
+    bool tells_health;
     struct store_outcome outcome;
     struct store_mark mark;
 };
@@ -38,6 +40,8 @@ void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct h
 // The verdict's bearing on the desk: false when the attempt is parked until a probe tells whether it was the
 // desk or the message (it then comes back through attempt_judged).
 bool desk_judges(struct attempt *attempt);
+// desk_health.c: the message may be skipped; false: the guard against mass skips keeps it pending.
+bool desk_lets_skip(struct attempt *attempt);
 // dispatcher.c: what the verdict makes of the message.
 void attempt_judged(struct attempt *attempt);
 // Nothing is sent to a suspended desk; its lanes hold no messages.

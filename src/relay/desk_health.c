@@ -3,12 +3,15 @@
 //   well -an attempt says desk_down-> suspended, probed at once: well = it was the message (counted), else an outage
 //   suspended -pause over-> probe (one at a time; 1 s x2 to 30 s, not before what the desk asked for)
 //   probe well -> all lanes go on, the governor begins small
-// A desk without a probe is tried with the head of one lane, a different one each time.
+// A desk without a probe is tried with the head of one lane, a different one each time. So is one at which the guard
+// against mass skips has closed (model/skip_guard.h): there an answer to the probe would prove nothing.
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/must.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
 
+#include <stdlib.h>
 #include <utlist.h>
 
 enum { PROBE_TIMEOUT_MS = 5000, PAUSE_MS = 1000, PAUSE_CAP_MS = 30000 };
@@ -43,8 +46,107 @@ static void pause_desk(struct dispatcher *d, struct desk_state *desk, struct str
 {
     desk->failures++;
     int64_t at = next_try_us(d, desk);
+    if (desk->guard.closed) {
+        int64_t guarded = dispatcher_now_us(d) + skip_guard_pause_us(&desk->guard);
+        at = guarded > desk->not_before_us ? guarded : desk->not_before_us;
+        reason = STR("guard");
+    }
     due_set(d, &desk->due, at);
     show(d, desk, reason, at);
+}
+
+void desk_await(struct dispatcher *d, struct desk_state *desk)
+{
+    if (desk->due.item.index || desk->probing || desk->probe_lane)
+        return;
+    if (desk->guard.closed)
+        pause_desk(d, desk, STR("guard"));
+    else
+        due_set(d, &desk->due, dispatcher_now_us(d));
+}
+
+// ---- the guard against mass skips ----
+
+struct health_change {
+    struct job job; // first
+    struct store_change change;
+    struct store_desk_health health;
+    struct dispatcher *dispatcher;
+};
+
+static struct store_desk_health health_of(const struct desk_state *desk)
+{
+    return (struct store_desk_health){desk->identity, desk->guard.skips, desk->guard.closed};
+}
+
+static void on_health_stored(struct loop_task *task)
+{
+    struct health_change *change = (struct health_change *)((char *)task - offsetof(struct job, task));
+    struct dispatcher *d = change->dispatcher;
+    d->busy--;
+    free(change);
+    dispatcher_check_stopped(d);
+}
+
+static void store_health(struct dispatcher *d, const struct desk_state *desk)
+{
+    struct health_change *change = mem_new_of(struct health_change);
+    change->dispatcher = d;
+    change->health = health_of(desk);
+    change->change = (struct store_change){.kind = STORE_DESK_HEALTH, .desk_health = &change->health};
+    change->job = (struct job){.kind = JOB_CHANGES, .changes = &change->change, .change_count = 1};
+    change->job.task.run = on_health_stored;
+    d->busy++;
+    d->ports.submit(d->ports.arg, &change->job);
+}
+
+static void guard_alarm(struct dispatcher *d, struct desk_state *desk)
+{
+    board_alarm(
+        d->options.board, "skip_guard", desk->account->name,
+        STR("five messages in a row could not be delivered: the desk is taken for out of order and nothing more "
+            "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume"));
+}
+
+void dispatcher_restore_desk(struct dispatcher *d, const struct store_desk_health *health)
+{
+    if (!health->skips_in_row && !health->guard_suspended)
+        return;
+    struct guard_memory *memory = mem_new_of(struct guard_memory);
+    memory->identity = health->desk;
+    memory->guard = (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended};
+    HASH_ADD(hh, d->guards, identity, sizeof memory->identity, memory);
+}
+
+void desk_restore(struct dispatcher *d, struct desk_state *desk)
+{
+    struct guard_memory *memory = NULL;
+    HASH_FIND(hh, d->guards, &desk->identity, sizeof desk->identity, memory);
+    if (!memory)
+        return;
+    desk->guard = memory->guard;
+    HASH_DEL(d->guards, memory);
+    free(memory);
+    if (!desk->guard.closed)
+        return;
+    desk->suspended = true;
+    guard_alarm(d, desk);
+    show(d, desk, STR("guard"), 0);
+}
+
+bool desk_lets_skip(struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    struct desk_state *desk = attempt->desk_state;
+    bool was_closed = desk->guard.closed;
+    bool may = skip_guard_lets_skip(&desk->guard);
+    attempt->tells_health = may || !was_closed;
+    attempt->health = health_of(desk);
+    if (!may && !was_closed) {
+        guard_alarm(d, desk);
+        desk_suspend(d, desk, STR("guard"), 0);
+    }
+    return may;
 }
 
 static bool is_busy(const struct lane *lane)
@@ -65,8 +167,6 @@ static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
         }
     }
 }
-
-static void probe_now(struct dispatcher *d, struct desk_state *desk);
 
 void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t not_before_us)
 {
@@ -96,6 +196,8 @@ static void release_parked(struct dispatcher *d, struct desk_state *desk, bool w
 
 void desk_resume(struct dispatcher *d, struct desk_state *desk)
 {
+    if (skip_guard_open(&desk->guard))
+        store_health(d, desk);
     if (!desk->suspended)
         return;
     desk->suspended = false;
@@ -106,6 +208,7 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     show(d, desk, STR(""), 0);
     if (desk->alarmed)
         board_alarm_end(d->options.board, "desk_refuses", desk->account->name);
+    board_alarm_end(d->options.board, "skip_guard", desk->account->name);
     desk->alarmed = false;
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
     struct lane_account *owner;
@@ -135,7 +238,7 @@ static void on_probe(void *arg, const struct http_response *response)
         desk_answered(d, desk, response);
         if (verdict.until_us > desk->not_before_us)
             desk->not_before_us = verdict.until_us;
-        if (well)
+        if (well && !desk->guard.closed)
             desk_resume(d, desk);
         else if (desk->suspended)
             pause_desk(d, desk, verdict.error);
@@ -176,7 +279,8 @@ static void probe_now(struct dispatcher *d, struct desk_state *desk)
     struct http_request request = {0};
     if (desk->probing || desk->probe_lane || d->stopping)
         return;
-    if (!may_be_probed(desk) || !desk->connector->probe(&desk->account->desk, &desk->probe_arena, &request)) {
+    if (desk->guard.closed || !may_be_probed(desk) ||
+        !desk->connector->probe(&desk->account->desk, &desk->probe_arena, &request)) {
         probe_with_a_lane(d, desk);
         return;
     }
@@ -193,7 +297,7 @@ void desk_pause_over(struct dispatcher *d, struct due *due)
         desk_enlist(d, desk);
     else if (desk->accounts)
         probe_now(d, desk);
-    else // nothing waits for it: whoever comes next finds out
+    else if (!desk->guard.closed) // nothing waits for it: whoever comes next finds out
         desk_resume(d, desk);
     if (!desk->refs) {
         desk->refs++;
@@ -233,26 +337,47 @@ static void judge_down(struct attempt *attempt)
     }
 }
 
+// The head that was sent as a probe tells of the desk: anything but "down" says that it is well; at a closed guard only
+// a delivery does.
+static void judge_probe_lane(struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    struct desk_state *desk = attempt->desk_state;
+    enum verdict_kind kind = attempt->verdict.kind;
+    attempt->lane->is_probe = false;
+    desk->probe_lane = NULL;
+    if (kind == VERDICT_DELIVERED || (kind != VERDICT_DESK_DOWN && !desk->guard.closed))
+        desk_resume(d, desk);
+    else if (desk->suspended)
+        pause_desk(d, desk, reason_of(attempt));
+}
+
+static void judge_delivered(struct attempt *attempt)
+{
+    struct desk_state *desk = attempt->desk_state;
+    bool was_closed = desk->guard.closed;
+    if (skip_guard_open(&desk->guard)) {
+        attempt->tells_health = true;
+        attempt->health = health_of(desk);
+    }
+    if (was_closed)
+        desk_resume(attempt->dispatcher, desk);
+    if (!desk->suspended)
+        desk->failures = 0;
+}
+
 bool desk_judges(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
     struct desk_state *desk = attempt->desk_state;
-    struct lane *lane = attempt->lane;
-    bool down = attempt->verdict.kind == VERDICT_DESK_DOWN;
-    if (lane->is_probe) {
-        lane->is_probe = false;
-        desk->probe_lane = NULL;
-        if (!down)
-            desk_resume(d, desk);
-        else if (desk->suspended)
-            pause_desk(d, desk, reason_of(attempt));
+    if (attempt->verdict.kind == VERDICT_DELIVERED)
+        judge_delivered(attempt);
+    if (attempt->lane->is_probe) {
+        judge_probe_lane(attempt);
         return true;
     }
-    if (!down) {
-        if (attempt->verdict.kind == VERDICT_DELIVERED && !desk->suspended)
-            desk->failures = 0;
+    if (attempt->verdict.kind != VERDICT_DESK_DOWN)
         return true;
-    }
     bool first = !desk->suspended;
     judge_down(attempt);
     if (!may_be_the_message(attempt) || !may_be_probed(desk) || !(first || desk->probing))

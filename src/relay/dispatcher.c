@@ -47,11 +47,18 @@ void dispatcher_free(struct dispatcher *d)
     HASH_ITER(hh, d->desks, desk, next_desk)
     {
         desk->suspended = false;
+        desk->guard = (struct skip_guard){0};
         desk->governor.remaining = -1;
         desk->refs++;
         desk_state_unref(d, desk);
     }
     must(!d->lanes && !d->accounts && !d->conversations);
+    struct guard_memory *memory, *next_memory;
+    HASH_ITER(hh, d->guards, memory, next_memory)
+    {
+        HASH_DEL(d->guards, memory);
+        free(memory);
+    }
     heap_done(&d->dues);
     free(d);
 }
@@ -149,8 +156,8 @@ static void on_marked(struct loop_task *task)
 static void mark_head(struct dispatcher *d, struct attempt *attempt)
 {
     attempt->mark = (struct store_mark){.message_id = attempt->steps.message->id, .in_flight = true};
-    attempt->change = (struct store_change){.kind = STORE_MARK, .mark = &attempt->mark};
-    attempt->job = (struct job){.kind = JOB_CHANGES, .changes = &attempt->change, .change_count = 1};
+    attempt->changes[0] = (struct store_change){.kind = STORE_MARK, .mark = &attempt->mark};
+    attempt->job = (struct job){.kind = JOB_CHANGES, .changes = attempt->changes, .change_count = 1};
     submit(d, &attempt->job, on_marked);
 }
 
@@ -206,17 +213,20 @@ static int64_t retry_at_us(struct attempt *attempt, int attempts)
     return dispatcher_now_us(d) + pause_ms * 1000;
 }
 
-// Skipped and reported, or held for a person.
+// Skipped and reported, or held for a person, or kept by the guard against mass skips.
 static void give_up(struct attempt *attempt, enum reason reason)
 {
     struct store_outcome *outcome = &attempt->outcome;
-    if (attempt->steps.message->reason == REASON_DAMAGED)
-        reason = REASON_DAMAGED;
-    outcome->reason = reason;
-    if (attempt->account->on_failure == ON_FAILURE_HOLD)
+    bool damaged = attempt->steps.message->reason == REASON_DAMAGED;
+    outcome->reason = damaged ? REASON_DAMAGED : reason;
+    if (attempt->account->on_failure == ON_FAILURE_HOLD) {
         outcome->next_attempt_us = MESSAGE_HELD;
-    else
+    } else if (damaged || desk_lets_skip(attempt)) {
         outcome->state = MESSAGE_SKIPPED;
+    } else {
+        outcome->reason = REASON_NONE;
+        outcome->attempts = attempt->steps.message->attempts;
+    }
 }
 
 static void judge_retry(struct attempt *attempt)
@@ -306,8 +316,10 @@ void attempt_judged(struct attempt *attempt)
     if (lane->keeps_slot)
         attempt->outcome.mark_next = lane->slots[(lane->head + 1) % d->options.window].message->id;
     tally_doubt(attempt);
-    attempt->change = (struct store_change){.kind = STORE_OUTCOME, .outcome = &attempt->outcome};
-    attempt->job = (struct job){.kind = JOB_CHANGES, .changes = &attempt->change, .change_count = 1};
+    attempt->changes[0] = (struct store_change){.kind = STORE_OUTCOME, .outcome = &attempt->outcome};
+    attempt->changes[1] = (struct store_change){.kind = STORE_DESK_HEALTH, .desk_health = &attempt->health};
+    attempt->job = (struct job){
+        .kind = JOB_CHANGES, .changes = attempt->changes, .change_count = attempt->tells_health ? 2 : 1};
     submit(d, &attempt->job, on_outcome);
 }
 
@@ -605,6 +617,7 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
         struct lane *lane = lane_new(d, owner, load->job.load.lane);
         if (owner->desk->suspended) {
             lane_set_state(d, lane, LANE_SUSPENDED);
+            desk_await(d, owner->desk);
         } else {
             lane_set_state(d, lane, LANE_LOADING);
             DL_DELETE(d->to_load, lane);
@@ -711,8 +724,7 @@ static void lane_begin(struct dispatcher *d, struct lane_account *owner, int64_t
     struct lane *lane = lane_new(d, owner, lane_id);
     if (owner->desk->suspended) {
         lane_set_state(d, lane, LANE_SUSPENDED);
-        if (!owner->desk->due.item.index && !owner->desk->probing && !owner->desk->probe_lane)
-            due_set(d, &owner->desk->due, dispatcher_now_us(d));
+        desk_await(d, owner->desk);
     } else if (!announcement || !announcement->message || may_have_more(d, owner, lane_id)) {
         lane_set_state(d, lane, LANE_LOADING);
     } else {
@@ -819,6 +831,8 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
         else if (owner->desk->suspended && !lane->attempt && lane->state != LANE_SUSPENDED)
             lane_set_state(d, lane, LANE_SUSPENDED);
     }
+    if (owner->desk->suspended)
+        desk_await(d, owner->desk);
 }
 
 // The same desk, reached by settings that may be others now (its rate, how it is probed).
@@ -862,9 +876,9 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
 
 void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 {
-    struct lane_account *owner = lane_account_find(d, account->id);
-    if (owner)
-        desk_resume(d, owner->desk);
+    struct desk_state *desk = desk_state_get(d, account);
+    desk_resume(d, desk);
+    desk_state_unref(d, desk);
     dispatcher_pump(d);
 }
 

@@ -48,6 +48,8 @@ struct dispatcher *dispatcher_new(const struct dispatcher_options *options, cons
 // Nothing may be in flight.
 void dispatcher_free(struct dispatcher *dispatcher);
 
+// What the store remembers of a desk; before dispatcher_start.
+void dispatcher_restore_desk(struct dispatcher *dispatcher, const struct store_desk_health *health);
 // Takes up what the store has pending (at the start).
 void dispatcher_start(struct dispatcher *dispatcher);
 // New work was committed. Takes the list.

@@ -261,6 +261,7 @@ struct desk_state *desk_state_get(struct dispatcher *d, const struct account *ac
         desk->due.run = desk_pause_over;
         governor_init(&desk->governor, d->options.concurrency, account->desk.rate_per_min, dispatcher_now_us(d));
         HASH_ADD(hh, d->desks, identity, sizeof desk->identity, desk);
+        desk_restore(d, desk);
     }
     desk->refs++;
     return desk;
@@ -269,7 +270,8 @@ struct desk_state *desk_state_get(struct dispatcher *d, const struct account *ac
 static bool remembers_something(struct dispatcher *d, const struct desk_state *desk)
 {
     const struct governor *governor = &desk->governor;
-    return desk->suspended || (governor->remaining >= 0 && governor->reset_us > dispatcher_now_us(d));
+    return desk->suspended || desk->guard.skips ||
+           (governor->remaining >= 0 && governor->reset_us > dispatcher_now_us(d));
 }
 
 static void desk_free(struct dispatcher *d, struct desk_state *desk)

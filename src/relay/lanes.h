@@ -7,6 +7,7 @@
 #include "model/governor.h"
 #include "model/lane.h"
 #include "model/message.h"
+#include "model/skip_guard.h"
 #include "relay/dispatcher.h"
 
 #include <uthash.h>
@@ -75,6 +76,7 @@ struct desk_state {
     const struct account *account; // counted: whose settings reach it
     const struct desk_connector *connector;
     struct governor governor;
+    struct skip_guard guard;
     struct lane_account *accounts; // all
     struct lane_account *ready;    // ring
     bool in_ring;                  // of the dispatcher's desks
@@ -88,6 +90,13 @@ struct desk_state {
     struct lane *probe_lane; // where the desk has no probe: whose head is one
     struct attempt *parked;  // unanswered attempts that wait for the probe's word
     struct desk_state *prev, *next;
+    UT_hash_handle hh;
+};
+
+// What the store remembers of a desk that is not in memory.
+struct guard_memory {
+    uint64_t identity;
+    struct skip_guard guard;
     UT_hash_handle hh;
 };
 
@@ -112,6 +121,7 @@ struct dispatcher {
     struct lane_account *accounts;      // hash
     struct desk_state *desks;           // hash
     struct conversation *conversations; // hash
+    struct guard_memory *guards;        // hash
     struct desk_state *ready;           // ring of desks that may start something
     struct lane *to_load;               // ring
     int loads_asked;
@@ -155,6 +165,11 @@ int64_t dispatcher_now_us(struct dispatcher *d); // wall time
 
 // desk_health.c: the time its suspension or its governor waited for has come.
 void desk_pause_over(struct dispatcher *d, struct due *due);
+
+// desk_health.c: a desk comes into memory with what the store remembers of it.
+void desk_restore(struct dispatcher *d, struct desk_state *desk);
+// desk_health.c: a lane begins at a suspended desk: somebody must look when it is well.
+void desk_await(struct dispatcher *d, struct desk_state *desk);
 
 // dispatcher.c: decides what a lane whose attempt, load or wait has ended does next.
 void lane_go_on(struct dispatcher *d, struct lane *lane);

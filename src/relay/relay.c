@@ -209,6 +209,11 @@ static void make_dispatcher(struct relay *relay)
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
 }
 
+static void restore_desk(void *arg, const struct store_desk_health *health)
+{
+    dispatcher_restore_desk(arg, health);
+}
+
 static void make_loop(struct relay *relay)
 {
     struct http_client_options client;
@@ -326,6 +331,11 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
     make_committer(relay);
     make_dispatcher(relay);
     make_loop(relay);
+    if (options->store->ops->each_desk_health(options->store, restore_desk, relay->dispatcher)) {
+        *why = "the store cannot be read";
+        relay_free(relay);
+        return NULL;
+    }
     relay->reader = options->store->ops->reader_new(options->store);
     for (int wanted = wanted_doors(); relay->door_count < wanted;) {
         if (open_door(relay, &trouble))

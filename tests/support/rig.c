@@ -94,6 +94,11 @@ static void fatal(void *arg, const char *sentence)
         fail_msg("fatal: %s", sentence);
 }
 
+static void restore_desk(void *arg, const struct store_desk_health *health)
+{
+    dispatcher_restore_desk(arg, health);
+}
+
 static void start(struct rig *rig, const struct rig_options *options)
 {
     rig->tasks = NULL;
@@ -136,6 +141,7 @@ static void start(struct rig *rig, const struct rig_options *options)
         .stopped = port_stopped,
     };
     rig->dispatcher = dispatcher_new(&dispatcher, &ports);
+    assert_int_equal(rig->store->ops->each_desk_health(rig->store, restore_desk, rig->dispatcher), 0);
     dispatcher_start(rig->dispatcher);
     rig_turn(rig);
 }

@@ -292,6 +292,81 @@ static void test_429_is_obeyed_until_the_time_it_names(void **state)
     rig_done(&rig);
 }
 
+// ---- the guard against mass skips ----
+
+static int64_t refused[8];
+
+// Six conversations, each with one message that the desk refuses: five are skipped, the sixth closes the guard.
+static void close_guard(struct rig_options options)
+{
+    options.order = ORDER_CONVERSATION;
+    options.concurrency = 1;
+    with(options);
+    char conversation[16], text[16];
+    for (int i = 0; i < 6; i++) {
+        snprintf(conversation, sizeof conversation, "c%d", i);
+        snprintf(text, sizeof text, "bad-%d.", i);
+        refused[i] = rig_say(&rig, "acme", conversation, text);
+    }
+    for (int i = 0; i < 6; i++)
+        rig_answer(&rig, rig_open(&rig), 400, "");
+}
+
+static void test_five_skips_in_a_row_close_the_desk_and_the_sixth_stays(void **state)
+{
+    (void)state;
+    close_guard((struct rig_options){0});
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(state_of(refused[i]), MESSAGE_SKIPPED);
+    assert_int_equal(state_of(refused[5]), MESSAGE_PENDING);
+    assert_int_equal(attempts_of(refused[5]), 0);
+    int64_t next = rig_say(&rig, "acme", "c9", "good");
+    rig_pass(&rig, 5 * 60 * 1000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 5 * 60 * 1000 + 1000); // one head is tried, no probe: an answer to that would prove nothing
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_true(str_eq_c(rig_open(&rig)->method, "POST"));
+    rig_answer(&rig, rig_open(&rig), 400, "");
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 59 * 60 * 1000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 61 * 1000); // an hour later another lane's
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(state_of(next), MESSAGE_DELIVERED);
+    assert_int_equal(state_of(refused[5]), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void test_the_guard_outlives_a_crash_and_opens_by_hand(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .concurrency = 1};
+    close_guard(options);
+    rig_crash(&rig, &options);
+    rig_pass(&rig, 9 * 60 * 1000);
+    assert_int_equal(rig_open_count(&rig), 0);
+    const struct account *account = rig_account(&rig, "acme");
+    dispatcher_resume_desk(rig.dispatcher, account);
+    account_unref(account);
+    rig_turn(&rig);
+    rig_answer(&rig, rig_open(&rig), 400, ""); // the count begins anew
+    assert_int_equal(state_of(refused[5]), MESSAGE_SKIPPED);
+    rig_done(&rig);
+}
+
+static void test_a_delivery_between_them_keeps_the_guard_open(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    for (int i = 0; i < 20; i++) {
+        int64_t id = rig_say(&rig, "acme", "c1", "x");
+        rig_answer(&rig, rig_open(&rig), i % 5 == 4 ? 200 : 400, "");
+        assert_int_equal(state_of(id), i % 5 == 4 ? MESSAGE_DELIVERED : MESSAGE_SKIPPED);
+    }
+    rig_done(&rig);
+}
+
 // ---- fairness ----
 
 static void test_one_account_does_not_starve_another_at_the_same_desk(void **state)
@@ -569,6 +644,9 @@ int main(void)
         cmocka_unit_test(test_no_answer_counts_nothing_when_the_probe_fails_too),
         cmocka_unit_test(test_a_desk_without_probe_is_tried_with_one_head_at_a_time),
         cmocka_unit_test(test_429_is_obeyed_until_the_time_it_names),
+        cmocka_unit_test(test_five_skips_in_a_row_close_the_desk_and_the_sixth_stays),
+        cmocka_unit_test(test_the_guard_outlives_a_crash_and_opens_by_hand),
+        cmocka_unit_test(test_a_delivery_between_them_keeps_the_guard_open),
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
