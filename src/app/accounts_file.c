@@ -73,7 +73,7 @@ static void plan_changed(struct accounts_plan *plan, const struct config_account
     struct account *account = account_copy(said->account);
     bool new_word = !str_eq(says_of_active(said->file_text), says_of_active(stored->file_text));
     keep_learned(account, stored->account);
-    if (!new_word && !stored->account->left_file)
+    if (!new_word) // one that returns had no word: the file's counts
         account->active = stored->account->active;
     add_put(plan, account, said->file_text);
 }

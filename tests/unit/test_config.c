@@ -306,6 +306,10 @@ static const struct refusal {
      "t.yaml:4: accounts.desk.rate: \"150\" is no rate; write a whole number and /s or /min, as in 150/s"},
     {"accounts:\n" ACCOUNT ACCOUNT,
      "t.yaml:5: accounts.name: \"acme\" is the account in line 2 already; names are unique"},
+    {"accounts:\n  - name: acme\n    sources: [{name: a, platform: telegram, token: \"12345:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]\n" DESK
+     "  - sources: [{name: b, platform: telegram, token: \"12345:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"}]\n" DESK
+     "    name: other\n",
+     "t.yaml:5: accounts.sources: is the same bot or number as source acme/a in line 3; one may appear in one source only"},
     // ${NAME}
     {"public_url: ${NOT_SET_ANYWHERE}\n",
      "t.yaml:1: public_url: needs ${NOT_SET_ANYWHERE}, which is not set; write it into tributary.env beside "
