@@ -238,7 +238,7 @@ static void on_open(struct intercom *s, const struct http_response *last)
     int64_t now_us = s->attempt->now_us;
     if (intercom_is_2xx(last))
         on_open_done(s, last);
-    else if (intercom_answered(last, 404) && s->run->note.made_s > now_us / 1000000 - INTERCOM_NEWS_S)
+    else if (intercom_answered(last, 404) && s->run->note.made_s)
         intercom_end_wait(s, now_us + CONTACT_PAUSE_S * INT64_C(1000000), "Intercom does not know its new contact yet");
     else if (intercom_answered(last, 404))
         intercom_contact_lost(s, last);

@@ -151,7 +151,6 @@ static int64_t pause_us(const struct keeping *k)
 static void trouble(struct keeping *k, enum phase phase, int64_t until_us, struct str why)
 {
     k->upkeep->failures++;
-    k->upkeep->offset = 0;
     k->upkeep->phase = phase;
     int64_t soonest_us = k->now_us + pause_us(k);
     *k->out = (struct source_step){

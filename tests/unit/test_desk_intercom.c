@@ -726,6 +726,7 @@ static void test_texts_are_the_same_in_other_clothes(void **state)
     assert_true(same_text("<b>x</b>", "<p>&lt;b&gt;x&lt;/b&gt;</p>"));
     assert_true(same_text("<b>x</b>", "<b>x</b>"));
     assert_true(same_text("<b>x</b>", "x"));
+    assert_true(same_text("<b></b>", "<b></b>"));
     assert_true(same_text("1 < 2 and 3 > 2", "<p>1 &lt; 2 and 3 &gt; 2</p>"));
     assert_true(same_text("see https://a.b/c now", "see https://a.b/c (https://a.b/c) now"));
     assert_true(same_text("&amp;", "<p>&amp;amp;</p>"));

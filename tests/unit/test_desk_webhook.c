@@ -177,7 +177,7 @@ static void test_settings_are_checked(void **state)
     assert_non_null(strstr(desk_webhook.check(&each, &arena), "http"));
     each = desk;
     each.secret = STR_NONE;
-    assert_non_null(strstr(desk_webhook.check(&each, &arena), "secret"));
+    assert_non_null(strstr(desk_webhook.check(&each, &arena), "needs a secret"));
     each.secret = STR("none");
     assert_non_null(strstr(desk_webhook.check(&each, &arena), "whsec_"));
     assert_true(desk_webhook.has_key);

@@ -164,6 +164,26 @@ static void test_configured_and_kept_secrets_are_used(void **state)
     expect_call("setWebhook", "\"secret_token\":\"configured\"");
 }
 
+static void test_a_new_secret_reaches_telegram_though_the_url_is_right(void **state)
+{
+    (void)state;
+    keep(NULL);
+    assert_int_equal(bot.step.kind, SOURCE_LEARN);
+    keep(NULL);
+    answer(200, INFO(OURS));
+    expect_call("setWebhook", "\"secret_token\":\"01080f16");
+}
+
+static void test_long_trouble_pauses_a_minute(void **state)
+{
+    (void)state;
+    bot.source.secret = STR("configured");
+    bot.upkeep.failures = 100000;
+    keep(NULL);
+    answer(500, "");
+    expect_trouble(60, "HTTP 500");
+}
+
 static void test_known_url_needs_no_learning(void **state)
 {
     (void)state;
@@ -388,7 +408,7 @@ static void test_offset_confirms_once_after_the_store(void **state)
     keep(NULL);
     expect_poll_without_offset();
     // After a quiet week ids begin anew, lower: nothing of them is thrown away.
-    answer(200, BATCH(UPDATE("7", "c")));
+    answer(200, BATCH(UPDATE("7", "c") "," UPDATE("6", "d")));
     assert_int_equal(bot.step.kind, SOURCE_STORE);
     keep(NULL);
     keep(NULL);
@@ -543,6 +563,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KEEP_TEST(test_webhook_is_registered),
         KEEP_TEST(test_configured_and_kept_secrets_are_used),
+        KEEP_TEST(test_a_new_secret_reaches_telegram_though_the_url_is_right),
+        KEEP_TEST(test_long_trouble_pauses_a_minute),
         KEEP_TEST(test_known_url_needs_no_learning),
         KEEP_TEST(test_foreign_webhook_is_respected),
         KEEP_TEST(test_own_old_webhook_is_replaced),

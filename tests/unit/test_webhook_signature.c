@@ -66,6 +66,8 @@ static void test_one_right_entry_of_many_suffices(void **state)
     assert_false(verify_with(ID, AT, list, BODY, NOW));
     snprintf(list, sizeof list, "%s  %s", wrong, SIG);
     assert_true(verify_with(ID, AT, list, BODY, NOW));
+    snprintf(list, sizeof list, "%s %s", SIG, wrong);
+    assert_true(verify_with(ID, AT, list, BODY, NOW));
 }
 
 static void test_forged_is_refused(void **state)
@@ -110,9 +112,24 @@ static void test_forged_is_refused(void **state)
     }
 }
 
+static void test_id_with_a_dot_is_refused_even_when_signed(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct str secret = str_of(vectors[0].secret);
+    struct str signature = webhook_sign(&arena, secret, STR("a.5"), 5, STR("{}"));
+    assert_false(webhook_verify(secret, STR("a.5"), STR("5"), signature, STR("{}"), 5));
+    // What it could be passed off as.
+    assert_false(webhook_verify(secret, STR("a"), STR("5"), signature, STR("{}"), 5));
+    arena_done(&arena);
+}
+
 static void test_no_secret_verifies_nothing(void **state)
 {
     (void)state;
+    // Signed with a key of no bytes.
+    assert_false(webhook_verify(STR("whsec_"), STR("m"), STR("5"),
+                                STR("v1,txkJshvxWbmCBrs2xDYN9gyZpuQJ+r5TSmxR/hR9Hco="), STR("{}"), 5));
     static const char *const secrets[] = {NULL,
                                           "",
                                           "whsec_",
@@ -169,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_tolerance_is_five_minutes_both_ways),
         cmocka_unit_test(test_one_right_entry_of_many_suffices),
         cmocka_unit_test(test_forged_is_refused),
+        cmocka_unit_test(test_id_with_a_dot_is_refused_even_when_signed),
         cmocka_unit_test(test_no_secret_verifies_nothing),
         cmocka_unit_test(test_body_may_hold_any_byte),
         cmocka_unit_test(test_secrets_are_checked),
