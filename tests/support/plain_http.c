@@ -36,8 +36,7 @@ struct str plain_file(struct arena *arena, const char *path)
 {
     FILE *file = fopen(path, "rb");
     if (!file)
-        fprintf(stderr, "no such file: %s\n", path);
-    must(file != NULL);
+        must_fail(path, __FILE__, __LINE__);
     int failed = fseek(file, 0, SEEK_END);
     long size = ftell(file);
     must(!failed && size >= 0);
