@@ -32,20 +32,29 @@ struct http_response plain_failure(enum http_failure failure, bool written)
     return (struct http_response){.failure = failure, .written = written, .error = STR("the wire was cut")};
 }
 
-struct str plain_file(struct arena *arena, const char *path)
+static struct str read_all(struct arena *arena, FILE *file)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        must_fail(path, __FILE__, __LINE__);
     int failed = fseek(file, 0, SEEK_END);
     long size = ftell(file);
     must(!failed && size >= 0);
     rewind(file);
     char *text = arena_alloc(arena, (size_t)size + 1);
     size_t n = fread(text, 1, (size_t)size, file);
-    fclose(file);
     must(n == (size_t)size);
     return (struct str){text, n};
+}
+
+struct str plain_file(struct arena *arena, const char *path)
+{
+    struct str text = STR_NONE;
+    FILE *file = fopen(path, "rb");
+    if (file) {
+        text = read_all(arena, file);
+        fclose(file);
+    }
+    if (!text.p)
+        must_fail(path, __FILE__, __LINE__);
+    return text;
 }
 
 bool plain_contains(struct str whole, const char *part)
