@@ -456,6 +456,15 @@ static int load_config(struct daemon *daemon)
     return err;
 }
 
+// The admin side runs already: a reload may be taking the configuration's place.
+static void say_ready(struct daemon *daemon)
+{
+    pthread_mutex_lock(&daemon->reload_lock);
+    log_info("ready", LOG_S("listen", daemon->config->listen), LOG_N("port", relay_port(daemon->relay)),
+             LOG_N("admin_port", admin_port(daemon->admin)), LOG_S("socket", daemon->config->admin_socket));
+    pthread_mutex_unlock(&daemon->reload_lock);
+}
+
 int daemon_serve(const char *given)
 {
     struct daemon daemon = {.config_path = config_find(given)};
@@ -467,8 +476,7 @@ int daemon_serve(const char *given)
     watch_signals(&daemon);
     int status = start(&daemon);
     if (!status) {
-        log_info("ready", LOG_S("listen", daemon.config->listen), LOG_N("port", relay_port(daemon.relay)),
-                 LOG_N("admin_port", admin_port(daemon.admin)), LOG_S("socket", daemon.config->admin_socket));
+        say_ready(&daemon);
         loop_run(daemon.loop);
         log_info("stopping");
     }
