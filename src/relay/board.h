@@ -33,7 +33,7 @@ struct board_desk {
     struct str reason; // "429", "no connection: ...", "guard"
     int64_t until_us;  // the next probe or try; 0 = unknown
 };
-void board_desk_set(struct board *board, uint64_t desk, const struct board_desk *state);
+void board_desk_set(struct board *board, uint64_t desk, const struct board_desk *to);
 // The reason is copied into `reason_text`.
 void board_desk_get(struct board *board, uint64_t desk, struct board_desk *out, char *reason_text, size_t size);
 // How many are suspended now.

@@ -24,14 +24,14 @@ static void add(atomic_uint_fast64_t *counter, uint64_t n)
 
 void tally_message(struct tally *tally, enum tally_event event, struct str platform, enum direction direction)
 {
-    for (int i = 0; platforms[i] && i < TALLY_PLATFORMS; i++)
+    for (int i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
         if (str_eq_c(platform, platforms[i]->name))
             add(&tally->messages[event][i][direction], 1);
 }
 
 void tally_attempt(struct tally *tally, struct str desk, enum verdict_kind verdict)
 {
-    for (int i = 0; desk_connectors[i] && i < TALLY_DESKS; i++)
+    for (int i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
         if (str_eq_c(desk, desk_connectors[i]->name))
             add(&tally->attempts[i][verdict], 1);
 }
