@@ -154,8 +154,8 @@ static int64_t confirm(struct telegram_bot *bot, int64_t offset)
             telegram_settle(bot->waiting, TELEGRAM_CONFIRMED);
         return 0;
     }
-    if (offset >
-        bot->next_update_id) // of another time: the ids have jumped since; the real server then begins at the oldest
+    // Of another time: the ids have jumped since. The real server then begins at the oldest.
+    if (offset > bot->next_update_id)
         return 0;
     for (struct telegram_update *update = bot->waiting, *next; update; update = next) {
         next = update->bot_next;

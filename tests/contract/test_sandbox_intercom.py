@@ -349,9 +349,19 @@ def test_journal_says_what_was_applied(client, sandbox):
     assert kinds == [("conversation", "one", 5, "telegram:1:5"), ("reply", "two", 6, "telegram:1:5")]
     outcomes = [(e["method"], e["target"], e["status"]) for e in sandbox.journal(sandbox.intercom, "requests")]
     assert outcomes[-1] == ("POST", f"/conversations/{conversation}/reply", 400) and len(outcomes) == 4
+    assert [e["seq"] for e in sandbox.journal(sandbox.intercom)] == [1, 2, 3]
+    assert sandbox.control(sandbox.intercom, "GET", "journal?after=1&limit=1")["next"] == 2
     sandbox.control(sandbox.intercom, "POST", "reset")
     assert sandbox.journal(sandbox.intercom) == [] and sandbox.journal(sandbox.intercom, "requests") == []
     client.ask("GET", f"/contacts/{contact['id']}", status=404)
+
+
+def test_journal_forgets_the_oldest_and_says_so():
+    with Sandbox("--journal", "300") as sandbox:
+        for i in range(305):
+            http_call(sandbox.intercom, "POST", "/contacts", {"role": "user", "external_id": f"x:{i}"}, GOOD)
+        page = sandbox.control(sandbox.intercom, "GET", "journal?limit=1000")
+        assert page["dropped"] == 5 and [e["external_id"] for e in page["items"]] == [f"x:{i}" for i in range(5, 305)]
 
 
 def test_an_agent_answers_on_the_page(client, sandbox):

@@ -286,6 +286,16 @@ def test_webhook_honours_retry_after(sandbox, bot):
         assert "503" in bot.call("getWebhookInfo")["last_error_message"]
 
 
+def test_what_is_said_meanwhile_does_not_shorten_the_wait(sandbox, bot):
+    with Webhook({"later": [(503, {"Retry-After": "1"})]}) as hook:
+        bot.call("setWebhook", url=hook.url)
+        sandbox.say("later", 5, TOKEN)
+        hook.wait(1)
+        sandbox.say("behind", 5, TOKEN)
+        hook.wait(3)
+        assert hook.texts() == ["later", "later", "behind"] and hook.seen[1][3] - hook.seen[0][3] >= 0.95
+
+
 def test_webhook_uses_no_more_connections_than_asked(sandbox, bot):
     with Webhook() as hook:
         hook.gate.clear()
