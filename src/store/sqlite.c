@@ -274,9 +274,8 @@ static int quick_check(struct sqlite_store *s)
 }
 
 // Rows that the log may have held when the last process ended: their checksums.
-static int check_recent(struct sqlite_store *s, int64_t *out_damaged)
+static int check_recent(struct sqlite_store *s, int64_t after, int64_t *out_damaged)
 {
-    int64_t after = s->totals.moved_number;
     if (s->totals.last_number - after > RECENT_ROWS_MAX)
         after = s->totals.last_number - RECENT_ROWS_MAX;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_CHECK_MESSAGES);
@@ -292,20 +291,21 @@ static int check_recent(struct sqlite_store *s, int64_t *out_damaged)
     return sql_end(&s->sql, q, code);
 }
 
-static int check_unclean(struct sqlite_store *s, int64_t *out_damaged)
+static int check_unclean(struct sqlite_store *s, int64_t after, int64_t *out_damaged)
 {
     int err = quick_check(s);
-    return err ? err : check_recent(s, out_damaged);
+    return err ? err : check_recent(s, after, out_damaged);
 }
 
 // Rule S1. The cached pages are gone already (sqlite_files_open); SQLite has read the log from the disk. Before
 // anything is acknowledged the log goes into the file, flushed, and what it held is read again.
-static int make_ready(struct sqlite_store *s, int64_t *out_damaged)
+static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_damaged)
 {
     bool clean = false, not_clean = false;
     int err = read_store_row(s, &clean);
     if (!err)
         err = sqlite_totals_read(&s->sql, &s->totals);
+    int64_t after = s->totals.moved_number; // of the last process; moving the log sets ours
     if (!err) {
         err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);
         if (err ==
@@ -313,9 +313,9 @@ static int make_ready(struct sqlite_store *s, int64_t *out_damaged)
             err = 0;
     }
     if (!err && !clean)
-        err = check_unclean(s, out_damaged);
+        err = check_unclean(s, after, out_damaged);
     if (!err) {
-        err = sqlite_files_grow_log(&s->files, LOG_BYTES);
+        err = sqlite_files_grow_log(&s->files, log_bytes ? log_bytes : LOG_BYTES);
         if (err == ERR_FULL) // no room for the belt; the braces hold
             err = 0;
     }
@@ -370,7 +370,7 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
     int64_t damaged = 0;
     int err = open_database(s);
     if (!err)
-        err = make_ready(s, &damaged);
+        err = make_ready(s, options->log_bytes, &damaged);
     if (err) {
         *why = open_trouble(s, err, arena);
         free_store(s);

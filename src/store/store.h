@@ -239,6 +239,7 @@ struct store_options {
     const char *path;      // of the database file
     bool force_network_fs; // S7
     int64_t ballast_bytes; // S9: free-space floor, and the size of a file that keeps it; 0 = none
+    int64_t log_bytes;     // S1: room written for the log at start; 0 = 8 MiB
     // What opening found and could go on with, as a sentence; may be NULL.
     void (*finding)(void *arg, struct str sentence);
     void *finding_arg;

@@ -1,0 +1,299 @@
+// The disk fails at the n-th call, for n = 1, 2, 3 ... until the scenario passes untouched: whatever was acknowledged is
+// there after the next start, nothing is half there, the sum is true, and a broken store says so from then on.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/fault_vfs.h"
+#include "support/store_kit.h"
+
+// Release looks at every place. The sanitizers' builds are many times slower and look at every fifth.
+enum { BATCHES = 4, BATCH = 3, STEP = TRIBUTARY_CHECKS ? 5 : 1 };
+
+// What the scenario was told, to be held against the store afterwards.
+struct told {
+    bool acked[BATCHES], asked[BATCHES];
+    bool delivered_acked, delivered_asked;
+    int64_t first_id;
+    bool linked_acked;
+};
+
+static struct store *open_store(const char *path)
+{
+    struct arena arena = {0};
+    const char *why = NULL;
+    struct store_options options = {.path = path, .log_bytes = 65536};
+    struct store *store = store_sqlite_open(&options, &arena, &why);
+    assert_true(store ? why == NULL : why != NULL && *why);
+    arena_done(&arena);
+    return store;
+}
+
+static void check_broken(struct store *store, int err)
+{
+    if (err != ERR_IO && err != ERR_CORRUPT)
+        return;
+    struct store_mark mark = {1, false};
+    struct lane_page page;
+    assert_int_equal(kit_apply(store, STORE_MARK, &mark), err);
+    assert_int_equal(store->ops->load_lane(store, 4, 0, 1, &page), err);
+    assert_int_equal(store->ops->checkpoint(store), err);
+}
+
+static void key_of(int batch, int i, char out[16])
+{
+    snprintf(out, 16, "key-%d-%d", batch, i);
+}
+
+static int accept_batch(struct store *store, int batch, struct told *told)
+{
+    struct store_accept accepts[BATCH];
+    struct store_change changes[BATCH];
+    char keys[BATCH][16];
+    for (int i = 0; i < BATCH; i++) {
+        key_of(batch, i, keys[i]);
+        accepts[i] = kit_accept(keys[i], i ? "c" : keys[i]);
+        changes[i] = (struct store_change){.kind = STORE_ACCEPT, .accept = &accepts[i]};
+    }
+    told->asked[batch] = true;
+    int err = store->ops->apply(store, changes, BATCH);
+    told->acked[batch] |= err == 0;
+    if (err == 0 && !told->first_id)
+        told->first_id = accepts[0].message_id;
+    check_broken(store, err);
+    return err;
+}
+
+static void deliver_first(struct store *store, struct told *told)
+{
+    if (!told->first_id)
+        return;
+    struct link link = {.contact = STR("contact")};
+    struct store_outcome outcome = kit_outcome(told->first_id, MESSAGE_DELIVERED);
+    outcome.desk_ref = STR("ref");
+    outcome.link = &link;
+    outcome.conversation_id = 1;
+    told->delivered_asked = true;
+    int err = kit_apply(store, STORE_OUTCOME, &outcome);
+    told->delivered_acked |= err == 0 && outcome.applied;
+    check_broken(store, err);
+}
+
+static void load_first_lane(struct store *store)
+{
+    struct lane_page page;
+    int err = store->ops->load_lane(store, lane_id(LANE_ACCOUNT, 1), 0, 2, &page);
+    if (err == 0)
+        lane_page_done(&page);
+    check_broken(store, err);
+}
+
+static void read_totals(struct store *store)
+{
+    struct store_reader *reader = store->ops->reader_new(store);
+    struct store_totals totals;
+    if (!reader)
+        return;
+    if (reader->ops->totals(reader, &totals) == 0)
+        assert_int_equal(totals.accepted, totals.delivered + totals.skipped + totals.discarded + totals.pending);
+    reader->ops->free(reader);
+}
+
+static void run_scenario(const char *path, struct told *told)
+{
+    struct store *store = open_store(path);
+    if (store) {
+        (void)!accept_batch(store, 0, told);
+        (void)!accept_batch(store, 1, told);
+        load_first_lane(store);
+        read_totals(store);
+        deliver_first(store, told);
+        store->ops->close(store, false); // as if killed: the next start finds it in the log
+    }
+    store = open_store(path);
+    if (store) {
+        (void)!accept_batch(store, 2, told);
+        deliver_first(store, told);
+        store->ops->close(store, true);
+    }
+    store = open_store(path);
+    if (store) {
+        (void)!accept_batch(store, 3, told);
+        store->ops->close(store, true);
+    }
+}
+
+static void check_batch(struct store *store, const struct told *told, int batch)
+{
+    int found = 0;
+    for (int i = 0; i < BATCH; i++) {
+        char key[16];
+        key_of(batch, i, key);
+        found += kit_store(store, key, i ? "c" : key).result == ACCEPT_DUPLICATE;
+    }
+    assert_true(found == 0 || found == BATCH);
+    if (told->acked[batch])
+        assert_int_equal(found, BATCH);
+    if (!told->asked[batch])
+        assert_int_equal(found, 0);
+}
+
+static void check_told(const char *path, const struct told *told)
+{
+    struct store *store = open_store(path);
+    assert_non_null(store);
+    assert_true(kit_verify(store, true));
+    if (told->delivered_asked) {
+        struct message *m = kit_message(store, told->first_id);
+        if (told->delivered_acked)
+            assert_int_equal(m->state, MESSAGE_DELIVERED);
+        if (m->state == MESSAGE_DELIVERED)
+            assert_true(str_eq_c(m->desk_ref, "ref"));
+        message_free(m);
+    }
+    for (int batch = 0; batch < BATCHES; batch++)
+        check_batch(store, told, batch);
+    assert_true(kit_verify(store, true));
+    store->ops->close(store, true);
+}
+
+static void remove_store(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", ".ballast"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        char name[512];
+        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        unlink(name);
+    }
+}
+
+// Thousands of stores: in memory, where a flush costs nothing, if there is such a place.
+static char *quick_path(void)
+{
+    char directory[] = "/dev/shm/tributary-test-XXXXXX";
+    if (!mkdtemp(directory))
+        return kit_store_path("faults");
+    char *path = malloc(sizeof directory + 16);
+    assert_non_null(path);
+    snprintf(path, sizeof directory + 16, "%s/faults.db", directory);
+    return path;
+}
+
+static void sweep(struct fault_vfs plan)
+{
+    char *path = quick_path();
+    int64_t n = 1, hits = 1, places = 0;
+    for (; hits; n += STEP, places++) {
+        struct told told = {0};
+        remove_store(path);
+        fault_vfs = plan;
+        fault_vfs.at = n;
+        run_scenario(path, &told);
+        hits = plan.error == ENOSPC ? fault_vfs.calls >= n : fault_vfs.hits;
+        fault_vfs_clear();
+        check_told(path, &told);
+    }
+    print_message("# %lld places failed\n", (long long)places - 1);
+    assert_true(n > 200);
+    remove_store(path);
+    if (strncmp(path, "/dev/shm/", 9) == 0) {
+        *strrchr(path, '/') = 0;
+        rmdir(path);
+    }
+    free(path);
+}
+
+static void test_every_call_fails_once(void **state)
+{
+    (void)state;
+    sweep((struct fault_vfs){.once = true, .error = EIO});
+}
+
+static void test_every_call_fails_from_then_on(void **state)
+{
+    (void)state;
+    sweep((struct fault_vfs){.error = EIO});
+}
+
+static void test_every_write_is_torn_from_then_on(void **state)
+{
+    (void)state;
+    sweep((struct fault_vfs){.error = EIO, .torn = true});
+}
+
+static void test_no_room_once(void **state)
+{
+    (void)state;
+    sweep((struct fault_vfs){.once = true, .error = ENOSPC});
+}
+
+static void test_no_room_from_then_on(void **state)
+{
+    (void)state;
+    sweep((struct fault_vfs){.error = ENOSPC});
+}
+
+static void test_no_room_for_a_batch_leaves_the_store_in_use(void **state)
+{
+    (void)state;
+    char *path = kit_store_path("full");
+    struct store *store = open_store(path);
+    struct store_accept accept = kit_accept("k", "c");
+    fault_vfs = (struct fault_vfs){.at = 1, .error = ENOSPC};
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_FULL);
+    fault_vfs_clear();
+    assert_int_equal(kit_totals(store).accepted, 0);
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    assert_int_equal(accept.result, ACCEPT_STORED);
+    assert_true(kit_verify(store, true));
+    store->ops->close(store, true);
+    free(path);
+}
+
+static void test_failed_flush_breaks_the_store_for_good(void **state)
+{
+    (void)state;
+    char *path = kit_store_path("flush");
+    struct store *store = open_store(path);
+    kit_store(store, "before", "c");
+    int64_t calls = 0;
+    // The flush is the last call of a commit: let one pass to count, then fail that one.
+    fault_vfs = (struct fault_vfs){0};
+    kit_store(store, "count", "c");
+    calls = fault_vfs.calls;
+    fault_vfs = (struct fault_vfs){.at = calls, .once = true, .error = EIO};
+    struct store_accept accept = kit_accept("k", "c");
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_IO);
+    assert_int_equal(fault_vfs.hits, 1);
+    check_broken(store, ERR_IO);
+    store->ops->close(store, true); // even a clean stop writes nothing more
+    fault_vfs_clear();
+    store = open_store(path);
+    assert_true(kit_totals(store).accepted >= 2);
+    assert_true(kit_verify(store, true));
+    store->ops->close(store, true);
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_call_fails_once),
+        cmocka_unit_test(test_every_call_fails_from_then_on),
+        cmocka_unit_test(test_every_write_is_torn_from_then_on),
+        cmocka_unit_test(test_no_room_once),
+        cmocka_unit_test(test_no_room_from_then_on),
+        cmocka_unit_test(test_no_room_for_a_batch_leaves_the_store_in_use),
+        cmocka_unit_test(test_failed_flush_breaks_the_store_for_good),
+    };
+    fault_vfs_install();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,183 @@
+#include "support/fault_vfs.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stddef.h>
+#include <string.h>
+
+struct fault_vfs fault_vfs;
+
+static sqlite3_vfs *real_vfs;
+
+struct file {
+    sqlite3_file base; // first
+    sqlite3_file *real;
+};
+
+static sqlite3_file *real_of(sqlite3_file *file)
+{
+    return ((struct file *)file)->real;
+}
+
+static bool fails(bool makes_bytes)
+{
+    fault_vfs.calls++;
+    if (fault_vfs.at == 0 || (fault_vfs.error == ENOSPC && !makes_bytes))
+        return false;
+    if (fault_vfs.once ? fault_vfs.calls != fault_vfs.at : fault_vfs.calls < fault_vfs.at)
+        return false;
+    fault_vfs.hits++;
+    return true;
+}
+
+static int file_close(sqlite3_file *file)
+{
+    return real_of(file)->pMethods->xClose(real_of(file));
+}
+
+static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
+{
+    return fails(false) ? SQLITE_IOERR_READ : real_of(file)->pMethods->xRead(real_of(file), p, n, at);
+}
+
+static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
+{
+    if (!fails(true))
+        return real_of(file)->pMethods->xWrite(real_of(file), p, n, at);
+    if (fault_vfs.torn)
+        real_of(file)->pMethods->xWrite(real_of(file), p, n / 2, at);
+    return fault_vfs.error == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+}
+
+static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+    return fails(false) ? SQLITE_IOERR_TRUNCATE : real_of(file)->pMethods->xTruncate(real_of(file), size);
+}
+
+static int file_sync(sqlite3_file *file, int flags)
+{
+    return fails(false) ? SQLITE_IOERR_FSYNC : real_of(file)->pMethods->xSync(real_of(file), flags);
+}
+
+static int file_size(sqlite3_file *file, sqlite3_int64 *out)
+{
+    return fails(false) ? SQLITE_IOERR_FSTAT : real_of(file)->pMethods->xFileSize(real_of(file), out);
+}
+
+static int file_lock(sqlite3_file *file, int lock)
+{
+    return real_of(file)->pMethods->xLock(real_of(file), lock);
+}
+
+static int file_unlock(sqlite3_file *file, int lock)
+{
+    return real_of(file)->pMethods->xUnlock(real_of(file), lock);
+}
+
+static int file_check_lock(sqlite3_file *file, int *out)
+{
+    return real_of(file)->pMethods->xCheckReservedLock(real_of(file), out);
+}
+
+static int file_control(sqlite3_file *file, int op, void *arg)
+{
+    return real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
+}
+
+static int file_sector_size(sqlite3_file *file)
+{
+    return real_of(file)->pMethods->xSectorSize(real_of(file));
+}
+
+static int file_characteristics(sqlite3_file *file)
+{
+    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
+}
+
+static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
+{
+    return fails(true) ? SQLITE_IOERR_SHMSIZE
+                       : real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
+}
+
+static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
+{
+    return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
+}
+
+static void file_shm_barrier(sqlite3_file *file)
+{
+    real_of(file)->pMethods->xShmBarrier(real_of(file));
+}
+
+static int file_shm_unmap(sqlite3_file *file, int delete)
+{
+    return real_of(file)->pMethods->xShmUnmap(real_of(file), delete);
+}
+
+// Version 2: no memory mapping, which the store does not use.
+static const sqlite3_io_methods methods = {
+    .iVersion = 2,
+    .xClose = file_close,
+    .xRead = file_read,
+    .xWrite = file_write,
+    .xTruncate = file_truncate,
+    .xSync = file_sync,
+    .xFileSize = file_size,
+    .xLock = file_lock,
+    .xUnlock = file_unlock,
+    .xCheckReservedLock = file_check_lock,
+    .xFileControl = file_control,
+    .xSectorSize = file_sector_size,
+    .xDeviceCharacteristics = file_characteristics,
+    .xShmMap = file_shm_map,
+    .xShmLock = file_shm_lock,
+    .xShmBarrier = file_shm_barrier,
+    .xShmUnmap = file_shm_unmap,
+};
+
+static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags)
+{
+    (void)vfs;
+    struct file *f = (struct file *)file;
+    f->base.pMethods = NULL;
+    f->real = (sqlite3_file *)(f + 1);
+    if (fails(false))
+        return SQLITE_CANTOPEN;
+    int code = real_vfs->xOpen(real_vfs, name, f->real, flags, out_flags);
+    if (f->real->pMethods)
+        f->base.pMethods = &methods;
+    return code;
+}
+
+static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
+{
+    (void)vfs;
+    return fails(false) ? SQLITE_IOERR_DELETE : real_vfs->xDelete(real_vfs, name, sync_directory);
+}
+
+static int vfs_last_error(sqlite3_vfs *vfs, int size, char *out)
+{
+    (void)vfs, (void)size, (void)out;
+    return fault_vfs.hits ? fault_vfs.error : errno;
+}
+
+void fault_vfs_install(void)
+{
+    static sqlite3_vfs vfs;
+    sqlite3_initialize();
+    real_vfs = sqlite3_vfs_find(NULL);
+    vfs = *real_vfs;
+    vfs.zName = "fault";
+    vfs.pNext = NULL;
+    vfs.szOsFile = real_vfs->szOsFile + (int)sizeof(struct file);
+    vfs.xOpen = vfs_open;
+    vfs.xDelete = vfs_delete;
+    vfs.xGetLastError = vfs_last_error;
+    sqlite3_vfs_register(&vfs, 1);
+}
+
+void fault_vfs_clear(void)
+{
+    fault_vfs = (struct fault_vfs){0};
+}
