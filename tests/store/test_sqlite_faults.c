@@ -48,16 +48,16 @@ static void check_broken(struct store *store, int err)
     assert_int_equal(store->ops->checkpoint(store), err);
 }
 
-static void key_of(int batch, int i, char out[16])
+static void key_of(int batch, int i, char out[32])
 {
-    snprintf(out, 16, "key-%d-%d", batch, i);
+    snprintf(out, 32, "key-%d-%d", batch, i);
 }
 
 static int accept_batch(struct store *store, int batch, struct told *told)
 {
     struct store_accept accepts[BATCH];
     struct store_change changes[BATCH];
-    char keys[BATCH][16];
+    char keys[BATCH][32];
     for (int i = 0; i < BATCH; i++) {
         key_of(batch, i, keys[i]);
         accepts[i] = kit_accept(keys[i], i ? "c" : keys[i]);
@@ -135,7 +135,7 @@ static void check_batch(struct store *store, const struct told *told, int batch)
 {
     int found = 0;
     for (int i = 0; i < BATCH; i++) {
-        char key[16];
+        char key[32];
         key_of(batch, i, key);
         found += kit_store(store, key, i ? "c" : key).result == ACCEPT_DUPLICATE;
     }
