@@ -2,7 +2,12 @@
 
 #include "base/must.h"
 
-enum { WINDOW_AT_START = 8 };
+enum {
+    WINDOW_AT_START = 8,
+    SMOOTHING = 16,    // answers
+    BEST_LASTS = 1024, // answers; then it is let rise, for the desk may be slower now
+    QUEUE_US = 2000,   // over twice the best time that is not taken for a queue
+};
 
 void governor_init(struct governor *governor, int max_window, int64_t rate_per_min, int64_t now_us)
 {
@@ -53,22 +58,54 @@ void governor_start(struct governor *governor)
     governor->tokens -= 1;
 }
 
-void governor_end(struct governor *governor, bool well)
+static void time_answer(struct governor *governor, int64_t took_us)
+{
+    if (took_us <= 0)
+        return;
+    if (!governor->best_us || took_us < governor->best_us)
+        governor->best_us = took_us;
+    governor->smooth_us += (took_us - governor->smooth_us) / SMOOTHING;
+    if (++governor->answers < BEST_LASTS)
+        return;
+    governor->answers = 0;
+    governor->best_us += governor->best_us / 8 + 1;
+}
+
+static bool is_crowded(const struct governor *governor)
+{
+    return governor->smooth_us > 2 * governor->best_us + QUEUE_US;
+}
+
+// Doubling per round at first, then one more per window of successes; one less when it is crowded.
+static void adjust_window(struct governor *governor, bool was_full)
+{
+    bool crowded = is_crowded(governor);
+    if (crowded)
+        governor->slow_start = false;
+    else if (!was_full || governor->window >= governor->max_window)
+        return;
+    governor->credit++;
+    if (!governor->slow_start && governor->credit < governor->window)
+        return;
+    governor->credit = 0;
+    if (!crowded)
+        governor->window++;
+    else if (governor->window > WINDOW_AT_START)
+        governor->window--;
+}
+
+void governor_end(struct governor *governor, bool well, int64_t took_us)
 {
     must(governor->in_flight > 0);
     bool was_full = governor->in_flight >= governor->window;
     governor->in_flight--;
-    if (!well) {
+    if (well) {
+        time_answer(governor, took_us);
+        adjust_window(governor, was_full);
+    } else {
         governor->window = governor->window > 1 ? governor->window / 2 : 1;
         governor->slow_start = false;
         governor->credit = 0;
-    } else if (was_full && governor->window < governor->max_window) {
-        // Doubling per round at first, then one more per window of successes.
-        governor->credit++;
-        if (governor->slow_start || governor->credit >= governor->window) {
-            governor->window++;
-            governor->credit = 0;
-        }
     }
 }
 

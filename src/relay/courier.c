@@ -109,6 +109,7 @@ static void take_step(struct attempt *attempt, const struct http_response *respo
         end(attempt, (struct verdict){.kind = VERDICT_RETRY,
                                       .error = STR("the desk's answers lead in circles: given up after 40 requests")});
     } else {
+        attempt->sent_us = clock_mono_us(d->options.clock);
         attempt->last_writes = step.writes;
         attempt->wrote |= step.writes;
         attempt->call = d->ports.send(d->ports.arg, &step.request, d->options.timeout_ms, on_answer, attempt);
@@ -120,6 +121,7 @@ static void on_answer(void *arg, const struct http_response *response)
     struct attempt *attempt = arg;
     attempt->call = NULL;
     attempt->last_failure = response->failure;
+    attempt->took_us += clock_mono_us(attempt->dispatcher->options.clock) - attempt->sent_us;
     if (response->failure == HTTP_CANCELLED) { // the daemon's stop took too long to wait for it
         attempt->cut = true;
         bool maybe = attempt->last_writes && response->written;

@@ -16,7 +16,8 @@ struct attempt {
     bool wrote;                     // one such request was sent
     enum http_failure last_failure; // of the last answer
     int requests;
-    void *call; // in flight, or NULL
+    int64_t sent_us, took_us; // monotonic: the last request left; all of them together
+    void *call;               // in flight, or NULL
     struct verdict verdict;
     bool cut;                       // ended by us between two requests
     struct attempt *prev, *next;    // parked, waiting for a probe

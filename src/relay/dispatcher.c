@@ -85,7 +85,7 @@ static void slot_give(struct dispatcher *d, struct attempt *attempt, bool well)
         return;
     attempt->holds_slot = false;
     d->in_flight--;
-    governor_end(&attempt->desk_state->governor, well);
+    governor_end(&attempt->desk_state->governor, well, attempt->requests ? attempt->took_us / attempt->requests : 0);
     desk_enlist(d, attempt->desk_state);
 }
 

@@ -40,19 +40,41 @@ static void test_the_window_grows_with_success_and_halves_with_failure(void **st
             governor_start(&governor);
         assert_int_equal(governor_blocked_until(&governor, 1000), INT64_MAX);
         while (governor.in_flight)
-            governor_end(&governor, true);
+            governor_end(&governor, true, 0);
     }
     assert_true(governor.window > start);
     assert_true(governor.window <= 64);
     int grown = governor.window;
     governor_start(&governor);
-    governor_end(&governor, false);
+    governor_end(&governor, false, 0);
     assert_int_equal(governor.window, grown / 2);
     for (int i = 0; i < 20; i++) {
         governor_start(&governor);
-        governor_end(&governor, false);
+        governor_end(&governor, false, 0);
     }
     assert_int_equal(governor.window, 1); // never none
+}
+
+// A desk that serves `served` at a time in 1 ms: whoever comes beyond waits.
+static int window_at_a_desk_of(int served, int rounds)
+{
+    struct governor governor;
+    governor_init(&governor, 256, 0, 1000);
+    for (int round = 0; round < rounds; round++) {
+        while (!governor_blocked_until(&governor, 1000))
+            governor_start(&governor);
+        for (int waiting = 0; governor.in_flight; waiting++)
+            governor_end(&governor, true, 1000 * (1 + waiting / served));
+    }
+    return governor.window;
+}
+
+static void test_the_window_stops_where_more_only_waits(void **state)
+{
+    (void)state;
+    assert_in_range(window_at_a_desk_of(2, 500), 8, 24);
+    assert_in_range(window_at_a_desk_of(20, 500), 60, 200);
+    assert_int_equal(window_at_a_desk_of(1000, 500), 256);
 }
 
 static void test_the_desks_headers_hold_requests_back_until_its_reset(void **state)
@@ -66,8 +88,8 @@ static void test_the_desks_headers_hold_requests_back_until_its_reset(void **sta
     governor_start(&governor);
     assert_int_equal(governor_blocked_until(&governor, 1000000), INT64_MAX); // both are in flight
     governor_learn(&governor, 0, 9000000, 1000000);
-    governor_end(&governor, true);
-    governor_end(&governor, true);
+    governor_end(&governor, true, 0);
+    governor_end(&governor, true, 0);
     governor_learn(&governor, 1, 9000000, 1000000); // an answer that was overtaken
     assert_int_equal(governor_blocked_until(&governor, 8999999), 9000000);
     assert_int_equal(governor_blocked_until(&governor, 9000000), 0);
@@ -90,7 +112,7 @@ static void test_the_operators_ceiling_is_a_pace(void **state)
             continue;
         }
         governor_start(&governor);
-        governor_end(&governor, true);
+        governor_end(&governor, true, 0);
         started++;
     }
     assert_in_range(started, 990, 1020);
@@ -192,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_a_lane_sends_only_what_is_marked_or_ready),
         cmocka_unit_test(test_a_lane_in_flight_is_never_loaded_beside),
         cmocka_unit_test(test_the_window_grows_with_success_and_halves_with_failure),
+        cmocka_unit_test(test_the_window_stops_where_more_only_waits),
         cmocka_unit_test(test_the_desks_headers_hold_requests_back_until_its_reset),
         cmocka_unit_test(test_the_operators_ceiling_is_a_pace),
         cmocka_unit_test(test_headers_are_found_whatever_their_case),
