@@ -31,6 +31,9 @@ struct daemon {
     pthread_mutex_t reload_lock;                       // one reload at a time; guards `known`
     struct stored_account *known;                      // by name what the file last said; copies of our own
     size_t known_count;
+    pthread_mutex_t threads_lock; // guards `reloads`
+    pthread_cond_t no_reloads;
+    int reloads;       // threads that a SIGHUP began
     struct loop *loop; // signals
     uv_signal_t signals[3];
     bool stopping;
@@ -348,6 +351,23 @@ static int reload(void *arg, struct buf *report)
 
 // ---- signals ----
 
+static void count_reloads(struct daemon *daemon, int change)
+{
+    pthread_mutex_lock(&daemon->threads_lock);
+    daemon->reloads += change;
+    if (!daemon->reloads)
+        pthread_cond_signal(&daemon->no_reloads);
+    pthread_mutex_unlock(&daemon->threads_lock);
+}
+
+static void wait_for_reloads(struct daemon *daemon)
+{
+    pthread_mutex_lock(&daemon->threads_lock);
+    while (daemon->reloads)
+        pthread_cond_wait(&daemon->no_reloads, &daemon->threads_lock);
+    pthread_mutex_unlock(&daemon->threads_lock);
+}
+
 static void *reload_thread(void *arg)
 {
     struct buf report;
@@ -355,16 +375,26 @@ static void *reload_thread(void *arg)
     if (reload(arg, &report))
         log_warn("old_configuration_stays");
     buf_done(&report);
+    count_reloads(arg, -1);
     return NULL;
+}
+
+// The signal's loop goes on meanwhile: a stop must not wait for a long file, nor its second signal.
+static void begin_reload(struct daemon *daemon)
+{
+    pthread_t thread;
+    count_reloads(daemon, 1);
+    if (pthread_create(&thread, NULL, reload_thread, daemon) == 0)
+        pthread_detach(thread);
+    else
+        count_reloads(daemon, -1);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *daemon = handle->data;
-    pthread_t thread;
     if (number == SIGHUP) {
-        if (pthread_create(&thread, NULL, reload_thread, daemon) == 0)
-            pthread_detach(thread);
+        begin_reload(daemon);
         return;
     }
     if (daemon->stopping)
@@ -403,6 +433,7 @@ static void stop_watching(struct daemon *daemon)
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     loop_free(daemon->loop);
+    handle(SIGHUP, SIG_IGN); // its default would end us in the middle
     handle(SIGTERM, end_at_once);
     handle(SIGINT, end_at_once);
 }
@@ -427,6 +458,7 @@ static void free_reader(struct store_reader *reader)
 
 static void stop(struct daemon *daemon)
 {
+    wait_for_reloads(daemon);
     admin_stop(daemon->admin);
     if (daemon->relay)
         relay_stop(daemon->relay);
@@ -441,6 +473,8 @@ static void stop(struct daemon *daemon)
     config_free(daemon->config);
     arena_done(&daemon->arena);
     pthread_mutex_destroy(&daemon->reload_lock);
+    pthread_mutex_destroy(&daemon->threads_lock);
+    pthread_cond_destroy(&daemon->no_reloads);
 }
 
 static int load_config(struct daemon *daemon)
@@ -469,6 +503,8 @@ int daemon_serve(const char *given)
 {
     struct daemon daemon = {.config_path = config_find(given)};
     pthread_mutex_init(&daemon.reload_lock, NULL);
+    pthread_mutex_init(&daemon.threads_lock, NULL);
+    pthread_cond_init(&daemon.no_reloads, NULL);
     if (load_config(&daemon)) {
         stop(&daemon);
         return 1;

@@ -15,7 +15,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../system"))
 from harness.checker import Arrival, History, check          # noqa: E402
 from harness.client import Crowd, WebhookSource              # noqa: E402
-from harness.common import PATIENCE_S, SLOW, key_of, wait_for  # noqa: E402
+from harness.common import PATIENCE_S, key_of, wait_for  # noqa: E402
 from harness.desk import ScriptedDesk                        # noqa: E402
 from harness.intercom import IS_CREATE, IS_REPLY, ScriptedIntercom, errors  # noqa: E402
 from harness.record import arrivals_of, sent_of, stored_of   # noqa: E402

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.client import Crowd, RawConnection, WebhookSource
-from harness.common import SLOW, VARIANT, text_of, wait_for
+from harness.common import SLOW, wait_for
 from harness.relay import BINARY, account, prefix
 from harness.scripted import Answer, Stall
 
@@ -171,6 +171,20 @@ def test_reload_by_command_applies_a_changed_value(source, relay, desk):
     relay.cli("reload", "--socket", relay.socket)
     desk.wait_taken(1)
     relay.wait_settled()
+
+
+def test_reloads_all_the_time_and_a_stop_among_them(make_relay, desk):
+    """A storm of SIGHUP, then SIGTERM and more SIGHUP: the stop is orderly, nobody frees what a reload still reads."""
+    relay = make_relay([account("acme", desk.config())])
+    for _ in range(3):
+        relay.start()
+        for _ in range(20):
+            relay.send_signal(signal.SIGHUP)
+        relay.send_signal(signal.SIGTERM)
+        for _ in range(20):
+            if relay.running:
+                relay.send_signal(signal.SIGHUP)
+        assert relay.wait_end() == 0
 
 
 def test_broken_file_leaves_the_old_one_in_force(source, relay, desk):

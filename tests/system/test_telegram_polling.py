@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from harness.common import SLOW, VARIANT, key_of, wait_for
+from harness.common import SLOW, key_of, wait_for
 from harness.relay import account
-from harness.scripted import Answer, Drop, Raw, Stall
+from harness.scripted import Answer, Drop, Raw
 from harness.telegram import wrong
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.client import RawConnection, WebhookSource, call
-from harness.common import CANARY, make_secret, sign, text_of, wait_for
+from harness.common import CANARY, make_secret, sign, text_of
 from harness.relay import account, webhook_source
 from harness.scripted import Stall
 

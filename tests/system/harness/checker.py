@@ -269,7 +269,7 @@ def stuck(history):
 def overlapping(history):
     """A9. A request that the relay gave up on without an answer counts until its connection was closed."""
     for lane, arrivals in by_lane(history).items():
-        open_until, open_key = None, None
+        open_until = open_key = open_start = None
         for a in sorted(arrivals, key=lambda a: a.start):
             if open_until is not None and a.start < open_until and not history.died_between(open_start, a.start):
                 yield Anomaly("A9", a.key, f"began while {open_key} was at the desk, in lane {lane}")

@@ -1,9 +1,8 @@
 """Histories for the checker, from what the harness recorded."""
 import threading
-import time
 
 from .checker import Arrival, History, Sent, Stored, check
-from .common import PATIENCE_S, key_of, wait_for
+from .common import PATIENCE_S, key_of
 
 
 def sent_of(source, lane_of=None):
