@@ -146,18 +146,30 @@ static void start(struct rig *rig, const struct rig_options *options)
     rig_turn(rig);
 }
 
+static struct store *open_store(const char *path)
+{
+    struct arena arena = {0};
+    const char *why = NULL;
+    struct store_options options = {.path = path};
+    struct store *store = path ? store_sqlite_open(&options, &arena, &why) : store_memory_new();
+    if (!store)
+        fail_msg("%s", why);
+    arena_done(&arena);
+    return store;
+}
+
 void rig_init(struct rig *rig, const struct rig_options *options)
 {
     memset(rig, 0, sizeof *rig);
     clock_manual_init(&rig->clock, 1700000000LL * 1000000);
     rig->fault = (struct store_fault){.err = ERR_IO, .after = -1};
-    rig->store = store_faulty_new(store_memory_new(), &rig->fault);
+    rig->store = store_faulty_new(open_store(options->store_path), &rig->fault);
     rig->reader = rig->store->ops->reader_new(rig->store);
     rig->directory = directory_new();
     rig->board = board_new();
     rig->tally = tally_new();
-    start(rig, options);
     rig_add_account(rig, "acme", options, "http://desk.test/acme");
+    start(rig, options);
 }
 
 static void stop(struct rig *rig)
@@ -231,7 +243,8 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
     account->sources[0].id = source_ids[0];
     account->sources[0].account_id = put.id;
     directory_put(rig->directory, account);
-    dispatcher_account_changed(rig->dispatcher, NULL, account);
+    if (rig->dispatcher)
+        dispatcher_account_changed(rig->dispatcher, NULL, account);
 }
 
 void rig_ignore(struct job *job)

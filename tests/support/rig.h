@@ -43,6 +43,7 @@ struct rig_options {
     int concurrency; // default 16
     int window;      // default 10
     enum desk_probe probe;
+    const char *store_path; // of a SQLite store; NULL: in memory
 };
 
 void rig_init(struct rig *rig, const struct rig_options *options);
