@@ -62,7 +62,9 @@ void *arena_try(struct arena *arena, size_t size)
 void *arena_alloc(struct arena *arena, size_t size)
 {
     void *p = arena_try(arena, size);
-    return p ? p : mem_new(SIZE_MAX); // aborts, saying that memory is out
+    if (!p)
+        mem_out();
+    return p;
 }
 
 struct str arena_str(struct arena *arena, struct str s)

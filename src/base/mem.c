@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Noreturn void out_of_memory(void)
+void mem_out(void)
 {
     static const char line[] = "{\"level\":\"fatal\",\"event\":\"out_of_memory\"}\n";
     fwrite(line, 1, sizeof line - 1, stderr);
@@ -25,7 +25,7 @@ void *mem_new(size_t size)
 {
     void *p = mem_try(size);
     if (!p)
-        out_of_memory();
+        mem_out();
     return p;
 }
 
@@ -33,7 +33,7 @@ void *mem_resize(void *p, size_t size)
 {
     void *q = mem_try_resize(p, size);
     if (!q)
-        out_of_memory();
+        mem_out();
     return q;
 }
 

@@ -11,6 +11,8 @@ void *mem_resize(void *p, size_t size);
 void *mem_try(size_t size);
 // Like realloc; NULL leaves p as it was.
 void *mem_try_resize(void *p, size_t size);
+// Memory is out, and it was ours to have: says so and aborts.
+_Noreturn void mem_out(void);
 // A NUL-terminated copy of n bytes, never NULL.
 char *mem_dup(const char *p, size_t n);
 
