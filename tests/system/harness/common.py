@@ -30,10 +30,17 @@ def wait_for(condition, what, timeout_s=None, poll_s=0.02):
         time.sleep(poll_s)
 
 
+given_ports = set()
+
+
 def free_port():
-    """A port that nobody listens on, below the range of outgoing connections, so that it stays free between two starts of a daemon."""
+    """A port that nobody listens on, below the range of outgoing connections, so that it stays free between two starts of a daemon.
+    None is given twice: the one who has it may not listen yet."""
     while True:
         port = random.SystemRandom().randrange(10000, 32000)
+        if port in given_ports:
+            continue
+        given_ports.add(port)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
