@@ -494,6 +494,8 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, (char *)call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->problem);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    // A look-up that does not end is left to its thread; else giving it up would wait for it, and the loop with it.
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);

@@ -678,38 +678,36 @@ bool http_exchange_write(struct http_exchange *exchange, struct str bytes)
     return is_connected(exchange);
 }
 
-void http_exchange_end(struct http_exchange *exchange)
+// The last bytes of an exchange that was begun by hand.
+static void end_with(struct http_exchange *exchange, struct str bytes)
 {
-    must(exchange->gone);
     if (is_connected(exchange)) {
         struct http_connection *connection = exchange->connection;
-        uv_buf_t last = uv_buf_of(STR("0\r\n\r\n"));
-        bool has_last = exchange->chunked && !exchange->is_head;
-        set_state(connection, CONNECTION_WRITING);
+        uv_buf_t last = uv_buf_of(bytes);
         connection->exchange = NULL;
         exchange->connection = NULL;
-        if ((!has_last || write_all(connection, &last, 1)) && connection->uv.stream.write_queue_size == 0)
+        connection->last_answer = true;
+        set_state(connection, CONNECTION_WRITING);
+        if ((bytes.n == 0 || write_all(connection, &last, 1)) && connection->uv.stream.write_queue_size == 0)
             answered(connection);
     }
     exchange_close(exchange);
 }
 
+void http_exchange_end(struct http_exchange *exchange)
+{
+    must(exchange->gone);
+    end_with(exchange, exchange->chunked && !exchange->is_head ? STR("0\r\n\r\n") : STR(""));
+}
+
 void http_exchange_cut(struct http_exchange *exchange, struct str bytes, bool reset)
 {
     must(!exchange->gone);
-    if (is_connected(exchange)) {
+    if (reset && is_connected(exchange)) {
         struct http_connection *connection = exchange->connection;
-        uv_buf_t raw = uv_buf_of(bytes);
         connection->exchange = NULL;
         exchange->connection = NULL;
-        connection->last_answer = true;
-        if (reset) {
-            close_hard(connection);
-        } else {
-            set_state(connection, CONNECTION_WRITING);
-            if ((bytes.n == 0 || write_all(connection, &raw, 1)) && connection->uv.stream.write_queue_size == 0)
-                answered(connection);
-        }
+        close_hard(connection);
     }
-    exchange_close(exchange);
+    end_with(exchange, bytes);
 }

@@ -1,3 +1,4 @@
+// LDFLAGS: -Wl,--export-dynamic-symbol=getaddrinfo
 // The HTTP client against scripted servers: a thread that accepts one connection after another and does on each what the test
 // says. The client's loop runs in the test's own thread.
 #include "net/http_client.h"
@@ -6,7 +7,9 @@
 #include "support/wire.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <limits.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
@@ -563,6 +566,40 @@ static void test_item_68_name_that_is_none(void **state)
     asking_stop(&asking);
 }
 
+// Stands before the C library's own for libcurl too (the program exports it): a name server that never answers.
+static pthread_mutex_t resolver_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out_info)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+    if (name && strcmp(name, "stuck.invalid") == 0) {
+        pthread_mutex_lock(&resolver_lock); // until the test lets go of it
+        pthread_mutex_unlock(&resolver_lock);
+        return EAI_AGAIN;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(name, service, hints, out_info);
+}
+
+static void test_item_68_name_server_that_does_not_answer_stops_nobody_else(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_start(serve_ok, 1);
+    struct asking asking = asking_start(peer, NULL), stuck = asking;
+    struct asked asked, other;
+    snprintf(stuck.url, sizeof stuck.url, "http://stuck.invalid/secret-path");
+    pthread_mutex_lock(&resolver_lock);
+    send_body(&stuck, &asked, "POST", STR("hello"), 50);
+    ask(&asking, &other, "POST");
+    assert_int_equal(other.status, 200);
+    wait_for(&asking, &asked); // for ever, if giving up waited for the look-up
+    assert_int_equal(asked.failure, HTTP_NOT_CONNECTED);
+    assert_false(asked.written);
+    pthread_mutex_unlock(&resolver_lock);
+    asking_stop(&asking);
+    peer_stop(peer);
+}
+
 static void connect_soon(struct http_client_options *options)
 {
     options->connect_ms = 50;
@@ -961,6 +998,7 @@ int main(void)
         cmocka_unit_test(test_no_answer_is_dropped_and_written),
         cmocka_unit_test(test_item_68_refused),
         cmocka_unit_test(test_item_68_name_that_is_none),
+        cmocka_unit_test(test_item_68_name_server_that_does_not_answer_stops_nobody_else),
         cmocka_unit_test(test_item_68_black_hole),
         cmocka_unit_test(test_item_68_tls_that_is_none),
         cmocka_unit_test(test_item_69_answers_that_cannot_be_read),

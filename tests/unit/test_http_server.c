@@ -693,6 +693,7 @@ static void test_item_11_body_that_never_comes(void **state)
     (void)state;
     struct http_server_options options = default_options();
     options.body_ms = 50;
+    options.min_body_rate = 0;
     struct served *served = serve_with(options);
     struct wire_answer answer;
     int fd = wire_connect(served->port);
@@ -1072,6 +1073,36 @@ static void test_header_values_cannot_break_lines(void **state)
     stop_serving(served);
 }
 
+static void cut_parked(struct served *served)
+{
+    http_exchange_cut(served->parked[--served->parked_count], STR("HTTP/1.1 200 OK\r\nContent-Le"), false);
+}
+
+static void reset_parked(struct served *served)
+{
+    http_exchange_cut(served->parked[--served->parked_count], STR("not sent"), true);
+}
+
+static void test_exchange_can_be_cut_for_stand_ins(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    char got[64] = {0};
+    int cut = wire_connect(served->port), reset = wire_connect(served->port);
+    wire_send_text(cut, "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    call(served, cut_parked);
+    wire_read(cut, got, sizeof got - 1);
+    assert_string_equal(got, "HTTP/1.1 200 OK\r\nContent-Le");
+    wire_send_text(reset, "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    call(served, reset_parked);
+    assert_true(wire_is_ended(reset));
+    close(cut);
+    close(reset);
+    stop_serving(served);
+}
+
 // ---- streams
 
 static void stream_two_and_end(struct served *served)
@@ -1442,6 +1473,7 @@ int main(void)
         cmocka_unit_test(test_refusal_is_read_by_a_client_that_still_sends),
         cmocka_unit_test(test_head_has_no_body_and_204_no_length),
         cmocka_unit_test(test_header_values_cannot_break_lines),
+        cmocka_unit_test(test_exchange_can_be_cut_for_stand_ins),
         cmocka_unit_test(test_stream_comes_in_chunks_and_ends),
         cmocka_unit_test(test_stream_is_told_that_its_client_left),
         cmocka_unit_test(test_stream_that_is_not_read_is_ended),
