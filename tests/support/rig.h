@@ -57,8 +57,9 @@ const struct account *rig_account(struct rig *rig, const char *name);
 void rig_add_account(struct rig *rig, const char *name, const struct rig_options *options, const char *url);
 // A message of that conversation is accepted and announced. Its id.
 int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
-// For jobs of a test's own: done() that does nothing.
-void rig_ignore(struct job *job);
+// The same with a dedupe key of the test's, answered as a platform would be: 0, or why it was not stored.
+int rig_accept(struct rig *rig, const char *account, const char *key, const char *conversation, const char *text,
+               int64_t *out_id);
 // Lets committer and dispatcher work until nothing moves.
 void rig_turn(struct rig *rig);
 // No more than that many events.
