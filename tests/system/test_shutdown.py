@@ -212,6 +212,8 @@ def test_account_that_leaves_the_file_is_deactivated_and_kept(source, relay, des
     acme = next(a for a in relay.status()["accounts"] if a["name"] == "acme")
     assert acme["active"] is False and acme["pending"] == 1
     desk.script = None
+    desk.refuse()  # cuts the request that hangs
+    desk.listen()
     relay.config["accounts"] = kept
     relay.write_config()
     reload_by_signal(relay)

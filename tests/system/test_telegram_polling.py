@@ -177,6 +177,7 @@ def test_change_from_webhook_to_polling_needs_no_take_over(telegram, desk, make_
     """The webhook was registered by this store: it is ours to remove."""
     relay = make_relay([account("acme", desk.config(), [telegram.config()])], public_url="https://relay.example.test").start()
     telegram.wait_registered()
+    relay.wait_source("acme", "bot")
     relay.stop()
     del relay.config["public_url"]
     relay.write_config()

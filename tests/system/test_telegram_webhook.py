@@ -76,6 +76,7 @@ def test_take_over_replaces_another_webhook(telegram, desk, make_relay):
 
 def test_webhook_registered_by_this_store_is_ours_when_the_public_url_changes(bot):
     relay = bot.relay
+    relay.wait_source("acme", "bot")
     relay.stop()
     relay.config["public_url"] = "https://new.example.test"
     relay.write_config()

@@ -247,6 +247,10 @@ class Relay:
         """Until nothing is pending."""
         return wait_for(lambda: (lambda s: s["pending"] == 0 and s)(self.status()), "nothing pending", timeout_s or 3 * PATIENCE_S)
 
+    def wait_source(self, account, source):
+        """Until it is shown as well: what it learned at the platform is in the store then."""
+        wait_for(lambda: any((s["account"], s["name"], s["state"]) == (account, source, "well") for s in self.status()["sources"]), f"{account}/{source} is well")
+
     def check_sum(self, status=None):
         status = status or self.status()
         parts = {k: status[k] for k in ("accepted", "delivered", "pending", "skipped", "discarded")}

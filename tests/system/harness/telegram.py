@@ -95,26 +95,24 @@ class ScriptedTelegram(Server):
         hold_s = min(float(parameters.get("timeout") or 0), self.max_hold_s)
         if hold_s <= 0:
             return ok([])
-        return LongPoll(self, hold_s, limit)
+        return LongPoll(hold_s, limit, offset)
 
     METHODS = {"getme": get_me, "getwebhookinfo": get_webhook_info, "setwebhook": set_webhook, "deletewebhook": delete_webhook,
                "getupdates": get_updates}
 
     def _act(self, sock, request, action):
         if isinstance(action, LongPoll):
-            due = time.monotonic() + action.hold_s
-            while not self.queue and time.monotonic() < due:
+            poll, due = action, time.monotonic() + action.hold_s
+            while True:
                 with self.lock:
-                    if not self.queue:
-                        event = self.arrived = threading.Event()
-                    else:
-                        continue
+                    given = [u for u in self.queue if u["update_id"] >= poll.offset][:poll.limit]
+                    event = self.arrived = threading.Event()
+                if given or time.monotonic() >= due:
+                    break
                 if not self._hold(sock, Answer(after=AnyOf(event, due))):
                     return False
-            with self.lock:
-                # A webhook may have been registered meanwhile; what came is given to whoever waits.
-                action = ok(self.queue[:action.limit])
-                request.notes["given"] = [u["update_id"] for u in self.queue]
+            request.notes["given"] = [u["update_id"] for u in given]
+            action = ok(given)
         return super()._act(sock, request, action)
 
     # For tests
@@ -169,8 +167,8 @@ class ScriptedTelegram(Server):
 
 
 class LongPoll:
-    def __init__(self, server, hold_s, limit):
-        self.server, self.hold_s, self.limit = server, hold_s, limit
+    def __init__(self, hold_s, limit, offset):
+        self.hold_s, self.limit, self.offset = hold_s, limit, offset
 
 
 class AnyOf:
