@@ -865,6 +865,36 @@ static void test_sum_is_true_at_every_instant_for_another_thread(void **state)
     free(path);
 }
 
+// --- Transactions ---
+
+static void test_refused_change_undoes_its_batch(void **state)
+{
+    (void)state;
+    char *path = fresh_path();
+    struct store *store = kit_open(path);
+    struct account *one = account_new(), *two = account_new();
+    one->name = STR("one");
+    two->name = STR("two");
+    struct store_account_put put = {.account = one};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_PUT, &put), 0);
+    put.account = two;
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_PUT, &put), 0);
+    two->id = put.id;
+    two->name = STR("one"); // taken
+    struct store_accept accept = kit_accept("k", "c"), later = kit_accept("l", "c");
+    struct store_change changes[] = {{.kind = STORE_ACCEPT, .accept = &accept},
+                                     {.kind = STORE_ACCOUNT_PUT, .account_put = &put}};
+    assert_int_equal(store->ops->apply(store, changes, 2), ERR_INVALID);
+    assert_int_equal(kit_totals(store).accepted, 0);
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &later), 0); // and the store goes on
+    assert_int_equal(kit_totals(store).accepted, 1);
+    assert_true(kit_verify(store, true));
+    store->ops->close(store, true);
+    account_unref(one);
+    account_unref(two);
+    free(path);
+}
+
 // --- Numbers ---
 
 static void test_numbers_are_never_given_again(void **state)
@@ -930,6 +960,7 @@ int main(void)
         cmocka_unit_test(test_every_column_is_documented),
         cmocka_unit_test(test_reader_is_held_to_its_time),
         cmocka_unit_test(test_sum_is_true_at_every_instant_for_another_thread),
+        cmocka_unit_test(test_refused_change_undoes_its_batch),
         cmocka_unit_test(test_numbers_are_never_given_again),
         cmocka_unit_test(test_id_lives_as_long_as_the_store),
     };

@@ -258,6 +258,31 @@ static void test_no_room_for_a_batch_leaves_the_store_in_use(void **state)
     free(path);
 }
 
+static void test_ballast_makes_room_for_outcomes(void **state)
+{
+    (void)state;
+    char *path = kit_store_path("ballast"), why[512], ballast[512];
+    struct arena arena = {0};
+    const char *reason = NULL;
+    struct store_options options = {.path = path, .ballast_bytes = 65536, .log_bytes = 65536};
+    struct store *store = store_sqlite_open(&options, &arena, &reason);
+    snprintf(why, sizeof why, "%s", reason ? reason : "");
+    arena_done(&arena);
+    assert_string_equal(why, "");
+    snprintf(ballast, sizeof ballast, "%s.ballast", path);
+    struct store_accept accept = kit_store(store, "k", "c");
+    assert_int_equal(access(ballast, F_OK), 0);
+    fault_vfs = (struct fault_vfs){.at = 1, .once = true, .error = ENOSPC};
+    assert_true(kit_settle(store, accept.message_id, MESSAGE_DELIVERED));
+    assert_int_equal(fault_vfs.hits, 1);
+    fault_vfs_clear();
+    assert_int_not_equal(access(ballast, F_OK), 0);
+    assert_int_equal(store->ops->checkpoint(store), 0); // there is room again
+    assert_int_equal(access(ballast, F_OK), 0);
+    store->ops->close(store, true);
+    free(path);
+}
+
 static void test_failed_flush_breaks_the_store_for_good(void **state)
 {
     (void)state;
@@ -292,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_no_room_once),
         cmocka_unit_test(test_no_room_from_then_on),
         cmocka_unit_test(test_no_room_for_a_batch_leaves_the_store_in_use),
+        cmocka_unit_test(test_ballast_makes_room_for_outcomes),
         cmocka_unit_test(test_failed_flush_breaks_the_store_for_good),
     };
     fault_vfs_install();
