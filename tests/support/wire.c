@@ -87,6 +87,13 @@ bool wire_is_ended(int fd)
     return read_some(fd, &byte, 1) == 0;
 }
 
+bool wire_is_ended_cleanly(int fd)
+{
+    char byte;
+    wait_for(fd, POLLIN);
+    return recv(fd, &byte, 1, 0) == 0;
+}
+
 // Byte by byte, so that nothing behind it is taken.
 static size_t read_head(int fd, char *out, size_t size)
 {

@@ -25,6 +25,8 @@ void wire_read_answer(int fd, struct wire_answer *out_answer, bool is_head);
 size_t wire_read(int fd, void *out, size_t n);
 // Waits for the peer to end the connection; false when bytes came instead.
 bool wire_is_ended(int fd);
+// The same, and it was an orderly end, no reset.
+bool wire_is_ended_cleanly(int fd);
 // A listening socket on loopback.
 int wire_listen(int *out_port);
 int wire_accept(int listener);

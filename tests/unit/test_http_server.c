@@ -6,6 +6,7 @@
 #include "support/unit.h"
 #include "support/wire.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -1028,6 +1029,7 @@ static void test_refusal_is_read_by_a_client_that_still_sends(void **state)
         wire_send(fd, filler, sizeof filler);
     wire_read_answer(fd, &answer, false);
     assert_int_equal(answer.status, 413);
+    assert_true(wire_is_ended_cleanly(fd)); // a reset may overtake the answer
     close(fd);
     stop_serving(served);
 }
@@ -1333,6 +1335,33 @@ static void test_stale_unix_socket_is_replaced_and_other_files_are_not(void **st
     assert_int_equal(unlink(address + 5), 0);
 }
 
+// What goes to standard error from here on goes to a file of the test's.
+static int catch_log(char path[100])
+{
+    const char *directory = getenv("TMPDIR");
+    snprintf(path, 100, "%s/net-test-%d.log", directory ? directory : "/tmp", (int)getpid());
+    int before = dup(STDERR_FILENO), file = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0600);
+    assert_true(before >= 0 && file >= 0);
+    dup2(file, STDERR_FILENO);
+    close(file);
+    return before;
+}
+
+static size_t count_log(const char *path, int before, const char *event)
+{
+    dup2(before, STDERR_FILENO);
+    close(before);
+    char line[4096];
+    size_t count = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        count += strstr(line, event) != NULL;
+    fclose(file);
+    unlink(path);
+    return count;
+}
+
 static void test_out_of_descriptors_pauses_accepting_only(void **state)
 {
     (void)state;
@@ -1341,6 +1370,8 @@ static void test_out_of_descriptors_pauses_accepting_only(void **state)
     options.head_ms = 20; // so that the pause is short
     struct served *served = serve_with(options);
     struct rlimit before, none;
+    char log[100];
+    int log_before = catch_log(log);
     int known = wire_connect(served->port);
     check_goes_on(known);
     int waiting = wire_connect(served->port); // connected by the kernel, not accepted perhaps
@@ -1361,6 +1392,7 @@ static void test_out_of_descriptors_pauses_accepting_only(void **state)
     close(waiting);
     close(third);
     stop_serving(served);
+    assert_int_equal(count_log(log, log_before, "accept_failed"), 1);
 }
 
 // ---- memory: the n-th allocation whose size comes from outside fails, for n = 1, 2, 3 ... until none does
