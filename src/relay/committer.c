@@ -316,7 +316,8 @@ bool committer_turn(struct committer *committer)
     if (!committer->urgent.head && !committer->accepts.head && !committer->loads.head)
         return false;
     commit_batch(committer);
-    serve_loads(committer);
+    if (!committer->urgent.head) // a page shows every change that was asked for before it
+        serve_loads(committer);
     struct store *store = committer->options.store;
     int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store);
     if (err && !is_passing(err))

@@ -627,6 +627,37 @@ static void test_a_clean_stop_leaves_no_marks(void **state)
     rig_done(&rig);
 }
 
+// ---- hard moments ----
+
+static void ignore_job(struct job *job)
+{
+    (void)job;
+}
+
+static void test_a_page_is_read_after_the_changes_asked_for_before_it(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open(&rig), 500, ""); // it waits
+    struct message *message = rig_message(&rig, first);
+    assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_OK);
+    message_free(message);
+    struct store_outcome outcome = {.message_id = first, .state = MESSAGE_DISCARDED, .reason = REASON_BY_HAND};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    struct job job = {.kind = JOB_CHANGES, .changes = &change, .change_count = 1, .done = ignore_job};
+    assert_true(committer_submit(rig.committer, &job));
+    clock_manual_pass(&rig.clock, 5000000);
+    rig.fault = (struct store_fault){.err = ERR_BUSY, .after = 0, .once = true}; // the first try of the change
+    dispatcher_tick(rig.dispatcher);
+    rig_turn(&rig);
+    committer_turn(rig.committer);
+    rig_turn(&rig);
+    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled),
         cmocka_unit_test(test_a_lost_answer_is_in_doubt_and_found_at_the_desk),
         cmocka_unit_test(test_a_clean_stop_leaves_no_marks),
+        cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
