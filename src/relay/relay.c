@@ -511,21 +511,6 @@ static void publish(struct relay *relay, const struct account *account)
     account_unref(before);
 }
 
-static void on_accounts_stored(struct loop_task *task)
-{
-    struct call *call = call_of_job(task);
-    for (size_t i = 0; i < call->count && !call->job.err; i++) {
-        struct account *account = call->accounts[i];
-        account->id = call->puts[i].id;
-        for (size_t j = 0; j < account->source_count; j++) {
-            account->sources[j].id = call->puts[i].source_ids[j];
-            account->sources[j].account_id = account->id;
-        }
-        publish(call->relay, account);
-    }
-    call_answer(call, call->job.err);
-}
-
 // What the sources learned since the new definition was made from the old one stays.
 static void keep_learned(struct relay *relay, struct account *account)
 {
@@ -539,6 +524,22 @@ static void keep_learned(struct relay *relay, struct account *account)
         source->registered_url = arena_str(&account->arena, known->registered_url);
     }
     account_unref(now);
+}
+
+static void on_accounts_stored(struct loop_task *task)
+{
+    struct call *call = call_of_job(task);
+    for (size_t i = 0; i < call->count && !call->job.err; i++) {
+        struct account *account = call->accounts[i];
+        keep_learned(call->relay, account); // once more: while it was being stored, its sources may have learned
+        account->id = call->puts[i].id;
+        for (size_t j = 0; j < account->source_count; j++) {
+            account->sources[j].id = call->puts[i].source_ids[j];
+            account->sources[j].account_id = account->id;
+        }
+        publish(call->relay, account);
+    }
+    call_answer(call, call->job.err);
 }
 
 static void on_put_accounts(struct loop_task *task)
