@@ -100,10 +100,29 @@ static void store_health(struct dispatcher *d, const struct desk_state *desk)
     d->ports.submit(d->ports.arg, &change->job);
 }
 
+// All alarms of one suspension stand under one account's name, whichever account's settings reach the desk by then.
+static void begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text)
+{
+    if (!desk->alarmed_for)
+        desk->alarmed_for = account_ref(desk->account);
+    board_alarm(d->options.board, name, desk->alarmed_for->name, text);
+}
+
+static void end_alarms(struct dispatcher *d, struct desk_state *desk)
+{
+    if (!desk->alarmed_for)
+        return;
+    board_alarm_end(d->options.board, "desk_refuses", desk->alarmed_for->name);
+    board_alarm_end(d->options.board, "skip_guard", desk->alarmed_for->name);
+    account_unref(desk->alarmed_for);
+    desk->alarmed_for = NULL;
+    desk->alarmed = false;
+}
+
 static void guard_alarm(struct dispatcher *d, struct desk_state *desk)
 {
-    board_alarm(
-        d->options.board, "skip_guard", desk->account->name,
+    begin_alarm(
+        d, desk, "skip_guard",
         STR("five messages in a row could not be delivered: the desk is taken for out of order and nothing more "
             "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume"));
 }
@@ -206,10 +225,7 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     due_clear(d, &desk->due);
     governor_restart(&desk->governor);
     show(d, desk, STR(""), 0);
-    if (desk->alarmed)
-        board_alarm_end(d->options.board, "desk_refuses", desk->account->name);
-    board_alarm_end(d->options.board, "skip_guard", desk->account->name);
-    desk->alarmed = false;
+    end_alarms(d, desk);
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
     struct lane_account *owner;
     DL_FOREACH2(desk->accounts, owner, all_next)
@@ -274,6 +290,14 @@ static void probe_with_a_lane(struct dispatcher *d, struct desk_state *desk)
     due_set(d, &desk->due, next_try_us(d, desk)); // all its lanes are in flight
 }
 
+void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane)
+{
+    struct desk_state *desk = lane->owner->desk;
+    lane->is_probe = false;
+    desk->probe_lane = NULL;
+    due_set(d, &desk->due, dispatcher_now_us(d) + PAUSE_MS * 1000);
+}
+
 static void probe_now(struct dispatcher *d, struct desk_state *desk)
 {
     struct http_request request = {0};
@@ -330,7 +354,7 @@ static void judge_down(struct attempt *attempt)
     desk_suspend(d, desk, reason_of(attempt), attempt->verdict.until_us);
     if (attempt->verdict.alarm && !desk->alarmed) {
         desk->alarmed = true;
-        board_alarm(d->options.board, "desk_refuses", desk->account->name,
+        begin_alarm(d, desk, "desk_refuses",
                     arena_printf(&attempt->arena,
                                  "the desk answers %d: check its address, token and plan; all messages wait",
                                  attempt->verdict.status));
@@ -382,10 +406,12 @@ bool desk_judges(struct attempt *attempt)
     judge_down(attempt);
     if (!may_be_the_message(attempt) || !may_be_probed(desk) || !(first || desk->probing))
         return true;
-    DL_APPEND(desk->parked, attempt);
     if (!desk->probing) {
         due_clear(d, &desk->due);
         probe_now(d, desk);
     }
+    if (!desk->probing) // none is sent any more: the daemon stops
+        return true;
+    DL_APPEND(desk->parked, attempt);
     return false;
 }

@@ -108,17 +108,22 @@ static void on_unmarked(struct loop_task *task)
 }
 
 // The send is called off: marks never exceed requests in flight.
+static void unmark(struct dispatcher *d, int64_t message_id)
+{
+    struct unmark *unmark = mem_new_of(struct unmark);
+    unmark->dispatcher = d;
+    unmark->mark = (struct store_mark){.message_id = message_id, .in_flight = false};
+    unmark->change = (struct store_change){.kind = STORE_MARK, .mark = &unmark->mark};
+    unmark->job = (struct job){.kind = JOB_CHANGES, .changes = &unmark->change, .change_count = 1};
+    submit(d, &unmark->job, on_unmarked);
+}
+
 static void unmark_head(struct dispatcher *d, struct lane *lane)
 {
     if (!lane->count || !lane_head(lane)->message->in_flight)
         return;
-    struct unmark *unmark = mem_new_of(struct unmark);
     lane_head(lane)->message->in_flight = false;
-    unmark->dispatcher = d;
-    unmark->mark = (struct store_mark){.message_id = lane_head(lane)->message->id, .in_flight = false};
-    unmark->change = (struct store_change){.kind = STORE_MARK, .mark = &unmark->mark};
-    unmark->job = (struct job){.kind = JOB_CHANGES, .changes = &unmark->change, .change_count = 1};
-    submit(d, &unmark->job, on_unmarked);
+    unmark(d, lane_head(lane)->message->id);
 }
 
 static bool may_send(const struct dispatcher *d, const struct lane *lane)
@@ -144,7 +149,8 @@ static void on_marked(struct loop_task *task)
     d->busy--;
     if (!attempt->job.err)
         lane_head(lane)->message->in_flight = true;
-    if (attempt->job.err || !may_send(d, lane)) {
+    bool moved = lane->owner->desk != attempt->desk_state; // the account has another desk since
+    if (attempt->job.err || moved || !may_send(d, lane)) {
         call_off(d, lane);
     } else {
         lane_set_state(d, lane, LANE_SENDING);
@@ -197,6 +203,8 @@ void attempt_ended(struct attempt *attempt)
     bool well = kind == VERDICT_DELIVERED || kind == VERDICT_REJECTED || kind == VERDICT_WAIT;
     attempt->lane->keeps_slot = keeps_slot(d, attempt);
     slot_give(d, attempt, well);
+    if (attempt->cut && attempt->lane->is_probe)
+        desk_probe_lane_failed(d, attempt->lane);
     if (!attempt->cut)
         tally_attempt(d->options.tally, attempt->account->desk.platform, kind);
     if (attempt->cut || desk_judges(attempt))
@@ -342,6 +350,16 @@ static void report_settled(const struct attempt *attempt)
     }
 }
 
+// The mark that came with the outcome of the message before. By hand the lane may have been made to forget what it
+// marks (dispatcher_reload).
+static void take_mark(struct dispatcher *d, struct lane *lane, int64_t message_id)
+{
+    if (lane->count && lane_head(lane)->message->id == message_id)
+        lane_head(lane)->message->in_flight = true;
+    else
+        unmark(d, message_id);
+}
+
 static void take_outcome(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
@@ -358,7 +376,7 @@ static void take_outcome(struct attempt *attempt)
         lane->discard = false;
         lane_pop(d, lane);
         if (outcome->mark_next && outcome->applied)
-            lane_head(lane)->message->in_flight = true;
+            take_mark(d, lane, outcome->mark_next);
         return;
     }
     head->message->attempts = outcome->attempts;
@@ -370,12 +388,34 @@ static void take_outcome(struct attempt *attempt)
                   LOG_C("reason", reason_name(outcome->reason)), LOG_N("status", attempt->verdict.status));
 }
 
+// Asked by hand while the failure was being stored.
+static bool must_discard(const struct attempt *attempt)
+{
+    const struct store_outcome *outcome = &attempt->outcome;
+    return attempt->lane->discard && !attempt->job.err && outcome->applied && outcome->state == MESSAGE_PENDING;
+}
+
+static void discard_now(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    outcome->state = MESSAGE_DISCARDED;
+    outcome->reason = REASON_BY_HAND;
+    outcome->next_attempt_us = 0;
+    outcome->verdict = NULL; // that one is stored
+    attempt->job = (struct job){.kind = JOB_CHANGES, .changes = attempt->changes, .change_count = 1};
+    submit(attempt->dispatcher, &attempt->job, on_outcome);
+}
+
 static void on_outcome(struct loop_task *task)
 {
     struct attempt *attempt = attempt_of(job_of(task));
     struct dispatcher *d = attempt->dispatcher;
     struct lane *lane = attempt->lane;
     d->busy--;
+    if (must_discard(attempt)) {
+        discard_now(attempt);
+        return;
+    }
     if (attempt->job.err) // the store failed: the process is about to end, and the mark is on the disk
         d->stopping = true;
     else
@@ -420,10 +460,8 @@ static void go_by_head(struct dispatcher *d, struct lane *lane)
     }
     unmark_head(d, lane);
     lane->keeps_slot = false;
-    if (lane->is_probe) { // it cannot tell now whether the desk is well: another one will
-        lane->is_probe = false;
-        lane->owner->desk->probe_lane = NULL;
-        due_set(d, &lane->owner->desk->due, dispatcher_now_us(d) + 1000000);
+    if (lane->is_probe) {
+        desk_probe_lane_failed(d, lane);
         lane_set_state(d, lane, LANE_SUSPENDED);
     } else {
         lane_set_state(d, lane, held ? LANE_HELD : LANE_WAITING);
@@ -816,8 +854,10 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
     {
         if (lane->state == LANE_READY)
             lane_set_state(d, lane, LANE_LOADING);
-        if (from->probe_lane == lane)
+        if (from->probe_lane == lane) {
             from->probe_lane = NULL;
+            due_set(d, &from->due, dispatcher_now_us(d)); // the others that wait there have lost theirs
+        }
         lane->is_probe = false;
     }
     DL_DELETE2(from->accounts, owner, all_prev, all_next);

@@ -280,6 +280,7 @@ static void desk_free(struct dispatcher *d, struct desk_state *desk)
     due_clear(d, &desk->due);
     HASH_DEL(d->desks, desk);
     account_unref(desk->account);
+    account_unref(desk->alarmed_for);
     free(desk);
 }
 

@@ -81,9 +81,10 @@ struct desk_state {
     struct lane_account *ready;    // ring
     bool in_ring;                  // of the dispatcher's desks
     bool suspended;
-    bool alarmed;
-    int failures;          // probes in a row that failed
-    int64_t not_before_us; // wall time: what the desk asked for
+    bool alarmed;                      // that it refuses us
+    const struct account *alarmed_for; // counted: under whose name its alarms stand; NULL while there is none
+    int failures;                      // probes in a row that failed
+    int64_t not_before_us;             // wall time: what the desk asked for
     bool probing;
     void *probe_call;
     struct arena probe_arena;
@@ -170,6 +171,9 @@ void desk_pause_over(struct dispatcher *d, struct due *due);
 void desk_restore(struct dispatcher *d, struct desk_state *desk);
 // desk_health.c: a lane begins at a suspended desk: somebody must look when it is well.
 void desk_await(struct dispatcher *d, struct desk_state *desk);
+
+// desk_health.c: the lane whose head is the probe cannot tell now whether the desk is well: another one will.
+void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane);
 
 // dispatcher.c: decides what a lane whose attempt, load or wait has ended does next.
 void lane_go_on(struct dispatcher *d, struct lane *lane);

@@ -634,6 +634,215 @@ static void ignore_job(struct job *job)
     (void)job;
 }
 
+static void test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_daemon_stops(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    with(options);
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    through_first_message();
+    dispatcher_stop(rig.dispatcher);
+    rig_answer(&rig, rig_open_with(&rig, "/reply"), 502, ""); // no probe is sent any more
+    assert_true(rig.stopped);
+    assert_int_equal(attempts_of(second), 0);
+    assert_true(in_doubt(second));
+    assert_false(marked(second));
+    rig_done(&rig);
+}
+
+static void test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_it_is_on_its_way(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    int64_t third = rig_say(&rig, "acme", "c1", "three");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    struct rig_call *call = rig_open_with(&rig, "/conversations");
+    struct http_response response = {.written = true, .status = 200, .body = str_of(created)};
+    call->open = false;
+    call->done(call->arg, &response); // the outcome waits for the committer
+    struct message *message = rig_message(&rig, second);
+    assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_OK);
+    message_free(message);
+    struct store_outcome outcome = {.message_id = second, .state = MESSAGE_DISCARDED, .reason = REASON_BY_HAND};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    struct job job = {.kind = JOB_CHANGES, .changes = &change, .change_count = 1, .done = ignore_job};
+    assert_true(committer_submit(rig.committer, &job));
+    rig_turn(&rig);
+    assert_int_equal(state_of(second), MESSAGE_DISCARDED);
+    assert_int_equal(rig_open_count(&rig), 1);
+    assert_non_null(rig_open_with(&rig, "three"));
+    char answer[600];
+    snprintf(answer, sizeof answer, part, 77);
+    rig_answer(&rig, rig_open_with(&rig, "/reply"), 200, answer);
+    assert_int_equal(state_of(third), MESSAGE_DELIVERED);
+    assert_false(in_doubt(third));
+    rig_done(&rig);
+}
+
+static void set_url(const char *name, const char *url)
+{
+    const struct account *before = rig_account(&rig, name);
+    struct account *now = account_copy(before);
+    now->desk.url = arena_str(&now->arena, str_of(url));
+    directory_put(rig.directory, account_ref(now));
+    dispatcher_account_changed(rig.dispatcher, before, now);
+    account_unref(before);
+    account_unref(now);
+    rig_turn(&rig);
+}
+
+static void test_an_account_that_leaves_a_desk_while_it_is_the_probe_leaves_no_other_behind(void **state)
+{
+    (void)state;
+    struct rig_options options = {.probe = DESK_PROBE_NONE};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://desk.test/acme");
+    rig_say(&rig, "acme", "c1", "one");
+    rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    int64_t other = rig_say(&rig, "beta", "b1", "other");
+    rig_pass(&rig, 2000);
+    for (int i = 0; i < 2 && !rig_open_with(&rig, "one"); i++) { // until acme's head is the probe
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+        rig_pass(&rig, 31000);
+    }
+    assert_non_null(rig_open_with(&rig, "one"));
+    set_url("acme", "http://desk.test/elsewhere");
+    rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_NOT_CONNECTED, false);
+    rig_pass(&rig, 61000);
+    assert_non_null(rig_open_with(&rig, "other"));
+    rig_answer(&rig, rig_open_with(&rig, "other"), 200, "");
+    assert_int_equal(state_of(other), MESSAGE_DELIVERED);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+static void test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom", .order = ORDER_CONVERSATION, .concurrency = 1};
+    with(options);
+    char conversation[16];
+    int64_t last = 0;
+    for (int i = 0; i < 6; i++) {
+        snprintf(conversation, sizeof conversation, "c%d", i);
+        last = rig_say(&rig, "acme", conversation, "bad");
+    }
+    for (int i = 0; i < 6; i++) {
+        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+        rig_answer(&rig, rig_open_with(&rig, "/conversations"), 400, "");
+    }
+    rig_pass(&rig, 10 * 60 * 1000 + 1000);
+    struct rig_call *call = rig_open(&rig);
+    assert_non_null(call);
+    const struct account *on = rig_account(&rig, "acme");
+    struct account *off = account_copy(on);
+    off->active = false;
+    directory_put(rig.directory, account_ref(off));
+    dispatcher_account_changed(rig.dispatcher, on, off);
+    struct http_response response = {.written = true, .status = 404, .body = STR("")};
+    call->open = false;
+    call->done(call->arg, &response); // the contact is gone, and no other request goes: cut, and to be stored
+    directory_put(rig.directory, account_ref(on));
+    dispatcher_account_changed(rig.dispatcher, off, on);
+    account_unref(off);
+    account_unref(on);
+    rig_turn(&rig);
+    rig_pass(&rig, 3600 * 1000);
+    while (rig_open_with(&rig, "/contacts"))
+        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+    assert_int_equal(state_of(last), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+static void count_alarm(void *arg, const struct board_alarm_line *line)
+{
+    (void)line;
+    ++*(int *)arg;
+}
+
+static int alarms(void)
+{
+    int count = 0;
+    board_each_alarm(rig.board, count_alarm, &count);
+    return count;
+}
+
+static void test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_it_began_with(void **state)
+{
+    (void)state;
+    struct rig_options options = {0};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://desk.test/acme");
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "beta", "b1", "two");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 401, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 401, "");
+    assert_int_equal(alarms(), 1);
+    const struct account *now = rig_account(&rig, "beta"); // its definition was put again
+    dispatcher_account_changed(rig.dispatcher, now, now);
+    account_unref(now);
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
+    assert_int_equal(alarms(), 0);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+static void test_a_discard_asked_while_the_failure_is_being_stored_takes_that_message_and_no_other(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    struct rig_call *call = rig_open(&rig);
+    struct http_response response = {.written = true, .status = 500, .body = STR("")};
+    call->open = false;
+    call->done(call->arg, &response); // the outcome waits for the committer
+    struct message *message = rig_message(&rig, first);
+    assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_BUSY);
+    message_free(message);
+    rig_turn(&rig);
+    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 500, "");
+    assert_int_equal(state_of(second), MESSAGE_PENDING);
+    rig_done(&rig);
+}
+
+static void test_nothing_more_is_sent_to_the_desk_that_an_account_has_left(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    rig_set_active(&rig, "acme", false);
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    const struct account *off = rig_account(&rig, "acme");
+    struct account *on = account_copy(off), *moved = account_copy(off);
+    on->active = moved->active = true;
+    moved->desk.api_url = STR("http://other.test");
+    directory_put(rig.directory, account_ref(on));
+    dispatcher_account_changed(rig.dispatcher, off, on);
+    for (committer_turn(rig.committer); !marked(first); committer_turn(rig.committer)) // stored, and not yet told
+        rig_steps(&rig, 1);
+    assert_int_equal(rig.call_count, 0);
+    directory_put(rig.directory, account_ref(moved));
+    dispatcher_account_changed(rig.dispatcher, on, moved);
+    account_unref(off);
+    account_unref(on);
+    account_unref(moved);
+    rig_turn(&rig);
+    assert_null(rig_open_with(&rig, "intercom.test"));
+    assert_non_null(rig_open_with(&rig, "other.test"));
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
 static void test_a_page_is_read_after_the_changes_asked_for_before_it(void **state)
 {
     (void)state;
@@ -689,6 +898,13 @@ int main(void)
         cmocka_unit_test(test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled),
         cmocka_unit_test(test_a_lost_answer_is_in_doubt_and_found_at_the_desk),
         cmocka_unit_test(test_a_clean_stop_leaves_no_marks),
+        cmocka_unit_test(test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_daemon_stops),
+        cmocka_unit_test(test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_it_is_on_its_way),
+        cmocka_unit_test(test_an_account_that_leaves_a_desk_while_it_is_the_probe_leaves_no_other_behind),
+        cmocka_unit_test(test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again),
+        cmocka_unit_test(test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_it_began_with),
+        cmocka_unit_test(test_a_discard_asked_while_the_failure_is_being_stored_takes_that_message_and_no_other),
+        cmocka_unit_test(test_nothing_more_is_sent_to_the_desk_that_an_account_has_left),
         cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
