@@ -25,6 +25,7 @@ struct committer {
     struct queue *queue;
     struct line urgent, accepts, loads;
     atomic_bool dead;
+    atomic_bool hurried;          // nothing is waited for any more
     atomic_int refusing;          // the passing error that new messages are refused for; 0 = none
     bool stalled;                 // something must be tried again later
     struct store_change *changes; // BATCH_CHANGES entries at least
@@ -143,6 +144,12 @@ static bool is_passing(int err)
     return err == ERR_FULL || err == ERR_BUSY || err == ERR_NOMEM;
 }
 
+// Outcomes and loads wait while the store cannot be had for a while, unless the process is about to end.
+static bool may_wait(struct committer *committer)
+{
+    return !atomic_load(&committer->hurried) && !queue_is_closed(committer->queue);
+}
+
 static void set_refusing(struct committer *committer, int err)
 {
     struct board *board = committer->options.board;
@@ -249,7 +256,7 @@ static void finish_outcomes(struct committer *committer, struct line *outcomes, 
 {
     if (is_passing(err) && !alone && count)
         err = apply(committer, count);
-    if (is_passing(err) && !queue_is_closed(committer->queue)) {
+    if (is_passing(err) && may_wait(committer)) {
         put_back(&committer->urgent, outcomes);
         committer->stalled = true;
     } else {
@@ -298,7 +305,7 @@ static void serve_loads(struct committer *committer)
 {
     for (struct job *job; (job = committer->loads.head);) {
         job->err = atomic_load(&committer->dead) ? ERR_IO : serve_load(committer->options.store, job);
-        if (is_passing(job->err) && !queue_is_closed(committer->queue)) {
+        if (is_passing(job->err) && may_wait(committer)) {
             committer->stalled = true;
             return;
         }
@@ -351,6 +358,11 @@ void committer_run(struct committer *committer)
     }
     while (committer_turn(committer)) // closed: nothing waits for space any more
         ;
+}
+
+void committer_hurry(struct committer *committer)
+{
+    atomic_store(&committer->hurried, true);
 }
 
 void committer_close(struct committer *committer)

@@ -96,6 +96,8 @@ bool committer_submit(struct committer *committer, struct job *job);
 bool committer_turn(struct committer *committer);
 // Blocks and works until committer_close and the queue is empty. The committer's thread runs this.
 void committer_run(struct committer *committer);
+// From now on nothing waits for a store that is full or busy: what cannot be recorded fails, and stays marked. Any thread.
+void committer_hurry(struct committer *committer);
 void committer_close(struct committer *committer);
 // Webhooks would be stored: no disk error, no full disk.
 bool committer_is_well(struct committer *committer);

@@ -416,10 +416,12 @@ static void on_outcome(struct loop_task *task)
         discard_now(attempt);
         return;
     }
-    if (attempt->job.err) // the store failed: the process is about to end, and the mark is on the disk
+    if (attempt->job.err) { // the process is about to end, and the mark stays on the disk
         d->stopping = true;
-    else
+        lane_head(lane)->message->in_flight = false;
+    } else {
         take_outcome(attempt);
+    }
     attempt_free(attempt);
     lane_go_on(d, lane);
     dispatcher_pump(d);

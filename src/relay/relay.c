@@ -402,6 +402,7 @@ static void drain_doors(struct relay *relay)
 static void on_cut(void *arg)
 {
     struct relay *relay = arg;
+    committer_hurry(relay->committer);
     dispatcher_cut(relay->dispatcher);
 }
 

@@ -3,6 +3,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -74,6 +75,28 @@ def test_request_without_an_answer_does_not_keep_the_relay(make_relay, desk):
     desk.wait_taken(1)
     assert len({r.notes["webhook_id"] for r in desk.posts()}) == 1 and len(desk.posts()) == 2
     relay.wait_settled()
+
+
+def test_store_that_somebody_else_locks_does_not_keep_the_relay(make_relay, desk):
+    """What could not be recorded is sent again with the same id after the next start."""
+    gate = threading.Event()
+    relay = make_relay([account("acme", desk.config())], delivery={"shutdown": "500ms", "timeout": "60s"}).start()
+    relay.allow("alarm", "alarm_end")
+    desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
+    WebhookSource(relay, "acme").send("m0")
+    desk.wait_requests(1)
+    lock = sqlite3.connect(relay.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    gate.set()
+    wait_for(lambda: desk.keys() == ["m0"], "the desk's answer")
+    relay.send_signal(signal.SIGTERM)
+    assert relay.wait_end(30 * SLOW) == 0
+    lock.execute("ROLLBACK")
+    lock.close()
+    desk.script = None
+    relay.start()
+    relay.wait_settled()
+    assert len({r.notes["webhook_id"] for r in desk.posts()}) == 1
 
 
 def test_second_signal_ends_at_once_and_loses_nothing(make_relay, desk):

@@ -651,6 +651,26 @@ static void test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_da
     rig_done(&rig);
 }
 
+static void test_a_stop_waits_no_longer_for_a_busy_store_than_it_must_and_keeps_the_mark(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig.fault = (struct store_fault){.err = ERR_BUSY, .after = 0};
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+    dispatcher_stop(rig.dispatcher);
+    rig_turn(&rig);
+    assert_false(rig.stopped); // the outcome waits
+    committer_hurry(rig.committer);
+    rig.fault.once = true;
+    rig_turn(&rig);
+    assert_true(rig.stopped);
+    assert_int_equal(state_of(first), MESSAGE_PENDING);
+    assert_true(marked(first)); // the next start looks it up
+    rig_done(&rig);
+}
+
 static void test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_it_is_on_its_way(void **state)
 {
     (void)state;
@@ -899,6 +919,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_answer_is_in_doubt_and_found_at_the_desk),
         cmocka_unit_test(test_a_clean_stop_leaves_no_marks),
         cmocka_unit_test(test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_daemon_stops),
+        cmocka_unit_test(test_a_stop_waits_no_longer_for_a_busy_store_than_it_must_and_keeps_the_mark),
         cmocka_unit_test(test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_it_is_on_its_way),
         cmocka_unit_test(test_an_account_that_leaves_a_desk_while_it_is_the_probe_leaves_no_other_behind),
         cmocka_unit_test(test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again),
