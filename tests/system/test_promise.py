@@ -182,13 +182,26 @@ def test_outage_counts_no_attempt_and_skips_nothing(source, relay, desk, name):
         source.send(f"m{i}", f"c{i % 2}")
     desk.wait_requests(3, "tries during the outage")
     wait_for(lambda: [d["state"] for d in relay.status()["desks"]] == ["suspended"], "the desk is shown as suspended")
-    assert bool(relay.status()["alarms"]) == (name in ("401", "403", "404", "405", "410"))
+    if name in ("401", "403", "404", "405", "410"):
+        wait_for(lambda: relay.status()["alarms"], "an alarm")
+    else:
+        assert not relay.status()["alarms"]
     assert {m["attempts"] for m in relay.messages()} <= {0} and relay.status()["skipped"] == 0
     out.clear()
     desk.wait_taken(4, 60 * SLOW)
     relay.wait_settled()
     status = relay.status()
     assert status["delivered"] == 4 and not status["alarms"] and [d["state"] for d in status["desks"]] == ["ok"]
+
+
+def test_receiver_that_knows_only_post_is_found_well_again(source, relay, desk):
+    """It answers 405 to the probe: whoever answers can take a message."""
+    relay.allow("desk_suspended")
+    failures = [Answer(429), Drop(), Answer(503)]
+    desk.script = lambda request: Answer(405) if request.method == "HEAD" else failures.pop() if failures else None
+    source.send("m0")
+    relay.wait_settled(60 * SLOW)
+    assert desk.keys() == ["m0"] and relay.status()["delivered"] == 1
 
 
 def test_desk_that_cannot_be_reached_at_all(source, relay, desk):
