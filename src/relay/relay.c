@@ -692,9 +692,39 @@ static void change_pending(struct call *call, bool discard)
     dispatcher_tick(dispatcher);
 }
 
+// A mark is a doubt: its request was sent by a process that is gone, or is being sent by this one.
+static bool is_in_doubt(const struct message *message)
+{
+    return message->in_doubt || message->in_flight;
+}
+
+// What may be at the desk keeps its time: it is looked up when it has settled.
+static bool waits_for_no_reason_but_time(const struct message *message)
+{
+    bool held = message->next_attempt_us == MESSAGE_HELD;
+    return message->state == MESSAGE_PENDING && message->next_attempt_us && (held || !is_in_doubt(message));
+}
+
+// Read again on this thread, where no attempt can end meanwhile and put it in doubt.
 static void on_try_now(struct loop_task *task)
 {
-    change_pending((struct call *)task, false);
+    struct call *call = (struct call *)task;
+    struct message *now;
+    int err = read_message(call->relay, call->message->id, &now);
+    if (err) {
+        call_answer(call, err);
+        return;
+    }
+    call->outcome = (struct store_outcome){
+        .message_id = now->id,
+        .in_doubt = is_in_doubt(now),
+        .at_us = clock_wall_us(call->relay->options.clock),
+    };
+    if (waits_for_no_reason_but_time(now))
+        change_pending(call, false);
+    else
+        call_answer(call, ERR_OK);
+    message_free(now);
 }
 
 int relay_retry(struct relay *relay, int64_t message_id)
@@ -704,14 +734,11 @@ int relay_retry(struct relay *relay, int64_t message_id)
     if (err)
         return err;
     struct call call = {.message = message};
-    bool settling = message->in_doubt && message->next_attempt_us != MESSAGE_HELD;
     if (message->state == MESSAGE_SKIPPED) {
         err = call_wait(relay, &call, on_retry);
     } else if (message->state != MESSAGE_PENDING) {
         err = ERR_REFUSED;
-    } else if (message->next_attempt_us && !settling) {
-        call.outcome = (struct store_outcome){.message_id = message_id, .in_doubt = message->in_doubt};
-        call.outcome.at_us = clock_wall_us(relay->options.clock);
+    } else {
         err = call_wait(relay, &call, on_try_now);
         err = err == ERR_BUSY ? ERR_OK : err; // it is being tried
     }
@@ -751,7 +778,7 @@ int relay_discard(struct relay *relay, int64_t message_id)
         .state = MESSAGE_DISCARDED,
         .reason = REASON_BY_HAND,
         .attempts = message->attempts,
-        .in_doubt = message->in_doubt,
+        .in_doubt = is_in_doubt(message),
         .at_us = clock_wall_us(relay->options.clock),
     };
     if (message->state == MESSAGE_DELIVERED)

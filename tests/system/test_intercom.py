@@ -303,6 +303,22 @@ def test_kill_9_while_a_request_is_at_the_desk(line, intercom, what, applied):
     line.assert_once_in_order()
 
 
+def test_retry_by_hand_after_kill_9_still_looks_first(line, intercom):
+    """The message had failed once before, so that a person may see it wait and try it now; it is at the desk already."""
+    line.relay.allow("desk_suspended", "attempt_.*", "message_.*", ".*in_doubt.*", "clean.*", "unclean.*", "store_.*")
+    line.first()
+    intercom.fault(IS_REPLY, Answer(302, {}))
+    intercom.fault(IS_REPLY, Stall(), apply=True)
+    line.say("m1")
+    intercom.wait_requests(lambda journal: any(IS_REPLY(r) and r.end is None for r in journal), "the second try")
+    line.relay.kill()
+    line.relay.start()
+    [waiting] = line.relay.messages(state="pending")
+    assert line.relay.api("POST", f"/api/v1/messages/{waiting['id']}/retry").status < 300
+    line.say("m2")
+    line.assert_once_in_order()
+
+
 def test_look_up_that_fails_decides_nothing(line, intercom):
     """While the desk cannot be asked nothing is sent again."""
     line.relay.allow("desk_suspended", "attempt_.*", "message_.*", "alarm.*")
