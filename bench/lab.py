@@ -75,6 +75,7 @@ class Lab:
     def __init__(self, directory=None, priority=False):
         self.priority = priority
         if directory:
+            directory = os.path.abspath(directory)
             os.makedirs(directory, exist_ok=True)
         self.dir = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=directory)
         self.children = []

@@ -64,6 +64,7 @@ class Report:
         return "\n".join(lines[:1] + ["-" * max(map(len, lines))] + lines[1:])
 
     def write(self, path, machine, took_s):
+        path = os.path.abspath(path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + ".new", "w") as file:
             json.dump({"machine": machine, "options": vars(self.options), "took_s": round(took_s, 1),
