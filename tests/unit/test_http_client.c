@@ -570,6 +570,7 @@ static void test_item_68_name_that_is_none(void **state)
 // Stands before the C library's own for libcurl too (the program exports it): a name server that never answers.
 static pthread_mutex_t resolver_lock = PTHREAD_MUTEX_INITIALIZER;
 
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library names them __name and so on
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out_info)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
