@@ -12,6 +12,7 @@
 
 enum {
     MOST_LOADS = 64,  // pages asked of the committer at a time
+    MOST_LOOKS = 8,   // at accounts that stand in line for a page
     ERROR_TEXT = 500, // of the desk's words that are kept, bytes
 };
 
@@ -589,12 +590,26 @@ static bool may_load(struct dispatcher *d)
     return !d->stopping && d->loads_asked < MOST_LOADS && dispatcher_has_room(d);
 }
 
+// Accounts take turns, and one that has nothing in memory waits for nobody's backlog: the bound on memory is exceeded
+// by a page an account at most.
+static struct lane *next_to_load(struct dispatcher *d)
+{
+    for (int i = 0; i < MOST_LOOKS && d->to_load && !d->stopping && d->loads_asked < MOST_LOADS; i++) {
+        struct lane_account *owner = d->to_load;
+        DL_DELETE2(d->to_load, owner, load_prev, load_next);
+        DL_APPEND2(d->to_load, owner, load_prev, load_next);
+        if (dispatcher_has_room(d) || lane_account_is_empty(owner))
+            return owner->to_load;
+    }
+    return NULL;
+}
+
 static void ask_page(struct dispatcher *d, struct lane *lane)
 {
-    DL_DELETE(d->to_load, lane);
-    lane->in_ring = false;
+    lane_want_no_page(d, lane);
     struct load *load = load_new(d, lane->id);
     lane->load = &load->job;
+    lane->owner->loads++;
     submit(d, &load->job, on_page);
 }
 
@@ -605,8 +620,8 @@ void dispatcher_pump(struct dispatcher *d)
     struct desk_state *desk;
     while (!d->stopping && d->in_flight < d->options.concurrency && (desk = next_desk(d)))
         begin(d, next_lane(desk));
-    while (d->to_load && may_load(d))
-        ask_page(d, d->to_load);
+    for (struct lane *lane; (lane = next_to_load(d));)
+        ask_page(d, lane);
     struct feed *feed, *next;
     DL_FOREACH_SAFE(d->feeds, feed, next)
     {
@@ -660,8 +675,7 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
             desk_await(d, owner->desk);
         } else {
             lane_set_state(d, lane, LANE_LOADING);
-            DL_DELETE(d->to_load, lane);
-            lane->in_ring = false;
+            lane_want_no_page(d, lane);
             take_page(d, lane, page);
             lane_go_on(d, lane);
         }
@@ -940,9 +954,8 @@ int dispatcher_reload(struct dispatcher *d, const struct message *message, bool 
     } else if (lane->state != LANE_LOADING) {
         lane_set_state(d, lane, LANE_LOADING);
     } else if (lane->load) { // a page that was read before the change: another one is asked for
-        lane->load = NULL;
-        lane->in_ring = true;
-        DL_APPEND(d->to_load, lane);
+        lane_forget_load(d, lane);
+        lane_want_page(d, lane);
     }
     return ERR_OK;
 }

@@ -88,6 +88,59 @@ static void lane_free(struct dispatcher *d, struct lane *lane)
     lane_account_release(d, owner);
 }
 
+bool lane_account_is_empty(const struct lane_account *owner)
+{
+    return !owner->messages && !owner->loads;
+}
+
+static void stand_in_line(struct dispatcher *d, struct lane_account *owner)
+{
+    if (lane_account_is_empty(owner))
+        DL_PREPEND2(d->to_load, owner, load_prev, load_next);
+    else
+        DL_APPEND2(d->to_load, owner, load_prev, load_next);
+}
+
+// One message or page less: it may have come to be first in line.
+static void has_less(struct dispatcher *d, struct lane_account *owner)
+{
+    if (!owner->in_load_ring || !lane_account_is_empty(owner))
+        return;
+    DL_DELETE2(d->to_load, owner, load_prev, load_next);
+    stand_in_line(d, owner);
+}
+
+void lane_want_page(struct dispatcher *d, struct lane *lane)
+{
+    struct lane_account *owner = lane->owner;
+    lane->in_ring = true;
+    DL_APPEND(owner->to_load, lane);
+    if (owner->in_load_ring)
+        return;
+    owner->in_load_ring = true;
+    stand_in_line(d, owner);
+}
+
+void lane_want_no_page(struct dispatcher *d, struct lane *lane)
+{
+    struct lane_account *owner = lane->owner;
+    lane->in_ring = false;
+    DL_DELETE(owner->to_load, lane);
+    if (owner->to_load)
+        return;
+    owner->in_load_ring = false;
+    DL_DELETE2(d->to_load, owner, load_prev, load_next);
+}
+
+void lane_forget_load(struct dispatcher *d, struct lane *lane)
+{
+    if (!lane->load)
+        return;
+    lane->load = NULL;
+    lane->owner->loads--;
+    has_less(d, lane->owner);
+}
+
 struct lane_slot *lane_head(struct lane *lane)
 {
     must(lane->count > 0);
@@ -103,20 +156,23 @@ void lane_push(struct dispatcher *d, struct lane *lane, struct message *message,
     struct lane_slot *slot = &lane->slots[(lane->head + lane->count++) % window];
     slot->message = message;
     slot->conversation = conversation_get(d, message->conversation_id, link);
+    lane->owner->messages++;
     atomic_fetch_add_explicit(&d->messages, 1, memory_order_relaxed);
 }
 
-static void slot_clear(struct dispatcher *d, struct lane_slot *slot)
+static void slot_clear(struct dispatcher *d, struct lane *lane, struct lane_slot *slot)
 {
     message_free(slot->message);
     conversation_unref(d, slot->conversation);
     *slot = (struct lane_slot){0};
+    lane->owner->messages--;
+    has_less(d, lane->owner);
     atomic_fetch_sub_explicit(&d->messages, 1, memory_order_relaxed);
 }
 
 void lane_pop(struct dispatcher *d, struct lane *lane)
 {
-    slot_clear(d, lane_head(lane));
+    slot_clear(d, lane, lane_head(lane));
     lane->head = (lane->head + 1) % d->options.window;
     lane->count--;
 }
@@ -126,7 +182,7 @@ void lane_truncate(struct dispatcher *d, struct lane *lane, int keep)
     if (lane->count > keep)
         lane->more = true;
     while (lane->count > keep)
-        slot_clear(d, &lane->slots[(lane->head + --lane->count) % d->options.window]);
+        slot_clear(d, lane, &lane->slots[(lane->head + --lane->count) % d->options.window]);
     if (keep)
         return;
     free(lane->slots);
@@ -138,14 +194,14 @@ static void leave_state(struct dispatcher *d, struct lane *lane)
 {
     struct lane_account *owner = lane->owner;
     due_clear(d, &lane->due);
-    lane->load = NULL; // a page that comes now is of a state that has passed
+    lane_forget_load(d, lane);
     if (!lane->in_ring)
         return;
-    lane->in_ring = false;
     if (lane->state == LANE_LOADING) {
-        DL_DELETE(d->to_load, lane);
+        lane_want_no_page(d, lane);
         return;
     }
+    lane->in_ring = false;
     DL_DELETE(owner->ready, lane);
     if (!owner->ready && owner->in_ring) {
         DL_DELETE(owner->desk->ready, owner);
@@ -172,8 +228,7 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
     switch (lane->state) {
     case LANE_LOADING:
         lane_truncate(d, lane, 0);
-        lane->in_ring = true;
-        DL_APPEND(d->to_load, lane);
+        lane_want_page(d, lane);
         break;
     case LANE_READY:
         enter_ready(d, lane);
@@ -238,7 +293,7 @@ void lane_account_release(struct dispatcher *d, struct lane_account *owner)
 {
     if (owner->lanes || owner->pins)
         return;
-    must(!owner->in_ring);
+    must(!owner->in_ring && !owner->in_load_ring && lane_account_is_empty(owner));
     HASH_DEL(d->accounts, owner);
     DL_DELETE2(owner->desk->accounts, owner, all_prev, all_next);
     desk_state_unref(d, owner->desk);

@@ -39,7 +39,7 @@ struct lane {
     struct lane_slot *slots; // ring buffer of `window` entries, NULL while none is used
     int head, count;
     bool more;                        // pending messages are behind those in memory
-    bool in_ring;                     // of its owner (ready), or of the dispatcher (to be loaded)
+    bool in_ring;                     // of its owner: ready, or to be loaded
     bool is_probe;                    // its head is the probe of its suspended desk
     bool discard;                     // by hand while in flight: if the attempt fails
     bool waited;                      // its time has come, whatever the clock says now
@@ -54,15 +54,20 @@ struct lane {
 // An account with lanes in memory.
 struct lane_account {
     int64_t id;
-    const struct account *account;            // counted
-    struct desk_state *desk;                  // counted
-    struct lane *lanes;                       // all
-    struct lane *ready;                       // ring
-    bool in_ring;                             // of the desk's accounts with ready lanes
-    int pins;                                 // keep it while it has no lanes
-    bool feed_again;                          // after the feed in progress: it was activated meanwhile
-    bool feeding;                             // its lanes are being read from the store after an activation
-    struct lane_account *prev, *next;         // in_ring
+    const struct account *account;    // counted
+    struct desk_state *desk;          // counted
+    struct lane *lanes;               // all
+    struct lane *ready;               // ring
+    struct lane *to_load;             // ring
+    int messages;                     // of its lanes in memory
+    int loads;                        // pages asked for its lanes
+    bool in_load_ring;                // of the dispatcher's accounts with lanes to be loaded
+    bool in_ring;                     // of the desk's accounts with ready lanes
+    int pins;                         // keep it while it has no lanes
+    bool feed_again;                  // after the feed in progress: it was activated meanwhile
+    bool feeding;                     // its lanes are being read from the store after an activation
+    struct lane_account *prev, *next; // in_ring
+    struct lane_account *load_prev, *load_next;
     struct lane_account *all_prev, *all_next; // the desk's accounts
     UT_hash_handle hh;
 };
@@ -124,7 +129,7 @@ struct dispatcher {
     struct conversation *conversations; // hash
     struct guard_memory *guards;        // hash
     struct desk_state *ready;           // ring of desks that may start something
-    struct lane *to_load;               // ring
+    struct lane_account *to_load;       // ring; those that have nothing in memory first
     int loads_asked;
     int in_flight;       // attempts that hold a slot
     int busy;            // attempts and jobs of ours that have not ended
@@ -147,6 +152,14 @@ void lane_push(struct dispatcher *d, struct lane *lane, struct message *message,
 void lane_pop(struct dispatcher *d, struct lane *lane);
 // Forgets the messages in memory behind the first `keep`; the store has them.
 void lane_truncate(struct dispatcher *d, struct lane *lane, int keep);
+
+// The lane stands in line for its page, or no longer.
+void lane_want_page(struct dispatcher *d, struct lane *lane);
+void lane_want_no_page(struct dispatcher *d, struct lane *lane);
+// The page that was asked for is of a state that has passed.
+void lane_forget_load(struct dispatcher *d, struct lane *lane);
+// It has no message in memory and none on its way there: a page of its is loaded even when memory is full.
+bool lane_account_is_empty(const struct lane_account *owner);
 
 // The account with lanes in memory; made from the directory. NULL when there is no such account.
 struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id);

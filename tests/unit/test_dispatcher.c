@@ -416,6 +416,31 @@ static void test_a_slow_desk_leaves_slots_for_others(void **state)
     rig_done(&rig);
 }
 
+static void test_a_backlog_that_fills_the_memory_leaves_room_for_others(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://other.test/beta");
+    char conversation[16];
+    for (int i = 0; i < 1500; i++) { // the rig holds 1000
+        snprintf(conversation, sizeof conversation, "c%d", i % 10000);
+        rig_say(&rig, "acme", conversation, "backlog");
+    }
+    assert_false(dispatcher_has_room(rig.dispatcher));
+    int64_t first = rig_say(&rig, "beta", "b1", "fresh");
+    int64_t second = rig_say(&rig, "beta", "b1", "later");
+    assert_non_null(rig_open_with(&rig, "fresh"));
+    rig_answer(&rig, rig_open_with(&rig, "fresh"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "later"), 200, "");
+    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(rig.call_count, 1502);
+    rig_done(&rig);
+}
+
 // ---- switches ----
 
 static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
@@ -909,6 +934,7 @@ int main(void)
         cmocka_unit_test(test_a_delivery_between_them_keeps_the_guard_open),
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
+        cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
         cmocka_unit_test(test_switched_off_and_on_while_its_lanes_are_read_forgets_none),
         cmocka_unit_test(test_attempts_survive_a_deactivation),
