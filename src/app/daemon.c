@@ -110,11 +110,23 @@ static void set_file_text(struct config *config, struct str name, struct str tex
             config->accounts[i].file_text = text;
 }
 
+// The file asks for the rule that is in force (again): nothing waits for it.
+static void end_order_alarms(struct daemon *daemon, const struct config *config)
+{
+    for (size_t i = 0; i < config->account_count; i++) {
+        const struct account *said = config->accounts[i].account;
+        const struct stored_account *known = find_known(daemon, said->name);
+        if (known && known->account->order == said->order)
+            board_alarm_end(daemon->board, "order_waits", said->name);
+    }
+}
+
 // Messages that wait stand in lanes of the old rule; those of a new rule would run beside them, out of order. So the
 // old rule stays until a reload or a start finds nothing waiting; the file's text is not taken either, so that it
 // counts as changed then.
 static void keep_order_while_pending(struct daemon *daemon, struct config *config, struct accounts_plan *plan)
 {
+    end_order_alarms(daemon, config);
     for (size_t i = 0; i < plan->put_count; i++) {
         struct account *put = plan->puts[i];
         const struct stored_account *known = find_known(daemon, put->name);

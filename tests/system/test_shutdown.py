@@ -210,6 +210,22 @@ def test_reloads_all_the_time_and_a_stop_among_them(make_relay, desk):
         assert relay.wait_end() == 0
 
 
+def test_order_rule_taken_back_while_it_waits_leaves_no_alarm(source, relay, desk):
+    gate = threading.Event()
+    relay.allow("alarm", "alarm_end")
+    desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
+    source.send("m0")
+    desk.wait_requests(1)
+    before = relay.config["accounts"][0].get("order", "account")
+    for rule, alarms in (("conversation" if before == "account" else "account", ["order_waits"]), (before, [])):
+        relay.config["accounts"][0]["order"] = rule
+        relay.write_config()
+        reload_by_signal(relay)
+        wait_for(lambda: [a["name"] for a in relay.status()["alarms"]] == alarms, f"alarms {alarms}")
+    gate.set()
+    relay.wait_settled()
+
+
 def test_broken_file_leaves_the_old_one_in_force(source, relay, desk):
     relay.allow(".*reload.*", ".*config.*")
     good = open(relay.path).read()
