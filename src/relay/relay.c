@@ -232,11 +232,18 @@ static void make_loop(struct relay *relay)
     });
 }
 
+static int wanted_doors(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 4 ? 1 : cores / 2 < MOST_DOORS ? (int)(cores / 2) : MOST_DOORS;
+}
+
 static bool open_door(struct relay *relay, const char **why)
 {
     struct door *door = &relay->doors[relay->door_count];
     struct http_server_options options;
     http_server_options_default(&options);
+    options.max_connections /= (size_t)wanted_doors(); // the bound is the daemon's
     struct http_handler handler = {&relay->intake, intake_head, intake_request};
     int shared_fd = relay->door_count ? http_server_fd(relay->doors[0].server) : -1;
     char address[256];
@@ -246,12 +253,6 @@ static bool open_door(struct relay *relay, const char **why)
     relay->door_count++;
     door->server = http_server_new(door->loop, address, shared_fd, &options, &handler, why);
     return door->server != NULL;
-}
-
-static int wanted_doors(void)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 4 ? 1 : cores / 2 < MOST_DOORS ? (int)(cores / 2) : MOST_DOORS;
 }
 
 // The first events of the relay loop.
