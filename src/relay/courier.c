@@ -134,8 +134,8 @@ static void on_answer(void *arg, const struct http_response *response)
 
 static void on_refs(struct loop_task *task)
 {
-    struct job *job = (struct job *)((char *)task - offsetof(struct job, task));
-    struct attempt *attempt = (struct attempt *)((char *)job - offsetof(struct attempt, job));
+    struct job *job = job_of(task);
+    struct attempt *attempt = attempt_of(job);
     attempt->dispatcher->busy--;
     if (job->err || must_stop(attempt)) {
         attempt->cut = true;
@@ -158,10 +158,9 @@ void attempt_begin(struct attempt *attempt)
         take_step(attempt, NULL);
         return;
     }
-    attempt->job = (struct job){.kind = JOB_REFS, .task.run = on_refs};
+    attempt->job = (struct job){.kind = JOB_REFS};
     attempt->job.refs.conversation_id = attempt->steps.message->conversation_id;
     attempt->job.refs.sent_s = attempt->steps.message->sent_at_us / 1000000;
     attempt->job.refs.arena = &attempt->arena;
-    d->busy++;
-    d->ports.submit(d->ports.arg, &attempt->job);
+    dispatcher_submit(d, &attempt->job, on_refs);
 }

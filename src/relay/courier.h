@@ -34,6 +34,9 @@ void attempt_free(struct attempt *attempt);
 // The first step; when the message is in doubt, the references recorded for its second are fetched before.
 void attempt_begin(struct attempt *attempt);
 
+// The attempt of a job.
+#define attempt_of(job_) ((struct attempt *)((char *)(job_)-offsetof(struct attempt, job)))
+
 // dispatcher.c: the attempt has come to attempt->verdict (or was cut).
 void attempt_ended(struct attempt *attempt);
 // desk_health.c: the desk answered, and what its headers say.
@@ -41,9 +44,11 @@ void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct h
 // The verdict's bearing on the desk: false when the attempt is parked until a probe tells whether it was the
 // desk or the message (it then comes back through attempt_judged).
 bool desk_judges(struct attempt *attempt);
-// desk_health.c: the message may be skipped; false: the guard against mass skips keeps it pending.
+// desk_guard.c: the message may be skipped; false: the guard against mass skips keeps it pending.
 bool desk_lets_skip(struct attempt *attempt);
-// dispatcher.c: what the verdict makes of the message.
+// dispatcher.c: the message's in-flight mark is taken off the disk.
+void dispatcher_unmark(struct dispatcher *d, int64_t message_id);
+// outcome.c: what the verdict makes of the message.
 void attempt_judged(struct attempt *attempt);
 // Nothing is sent to a suspended desk; its lanes hold no messages.
 void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t not_before_us);

@@ -24,7 +24,7 @@ void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct h
         governor_learn(&desk->governor, remaining, reset_us, dispatcher_now_us(d));
 }
 
-static void show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us)
+void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us)
 {
     board_desk_set(d->options.board, desk->identity,
                    &(struct board_desk){.suspended = desk->suspended, .reason = reason, .until_us = until_us});
@@ -52,7 +52,7 @@ static void pause_desk(struct dispatcher *d, struct desk_state *desk, struct str
         reason = STR("guard");
     }
     due_set(d, &desk->due, at);
-    show(d, desk, reason, at);
+    desk_show(d, desk, reason, at);
 }
 
 void desk_await(struct dispatcher *d, struct desk_state *desk)
@@ -65,43 +65,8 @@ void desk_await(struct dispatcher *d, struct desk_state *desk)
         due_set(d, &desk->due, dispatcher_now_us(d));
 }
 
-// ---- the guard against mass skips ----
-
-struct health_change {
-    struct job job; // first
-    struct store_change change;
-    struct store_desk_health health;
-    struct dispatcher *dispatcher;
-};
-
-static struct store_desk_health health_of(const struct desk_state *desk)
-{
-    return (struct store_desk_health){desk->identity, desk->guard.skips, desk->guard.closed};
-}
-
-static void on_health_stored(struct loop_task *task)
-{
-    struct health_change *change = (struct health_change *)((char *)task - offsetof(struct job, task));
-    struct dispatcher *d = change->dispatcher;
-    d->busy--;
-    free(change);
-    dispatcher_check_stopped(d);
-}
-
-static void store_health(struct dispatcher *d, const struct desk_state *desk)
-{
-    struct health_change *change = mem_new_of(struct health_change);
-    change->dispatcher = d;
-    change->health = health_of(desk);
-    change->change = (struct store_change){.kind = STORE_DESK_HEALTH, .desk_health = &change->health};
-    change->job = (struct job){.kind = JOB_CHANGES, .changes = &change->change, .change_count = 1};
-    change->job.task.run = on_health_stored;
-    d->busy++;
-    d->ports.submit(d->ports.arg, &change->job);
-}
-
 // All alarms of one suspension stand under one account's name, whichever account's settings reach the desk by then.
-static void begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text)
+void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text)
 {
     if (!desk->alarmed_for)
         desk->alarmed_for = account_ref(desk->account);
@@ -117,55 +82,6 @@ static void end_alarms(struct dispatcher *d, struct desk_state *desk)
     account_unref(desk->alarmed_for);
     desk->alarmed_for = NULL;
     desk->alarmed = false;
-}
-
-static void guard_alarm(struct dispatcher *d, struct desk_state *desk)
-{
-    begin_alarm(
-        d, desk, "skip_guard",
-        STR("five messages in a row could not be delivered: the desk is taken for out of order and nothing more "
-            "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume"));
-}
-
-void dispatcher_restore_desk(struct dispatcher *d, const struct store_desk_health *health)
-{
-    if (!health->skips_in_row && !health->guard_suspended)
-        return;
-    struct guard_memory *memory = mem_new_of(struct guard_memory);
-    memory->identity = health->desk;
-    memory->guard = (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended};
-    HASH_ADD(hh, d->guards, identity, sizeof memory->identity, memory);
-}
-
-void desk_restore(struct dispatcher *d, struct desk_state *desk)
-{
-    struct guard_memory *memory = NULL;
-    HASH_FIND(hh, d->guards, &desk->identity, sizeof desk->identity, memory);
-    if (!memory)
-        return;
-    desk->guard = memory->guard;
-    HASH_DEL(d->guards, memory);
-    free(memory);
-    if (!desk->guard.closed)
-        return;
-    desk->suspended = true;
-    guard_alarm(d, desk);
-    show(d, desk, STR("guard"), 0);
-}
-
-bool desk_lets_skip(struct attempt *attempt)
-{
-    struct dispatcher *d = attempt->dispatcher;
-    struct desk_state *desk = attempt->desk_state;
-    bool was_closed = desk->guard.closed;
-    bool may = skip_guard_lets_skip(&desk->guard);
-    attempt->tells_health = may || !was_closed;
-    attempt->health = health_of(desk);
-    if (!may && !was_closed) {
-        guard_alarm(d, desk);
-        desk_suspend(d, desk, STR("guard"), 0);
-    }
-    return may;
 }
 
 static bool is_busy(const struct lane *lane)
@@ -216,7 +132,7 @@ static void release_parked(struct dispatcher *d, struct desk_state *desk, bool w
 void desk_resume(struct dispatcher *d, struct desk_state *desk)
 {
     if (skip_guard_open(&desk->guard))
-        store_health(d, desk);
+        desk_store_health(d, desk);
     if (!desk->suspended)
         return;
     desk->suspended = false;
@@ -224,7 +140,7 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     desk->probe_lane = NULL;
     due_clear(d, &desk->due);
     governor_restart(&desk->governor);
-    show(d, desk, STR(""), 0);
+    desk_show(d, desk, STR(""), 0);
     end_alarms(d, desk);
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
     struct lane_account *owner;
@@ -354,10 +270,10 @@ static void judge_down(struct attempt *attempt)
     desk_suspend(d, desk, reason_of(attempt), attempt->verdict.until_us);
     if (attempt->verdict.alarm && !desk->alarmed) {
         desk->alarmed = true;
-        begin_alarm(d, desk, "desk_refuses",
-                    arena_printf(&attempt->arena,
-                                 "the desk answers %d: check its address, token and plan; all messages wait",
-                                 attempt->verdict.status));
+        desk_begin_alarm(d, desk, "desk_refuses",
+                         arena_printf(&attempt->arena,
+                                      "the desk answers %d: check its address, token and plan; all messages wait",
+                                      attempt->verdict.status));
     }
 }
 
@@ -382,7 +298,7 @@ static void judge_delivered(struct attempt *attempt)
     bool was_closed = desk->guard.closed;
     if (skip_guard_open(&desk->guard)) {
         attempt->tells_health = true;
-        attempt->health = health_of(desk);
+        attempt->health = desk_health_of(desk);
     }
     if (was_closed)
         desk_resume(attempt->dispatcher, desk);

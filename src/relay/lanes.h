@@ -180,13 +180,33 @@ int64_t dispatcher_now_us(struct dispatcher *d); // wall time
 // desk_health.c: the time its suspension or its governor waited for has come.
 void desk_pause_over(struct dispatcher *d, struct due *due);
 
-// desk_health.c: a desk comes into memory with what the store remembers of it.
+// desk_health.c: puts its state on the board.
+void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us);
+// desk_health.c: an alarm of this suspension; they end with it.
+void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text);
+// desk_guard.c: what of it outlives a restart, and storing that.
+struct store_desk_health desk_health_of(const struct desk_state *desk);
+void desk_store_health(struct dispatcher *d, const struct desk_state *desk);
+// desk_guard.c: a desk comes into memory with what the store remembers of it.
 void desk_restore(struct dispatcher *d, struct desk_state *desk);
 // desk_health.c: a lane begins at a suspended desk: somebody must look when it is well.
 void desk_await(struct dispatcher *d, struct desk_state *desk);
 
 // desk_health.c: the lane whose head is the probe cannot tell now whether the desk is well: another one will.
 void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane);
+
+// pages.c: asks for the pages that may be asked for, and takes the feeds on.
+void pages_pump(struct dispatcher *d);
+// pages.c: reads the lanes of an account, or of the whole store, that are not in memory.
+void feed_account(struct dispatcher *d, struct lane_account *owner);
+void feed_whole_store(struct dispatcher *d);
+// pages.c: for the end; nothing of theirs may be with the committer.
+void feeds_end(struct dispatcher *d);
+
+// The job of a task.
+#define job_of(task_) ((struct job *)((char *)(task_)-offsetof(struct job, task)))
+// Hands a job to the committer; `run` is called when it is done, and takes it off d->busy.
+void dispatcher_submit(struct dispatcher *d, struct job *job, void (*run)(struct loop_task *task));
 
 // dispatcher.c: decides what a lane whose attempt, load or wait has ended does next.
 void lane_go_on(struct dispatcher *d, struct lane *lane);

@@ -1,0 +1,224 @@
+// What a verdict makes of its message: the outcome that is stored, and what follows when it is durable.
+#include "base/log.h"
+#include "model/backoff.h"
+#include "relay/courier.h"
+
+#include <stdlib.h>
+
+enum { ERROR_TEXT = 500 }; // of the desk's words that are kept, bytes
+
+static int64_t retry_at_us(struct attempt *attempt, int attempts)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    int64_t pause_ms = backoff_pause(d->options.retry_base_ms, d->options.retry_cap_ms, attempts, &d->chance);
+    if (attempt->verdict.unanswered && pause_ms < d->options.settle_ms)
+        pause_ms = d->options.settle_ms;
+    return dispatcher_now_us(d) + pause_ms * 1000;
+}
+
+// Skipped and reported, or held for a person, or kept by the guard against mass skips.
+static void give_up(struct attempt *attempt, enum reason reason)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    bool damaged = attempt->steps.message->reason == REASON_DAMAGED;
+    outcome->reason = damaged ? REASON_DAMAGED : reason;
+    if (attempt->account->on_failure == ON_FAILURE_HOLD) {
+        outcome->next_attempt_us = MESSAGE_HELD;
+    } else if (damaged || desk_lets_skip(attempt)) {
+        outcome->state = MESSAGE_SKIPPED;
+    } else {
+        outcome->reason = REASON_NONE;
+        outcome->attempts = attempt->steps.message->attempts;
+    }
+}
+
+static void judge_retry(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    const struct dispatcher *d = attempt->dispatcher;
+    bool looks = attempt->desk_state->connector->has_lookup;
+    if (attempt->steps.look_only) {
+        give_up(attempt, REASON_GAVE_UP);
+        return;
+    }
+    outcome->attempts++;
+    if (outcome->attempts < d->options.max_attempts || (outcome->in_doubt && looks))
+        outcome->next_attempt_us = retry_at_us(attempt, outcome->attempts);
+    else
+        give_up(attempt, REASON_GAVE_UP);
+}
+
+static void judge(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    const struct verdict *verdict = &attempt->verdict;
+    switch (verdict->kind) {
+    case VERDICT_DELIVERED:
+        outcome->state = MESSAGE_DELIVERED;
+        outcome->attempts++;
+        outcome->in_doubt = false;
+        break;
+    case VERDICT_REJECTED:
+        outcome->attempts++;
+        give_up(attempt, REASON_REJECTED);
+        break;
+    case VERDICT_RETRY:
+        judge_retry(attempt);
+        break;
+    case VERDICT_WAIT:
+    case VERDICT_DESK_DOWN:
+        outcome->next_attempt_us = verdict->kind == VERDICT_WAIT ? verdict->until_us : 0;
+        if (verdict->unanswered && outcome->next_attempt_us < outcome->at_us + attempt->steps.settle_us)
+            outcome->next_attempt_us = outcome->at_us + attempt->steps.settle_us;
+        break;
+    }
+    if (attempt->lane->discard && outcome->state != MESSAGE_DELIVERED) {
+        outcome->state = MESSAGE_DISCARDED;
+        outcome->reason = REASON_BY_HAND;
+    }
+}
+
+static void on_outcome(struct loop_task *task);
+
+static void tally_doubt(const struct attempt *attempt)
+{
+    struct tally *tally = attempt->dispatcher->options.tally;
+    const struct verdict *verdict = &attempt->verdict;
+    if (!attempt->steps.in_doubt || attempt->cut)
+        return;
+    if (!attempt->desk_state->connector->has_lookup)
+        tally_in_doubt(tally, DOUBT_RESENT);
+    else if (verdict->kind == VERDICT_DELIVERED && !attempt->wrote)
+        tally_in_doubt(tally, DOUBT_FOUND);
+    else if (verdict->not_found || attempt->wrote)
+        tally_in_doubt(tally, DOUBT_NOT_FOUND);
+    else
+        tally_in_doubt(tally, DOUBT_UNKNOWN);
+}
+
+void attempt_judged(struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    const struct message *message = attempt->steps.message;
+    const struct verdict *verdict = &attempt->verdict;
+    struct lane *lane = attempt->lane;
+    bool doubt = message->in_doubt && !verdict->not_found && !(attempt->wrote && attempt->steps.in_doubt);
+    attempt->outcome = (struct store_outcome){
+        .message_id = message->id,
+        .attempts = message->attempts,
+        .at_us = dispatcher_now_us(d),
+        .in_doubt = verdict->maybe_applied || doubt,
+        .last_error = str_sub(verdict->error, 0, ERROR_TEXT),
+        .desk_ref = verdict->desk_ref,
+        .conversation_id = message->conversation_id,
+        .link = attempt->steps.link_changed ? &attempt->steps.link : NULL,
+    };
+    judge(attempt);
+    if (!attempt->cut && (verdict->kind != VERDICT_DELIVERED || message->attempts))
+        attempt->outcome.verdict = verdict_kind_name(verdict->kind);
+    if (lane->keeps_slot)
+        attempt->outcome.mark_next = lane->slots[(lane->head + 1) % d->options.window].message->id;
+    tally_doubt(attempt);
+    attempt->changes[0] = (struct store_change){.kind = STORE_OUTCOME, .outcome = &attempt->outcome};
+    attempt->changes[1] = (struct store_change){.kind = STORE_DESK_HEALTH, .desk_health = &attempt->health};
+    attempt->job = (struct job){
+        .kind = JOB_CHANGES, .changes = attempt->changes, .change_count = attempt->tells_health ? 2 : 1};
+    dispatcher_submit(d, &attempt->job, on_outcome);
+}
+
+static void report_settled(const struct attempt *attempt)
+{
+    const struct store_outcome *outcome = &attempt->outcome;
+    const struct message *message = attempt->steps.message;
+    struct tally *tally = attempt->dispatcher->options.tally;
+    struct str platform = attempt->steps.source->platform;
+    if (outcome->state == MESSAGE_DELIVERED) {
+        tally_message(tally, TALLY_DELIVERED, platform, message->direction);
+        tally_time(&tally->delivery, outcome->at_us - message->received_at_us);
+    } else {
+        tally_message(tally, outcome->state == MESSAGE_SKIPPED ? TALLY_SKIPPED : TALLY_DISCARDED, platform,
+                      message->direction);
+        // The desk's own words stay in the store: they could repeat the message.
+        log_error("message_skipped", LOG_N("message", message->id), LOG_S("account", attempt->account->name),
+                  LOG_C("reason", reason_name(outcome->reason)), LOG_N("attempts", outcome->attempts),
+                  LOG_N("status", attempt->verdict.status));
+    }
+}
+
+// The mark that came with the outcome of the message before. By hand the lane may have been made to forget what it
+// marks (dispatcher_reload).
+static void take_mark(struct dispatcher *d, struct lane *lane, int64_t message_id)
+{
+    if (lane->count && lane_head(lane)->message->id == message_id)
+        lane_head(lane)->message->in_flight = true;
+    else
+        dispatcher_unmark(d, message_id);
+}
+
+static void take_outcome(struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    struct lane *lane = attempt->lane;
+    struct lane_slot *head = lane_head(lane);
+    struct store_outcome *outcome = &attempt->outcome;
+    if (outcome->link) {
+        free(head->conversation->link);
+        head->conversation->link = link_copy(outcome->link);
+    }
+    if (!outcome->applied || outcome->state != MESSAGE_PENDING) {
+        if (outcome->applied)
+            report_settled(attempt);
+        lane->discard = false;
+        lane_pop(d, lane);
+        if (outcome->mark_next && outcome->applied)
+            take_mark(d, lane, outcome->mark_next);
+        return;
+    }
+    head->message->attempts = outcome->attempts;
+    head->message->next_attempt_us = outcome->next_attempt_us;
+    head->message->in_doubt = outcome->in_doubt;
+    head->message->in_flight = false;
+    if (outcome->next_attempt_us == MESSAGE_HELD)
+        log_error("message_held", LOG_N("message", head->message->id), LOG_S("account", attempt->account->name),
+                  LOG_C("reason", reason_name(outcome->reason)), LOG_N("status", attempt->verdict.status));
+}
+
+// Asked by hand while the failure was being stored.
+static bool must_discard(const struct attempt *attempt)
+{
+    const struct store_outcome *outcome = &attempt->outcome;
+    return attempt->lane->discard && !attempt->job.err && outcome->applied && outcome->state == MESSAGE_PENDING;
+}
+
+static void discard_now(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    outcome->state = MESSAGE_DISCARDED;
+    outcome->reason = REASON_BY_HAND;
+    outcome->next_attempt_us = 0;
+    outcome->verdict = NULL; // that one is stored
+    attempt->job = (struct job){.kind = JOB_CHANGES, .changes = attempt->changes, .change_count = 1};
+    dispatcher_submit(attempt->dispatcher, &attempt->job, on_outcome);
+}
+
+static void on_outcome(struct loop_task *task)
+{
+    struct attempt *attempt = attempt_of(job_of(task));
+    struct dispatcher *d = attempt->dispatcher;
+    struct lane *lane = attempt->lane;
+    d->busy--;
+    if (must_discard(attempt)) {
+        discard_now(attempt);
+        return;
+    }
+    if (attempt->job.err) { // the process is about to end, and the mark stays on the disk
+        d->stopping = true;
+        lane_head(lane)->message->in_flight = false;
+    } else {
+        take_outcome(attempt);
+    }
+    attempt_free(attempt);
+    lane_go_on(d, lane);
+    dispatcher_pump(d);
+    dispatcher_check_stopped(d);
+}

@@ -1,0 +1,234 @@
+// What lanes have in the store: pages of their messages, and feeds of lanes that nobody announced (at the start, after an
+// activation). Bounded in jobs with the committer and in messages in memory; accounts take turns.
+#include "base/mem.h"
+#include "relay/lanes.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+enum {
+    MOST_LOADS = 64, // pages asked of the committer at a time
+    MOST_LOOKS = 8,  // at accounts that stand in line for a page
+};
+
+struct load {
+    struct job job; // first
+    struct dispatcher *dispatcher;
+    struct feed *feed; // NULL: for a lane that is in memory
+};
+
+static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page *page)
+{
+    lane->more = page->more;
+    for (size_t i = 0; i < page->count; i++) {
+        struct message *message = page->entries[i].message;
+        page->entries[i].message = NULL;
+        if (message->in_flight) { // by an earlier process: this one clears its marks
+            message->in_flight = false;
+            message->in_doubt = true;
+            int64_t settled = d->started_us + d->options.settle_ms * 1000;
+            if (message->next_attempt_us < settled)
+                message->next_attempt_us = settled;
+        }
+        lane_push(d, lane, message, &page->entries[i].link);
+    }
+}
+
+static void on_page(struct loop_task *task)
+{
+    struct load *load = (struct load *)job_of(task);
+    struct dispatcher *d = load->dispatcher;
+    struct lane *lane = lane_find(d, load->job.load.lane);
+    d->busy--;
+    d->loads_asked--;
+    if (lane && lane->load == &load->job && !load->job.err) {
+        take_page(d, lane, &load->job.load.page);
+        lane_go_on(d, lane);
+    }
+    lane_page_done(&load->job.load.page);
+    free(load);
+    dispatcher_pump(d);
+    dispatcher_check_stopped(d);
+}
+
+static struct load *load_new(struct dispatcher *d, int64_t lane_id)
+{
+    struct load *load = mem_new_of(struct load);
+    load->dispatcher = d;
+    load->job = (struct job){.kind = JOB_LOAD};
+    load->job.load.lane = lane_id;
+    load->job.load.limit = (size_t)d->options.window;
+    d->loads_asked++;
+    return load;
+}
+
+static bool may_load(struct dispatcher *d)
+{
+    return !d->stopping && d->loads_asked < MOST_LOADS && dispatcher_has_room(d);
+}
+
+// Accounts take turns, and one that has nothing in memory waits for nobody's backlog: the bound on memory is exceeded
+// by a page an account at most.
+static struct lane *next_to_load(struct dispatcher *d)
+{
+    for (int i = 0; i < MOST_LOOKS && d->to_load && !d->stopping && d->loads_asked < MOST_LOADS; i++) {
+        struct lane_account *owner = d->to_load;
+        DL_DELETE2(d->to_load, owner, load_prev, load_next);
+        DL_APPEND2(d->to_load, owner, load_prev, load_next);
+        if (dispatcher_has_room(d) || lane_account_is_empty(owner))
+            return owner->to_load;
+    }
+    return NULL;
+}
+
+static void ask_page(struct dispatcher *d, struct lane *lane)
+{
+    lane_want_no_page(d, lane);
+    struct load *load = load_new(d, lane->id);
+    lane->load = &load->job;
+    lane->owner->loads++;
+    dispatcher_submit(d, &load->job, on_page);
+}
+
+// ---- feeds ----
+
+static void feed_end(struct feed *feed)
+{
+    struct dispatcher *d = feed->dispatcher;
+    DL_DELETE(d->feeds, feed);
+    if (d->first_feed == feed)
+        d->first_feed = NULL;
+    struct lane_account *owner = feed->account_id ? lane_account_find(d, feed->account_id) : NULL;
+    free(feed);
+    if (!owner)
+        return;
+    bool again = owner->feed_again && !d->stopping;
+    owner->feeding = owner->feed_again = false;
+    owner->pins--;
+    if (again)
+        feed_account(d, owner);
+    else
+        lane_account_release(d, owner);
+}
+
+// A lane that was not in memory: its first message says whose it is.
+static void take_fed_page(struct dispatcher *d, struct load *load)
+{
+    struct lane_page *page = &load->job.load.page;
+    if (load->job.err || !page->count || lane_find(d, load->job.load.lane))
+        return;
+    struct lane_account *owner = lane_account_get(d, page->entries[0].message->account_id);
+    if (!owner)
+        return;
+    if (owner->account->active) {
+        struct lane *lane = lane_new(d, owner, load->job.load.lane);
+        if (owner->desk->suspended) {
+            lane_set_state(d, lane, LANE_SUSPENDED);
+            desk_await(d, owner->desk);
+        } else {
+            lane_set_state(d, lane, LANE_LOADING);
+            lane_want_no_page(d, lane);
+            take_page(d, lane, page);
+            lane_go_on(d, lane);
+        }
+    } else {
+        lane_account_release(d, owner);
+    }
+}
+
+static void on_fed_page(struct loop_task *task)
+{
+    struct load *load = (struct load *)job_of(task);
+    struct dispatcher *d = load->dispatcher;
+    d->busy--;
+    d->loads_asked--;
+    load->feed->loading--;
+    take_fed_page(d, load);
+    lane_page_done(&load->job.load.page);
+    free(load);
+    dispatcher_pump(d);
+    dispatcher_check_stopped(d);
+}
+
+static void on_lanes(struct loop_task *task)
+{
+    struct feed *feed = (struct feed *)job_of(task);
+    struct dispatcher *d = feed->dispatcher;
+    d->busy--;
+    feed->at = 0;
+    feed->loading = 0;
+    if (feed->job.err || !feed->job.lanes.count || d->stopping)
+        feed_end(feed);
+    dispatcher_pump(d);
+    dispatcher_check_stopped(d);
+}
+
+static void feed_ask(struct feed *feed)
+{
+    feed->loading = -1; // the page of lanes itself
+    feed->job = (struct job){.kind = JOB_LANES};
+    feed->job.lanes.account_id = feed->account_id;
+    feed->job.lanes.after = feed->passed;
+    feed->job.lanes.lanes = feed->lanes;
+    dispatcher_submit(feed->dispatcher, &feed->job, on_lanes);
+}
+
+// Loads the next lanes of the page, or asks for the next page when all of this one are there.
+static void feed_on(struct feed *feed)
+{
+    struct dispatcher *d = feed->dispatcher;
+    while (feed->loading >= 0 && feed->at < feed->job.lanes.count && may_load(d)) {
+        int64_t lane_id = feed->lanes[feed->at++];
+        if (lane_find(d, lane_id))
+            continue;
+        struct load *load = load_new(d, lane_id);
+        load->feed = feed;
+        feed->loading++;
+        dispatcher_submit(d, &load->job, on_fed_page);
+    }
+    if (feed->loading == 0 && feed->at == feed->job.lanes.count && !d->stopping) {
+        feed->passed = feed->lanes[feed->at - 1];
+        feed_ask(feed);
+    } else if (feed->loading == 0 && d->stopping) {
+        feed_end(feed);
+    }
+}
+
+static struct feed *feed_new(struct dispatcher *d, int64_t account_id)
+{
+    struct feed *feed = mem_new_of(struct feed);
+    feed->dispatcher = d;
+    feed->account_id = account_id;
+    DL_APPEND(d->feeds, feed);
+    feed_ask(feed);
+    return feed;
+}
+
+void feed_account(struct dispatcher *d, struct lane_account *owner)
+{
+    owner->feeding = true;
+    owner->pins++;
+    feed_new(d, owner->id);
+}
+
+void feed_whole_store(struct dispatcher *d)
+{
+    d->first_feed = feed_new(d, 0);
+}
+
+void feeds_end(struct dispatcher *d)
+{
+    while (d->feeds)
+        feed_end(d->feeds);
+}
+
+void pages_pump(struct dispatcher *d)
+{
+    for (struct lane *lane; (lane = next_to_load(d));)
+        ask_page(d, lane);
+    struct feed *feed, *next;
+    DL_FOREACH_SAFE(d->feeds, feed, next)
+    {
+        feed_on(feed);
+    }
+}
