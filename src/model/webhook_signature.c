@@ -3,7 +3,7 @@
 #include "base/must.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <pthread.h>
 #include <string.h>
 
 enum { KEY_MIN = 24, KEY_MAX = 64, MAC_SIZE = 32, MAC_TEXT_SIZE = 44 };
@@ -51,6 +51,42 @@ const char *webhook_secret_trouble(struct str secret)
     return NULL;
 }
 
+// A context per thread, which knows its digest: to find HMAC and SHA-256 anew costs more than to compute them over a message.
+static pthread_key_t context_key;
+
+static void free_context(void *context)
+{
+    EVP_MAC_CTX_free(context);
+}
+
+static void make_context_key(void)
+{
+    must(pthread_key_create(&context_key, free_context) == 0);
+}
+
+static EVP_MAC_CTX *context_new(void)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = {{"digest", OSSL_PARAM_UTF8_STRING, digest, sizeof digest - 1, 0}, {0}};
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *context = EVP_MAC_CTX_new(hmac);
+    EVP_MAC_free(hmac); // the context keeps its own reference
+    must(context && EVP_MAC_CTX_set_params(context, params));
+    return context;
+}
+
+static EVP_MAC_CTX *thread_context(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_context_key);
+    EVP_MAC_CTX *context = pthread_getspecific(context_key);
+    if (!context) {
+        context = context_new();
+        must(pthread_setspecific(context_key, context) == 0);
+    }
+    return context;
+}
+
 // HMAC-SHA256 over "<id>.<timestamp>.<body>", as base64. False when the secret is none.
 static bool mac_text(struct str secret, struct str id, struct str timestamp, struct str body,
                      unsigned char out[MAC_TEXT_SIZE + 1])
@@ -59,17 +95,12 @@ static bool mac_text(struct str secret, struct str id, struct str timestamp, str
     size_t key_size = key_of(secret, key), size = 0;
     if (!key_size)
         return false;
-    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *context = EVP_MAC_CTX_new(hmac);
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = {{"digest", OSSL_PARAM_UTF8_STRING, digest, sizeof digest - 1, 0}, {0}};
+    EVP_MAC_CTX *context = thread_context();
     struct str parts[] = {id, STR("."), timestamp, STR("."), body};
-    bool done = context && EVP_MAC_init(context, key, key_size, params);
+    bool done = EVP_MAC_init(context, key, key_size, NULL);
     for (size_t i = 0; done && i < sizeof parts / sizeof *parts; i++)
         done = !parts[i].n || EVP_MAC_update(context, (const unsigned char *)parts[i].p, parts[i].n);
     done = done && EVP_MAC_final(context, mac, &size, sizeof mac) && size == MAC_SIZE;
-    EVP_MAC_CTX_free(context);
-    EVP_MAC_free(hmac);
     must(done); // only memory, or an OpenSSL without SHA-256, can fail here
     EVP_EncodeBlock(out, mac, MAC_SIZE);
     return true;
