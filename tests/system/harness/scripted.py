@@ -269,6 +269,9 @@ class Server:
                     if self.stopping.wait(action.trickle_s):
                         break
             else:
+                if request is not None and action.close:  # before the bytes leave: the client may try again at once
+                    with self.lock:
+                        request.end = time.monotonic()
                 sock.sendall(action.data)
             if action.close:
                 self._linger(sock)
