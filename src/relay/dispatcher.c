@@ -499,6 +499,7 @@ void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 int dispatcher_reload(struct dispatcher *d, const struct message *message, bool discard)
 {
     struct lane *lane = lane_find(d, message->lane);
+    d->by_hand++; // pages on their way to lanes that are not in memory yet
     if (!lane || lane->state == LANE_SUSPENDED)
         return ERR_OK;
     if (lane->attempt) {

@@ -135,6 +135,7 @@ struct dispatcher {
     int busy;            // attempts and jobs of ours that have not ended
     atomic_int messages; // in memory
     struct feed *feeds;
+    unsigned by_hand;        // changes by hand to what is pending (dispatcher_reload)
     struct feed *first_feed; // of the whole store, at the start; NULL when it is through
     bool stopping, told_stopped;
 };

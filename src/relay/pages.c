@@ -15,6 +15,7 @@ struct load {
     struct job job; // first
     struct dispatcher *dispatcher;
     struct feed *feed; // NULL: for a lane that is in memory
+    unsigned by_hand;  // d->by_hand when it was asked for
 };
 
 static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page *page)
@@ -55,6 +56,7 @@ static struct load *load_new(struct dispatcher *d, int64_t lane_id)
 {
     struct load *load = mem_new_of(struct load);
     load->dispatcher = d;
+    load->by_hand = d->by_hand;
     load->job = (struct job){.kind = JOB_LOAD};
     load->job.load.lane = lane_id;
     load->job.load.limit = (size_t)d->options.window;
@@ -127,6 +129,8 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
             desk_await(d, owner->desk);
         } else {
             lane_set_state(d, lane, LANE_LOADING);
+            if (load->by_hand != d->by_hand) // the page may be of before that change: the lane asks for another one
+                return;
             lane_want_no_page(d, lane);
             take_page(d, lane, page);
             lane_go_on(d, lane);

@@ -493,6 +493,58 @@ static void test_switched_off_and_on_while_its_lanes_are_read_forgets_none(void 
     }
 }
 
+static void on_discarded(struct job *job)
+{
+    (void)job;
+}
+
+// What a person does with `tributary discard`, at any moment.
+static bool discard_by_hand(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    bool may = dispatcher_reload(rig.dispatcher, message, true) == 0;
+    struct store_outcome outcome = {
+        .message_id = id, .state = MESSAGE_DISCARDED, .reason = REASON_BY_HAND, .at_us = rig.clock.wall_us};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    struct job job = {.kind = JOB_CHANGES, .changes = &change, .change_count = 1, .done = on_discarded};
+    if (may)
+        assert_true(committer_submit(rig.committer, &job));
+    dispatcher_tick(rig.dispatcher);
+    rig_turn(&rig);
+    message_free(message);
+    return may;
+}
+
+static void test_what_is_discarded_while_its_lane_is_read_is_not_sent(void **state)
+{
+    (void)state;
+    int discarded = 0;
+    for (int half_steps = 0; half_steps < 16; half_steps++) { // each time at another point of the reading
+        with((struct rig_options){.order = ORDER_CONVERSATION});
+        rig_set_active(&rig, "acme", false);
+        int64_t id = rig_say(&rig, "acme", "c1", "one");
+        const struct account *off = rig_account(&rig, "acme");
+        struct account *on = account_copy(off);
+        on->active = true;
+        directory_put(rig.directory, account_ref(on));
+        dispatcher_account_changed(rig.dispatcher, off, on);
+        account_unref(on);
+        account_unref(off);
+        rig_steps(&rig, half_steps / 2);
+        if (half_steps % 2) // the page is read and on its way
+            committer_turn(rig.committer);
+        if (discard_by_hand(id)) {
+            assert_int_equal(rig_open_count(&rig), 0);
+            assert_int_equal(state_of(id), MESSAGE_DISCARDED);
+            discarded++;
+        } else {
+            rig_answer(&rig, rig_open(&rig), 200, ""); // it was in flight already
+        }
+        rig_done(&rig);
+    }
+    assert_in_range(discarded, 1, 15);
+}
+
 static void test_attempts_survive_a_deactivation(void **state)
 {
     (void)state;
@@ -937,6 +989,7 @@ int main(void)
         cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
         cmocka_unit_test(test_switched_off_and_on_while_its_lanes_are_read_forgets_none),
+        cmocka_unit_test(test_what_is_discarded_while_its_lane_is_read_is_not_sent),
         cmocka_unit_test(test_attempts_survive_a_deactivation),
         cmocka_unit_test(test_a_restart_takes_up_the_backlog_in_order),
         cmocka_unit_test(test_the_head_is_marked_before_its_first_request),
