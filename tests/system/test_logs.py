@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from harness.client import RawConnection, WebhookSource, call
-from harness.common import CANARY, SLOW, make_secret, text_of
+from harness.common import CANARY, SLOW, make_secret, text_of, wait_for
 from harness.relay import BINARY, TOKEN, account, prefix, webhook_source
 from harness.scripted import Answer
 
@@ -37,6 +37,7 @@ def test_skip_is_one_error_that_names_the_message_and_not_its_text(source, relay
     source.send("m0")
     source.send("m1")
     relay.wait_settled()
+    relay.wait_event("message_skipped")
     errors = [e for e in relay.events if e["level"] == "error"]
     assert len(errors) == 1
     assert relay.messages(state="skipped")[0]["id"] in json.dumps(errors[0])
@@ -144,6 +145,7 @@ def test_metrics_agree_with_the_status(source, relay, desk):
         source.send(f"m{i}")
     source.send("m0")
     relay.wait_settled()
+    wait_for(lambda: relay.metrics()["tributary_delivery_seconds_count"] == 4, "counted: that follows the commit")
     metrics, status = relay.metrics(), relay.status()
     labels = '{platform="webhook",direction="inbound"}'
     for name in ("accepted", "delivered", "skipped", "discarded"):

@@ -122,6 +122,7 @@ def test_message_that_fails_five_times_is_reported_and_skipped(source, relay, de
     skipped = relay.messages(state="skipped")
     assert [m["text"] for m in skipped] == [text_of("m1")]
     assert skipped[0]["attempts"] == 5 and skipped[0]["last_error"]
+    relay.wait_event("message_skipped")
     errors = [e for e in relay.events if e["level"] == "error"]
     assert len(errors) == 1 and skipped[0]["id"] in str(errors[0]), "a skip is one error event that names the message"
     assert relay.metrics()['tributary_messages_skipped_total{platform="webhook",direction="inbound"}'] == 1
