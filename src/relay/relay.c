@@ -243,9 +243,7 @@ static void start_thread(pthread_t *thread, void *(*run)(void *arg), void *arg, 
 static void start_threads(struct relay *relay)
 {
     start_thread(&relay->committer_thread, run_committer, relay->committer, "committer");
-    relay->committer_running = true;
     start_thread(&relay->loop_thread, run_loop, relay->loop, "relay");
-    relay->loop_running = true;
     struct begin_task *begin = mem_new_of(struct begin_task);
     begin->relay = relay;
     begin->task.run = on_begin;
@@ -253,7 +251,6 @@ static void start_threads(struct relay *relay)
     for (int i = 0; i < relay->door_count; i++) {
         struct door *door = &relay->doors[i];
         start_thread(&door->thread, run_loop, door->loop, "intake");
-        door->running = true;
     }
 }
 

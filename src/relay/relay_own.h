@@ -20,7 +20,6 @@ struct door {
     int64_t drain_until_us;
     struct loop_task task;
     pthread_t thread;
-    bool running, drained;
 };
 
 struct relay {
@@ -36,7 +35,6 @@ struct relay {
     struct door doors[MOST_DOORS];
     int door_count;
     pthread_t committer_thread, loop_thread;
-    bool committer_running, loop_running;
     struct store_reader *reader; // for what is asked by hand; under `lock`
     pthread_mutex_t lock;        // also of the flags that relay_stop waits for
     pthread_cond_t changed;
