@@ -54,6 +54,7 @@ static void write_account(struct json *json, const struct account *account, int6
     json_key_str(json, "name", account->name);
     json_key_bool(json, "active", account->active);
     json_key_str(json, "order", str_of(order_rule_name(account->order)));
+    json_key_bool(json, "order_changing", account->order_barrier != 0);
     json_key_int(json, "pending", pending);
     json_key_str(json, "defined_at", account->defined_at);
     json_key_bool(json, "left_file", account->left_file);

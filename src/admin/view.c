@@ -119,6 +119,7 @@ void view_account(struct json *json, struct api_call *call, const struct account
     json_key_str(json, "name", account->name);
     json_key_bool(json, "active", account->active);
     json_key_str(json, "order", str_of(order_rule_name(account->order)));
+    json_key_bool(json, "order_changing", account->order_barrier != 0);
     json_key_str(json, "on_failure", str_of(failure_policy_name(account->on_failure)));
     json_key_str(json, "in_doubt", str_of(doubt_policy_name(account->in_doubt)));
     json_key_int(json, "pending", pending);

@@ -92,17 +92,6 @@ static int read_accounts(struct daemon *daemon)
 
 // ---- a changed order rule ----
 
-struct pending_search {
-    int64_t account_id, pending;
-};
-
-static void look_at_counts(void *arg, const struct account_counts *counts)
-{
-    struct pending_search *search = arg;
-    if (counts->account_id == search->account_id)
-        search->pending = counts->pending;
-}
-
 static void set_file_text(struct config *config, struct str name, struct str text)
 {
     for (size_t i = 0; i < config->account_count; i++)
@@ -121,34 +110,33 @@ static void end_order_alarms(struct daemon *daemon, const struct config *config)
     }
 }
 
-// Messages that wait stand in lanes of the old rule; those of a new rule would run beside them, out of order. So the
-// old rule stays until a reload or a start finds nothing waiting; the file's text is not taken either, so that it
-// counts as changed then.
-static void keep_order_while_pending(struct daemon *daemon, struct config *config, struct accounts_plan *plan)
+// The last change of its order rule is not over, and the store takes one at a time. The file's text is not taken either,
+// so that it counts as changed at the next reload.
+static void note_kept_order(struct daemon *daemon, struct config *config, struct str name)
+{
+    const struct stored_account *known = find_known(daemon, name);
+    set_file_text(config, name, arena_str(&config->arena, known ? known->file_text : STR_NONE));
+    board_alarm(daemon->board, "order_waits", name,
+                STR("its order rule was changed again before the messages of the rule before the last change were "
+                    "settled: this change is not in force; reload when they are"));
+}
+
+static void note_orders(struct daemon *daemon, struct config *config, const struct accounts_plan *plan,
+                        const bool *kept)
 {
     end_order_alarms(daemon, config);
     for (size_t i = 0; i < plan->put_count; i++) {
-        struct account *put = plan->puts[i];
-        const struct stored_account *known = find_known(daemon, put->name);
-        struct pending_search search = {.account_id = known ? known->account->id : 0};
-        if (!known || known->account->order == put->order)
-            continue;
-        if (daemon->reader->ops->account_counts(daemon->reader, look_at_counts, &search) || search.pending) {
-            put->order = known->account->order;
-            plan->file_texts[i] = arena_str(&config->arena, known->file_text);
-            set_file_text(config, put->name, plan->file_texts[i]);
-            board_alarm(daemon->board, "order_waits", put->name,
-                        STR("its changed order rule is not in force: messages are pending; reload when none are"));
-        } else {
-            board_alarm_end(daemon->board, "order_waits", put->name);
-        }
+        if (kept[i])
+            note_kept_order(daemon, config, plan->puts[i]->name);
+        else
+            board_alarm_end(daemon->board, "order_waits", plan->puts[i]->name);
     }
 }
 
 enum { PUT_BATCH = 1000 };
 
 // Before the relay runs the store is ours: the plan is put into it directly.
-static int store_plan(struct daemon *daemon, struct accounts_plan *plan)
+static int store_plan(struct daemon *daemon, struct accounts_plan *plan, bool *out_kept)
 {
     struct store_change *changes = mem_new(PUT_BATCH * sizeof *changes);
     struct store_account_put *puts = mem_new(PUT_BATCH * sizeof *puts);
@@ -166,6 +154,8 @@ static int store_plan(struct daemon *daemon, struct accounts_plan *plan)
             changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &puts[i]};
         }
         err = daemon->store->ops->apply(daemon->store, changes, count);
+        for (size_t i = 0; i < count; i++)
+            out_kept[at + i] = puts[i].order_kept;
         arena_done(&arena);
     }
     free(changes);
@@ -193,10 +183,13 @@ static int take_file(struct daemon *daemon)
     if (err)
         return err;
     accounts_plan_make(daemon->config, daemon->known, daemon->known_count, &plan);
-    keep_order_while_pending(daemon, daemon->config, &plan);
-    err = store_plan(daemon, &plan);
-    if (!err)
+    bool *kept = mem_new((plan.put_count + 1) * sizeof *kept);
+    err = store_plan(daemon, &plan, kept);
+    if (!err) {
+        note_orders(daemon, daemon->config, &plan, kept);
         err = fill_directory(daemon, &plan);
+    }
+    free(kept);
     accounts_plan_done(&plan);
     forget_known(daemon);
     return err;
@@ -328,12 +321,15 @@ static int apply_file(struct daemon *daemon, struct config *config)
     struct accounts_plan plan;
     gather_known(daemon);
     accounts_plan_make(config, daemon->known, daemon->known_count, &plan);
-    keep_order_while_pending(daemon, config, &plan);
-    int err = relay_put_accounts(daemon->relay, plan.puts, plan.file_texts, plan.put_count);
+    bool *kept = mem_new((plan.put_count + 1) * sizeof *kept);
     for (size_t i = 0; i < plan.put_count; i++)
-        plan.puts[i] = NULL; // taken
-    if (!err)
+        account_ref(plan.puts[i]); // the relay takes one
+    int err = relay_put_accounts(daemon->relay, plan.puts, plan.file_texts, kept, plan.put_count);
+    if (!err) {
+        note_orders(daemon, config, &plan, kept);
         relay_move_accounts(daemon->relay, plan.moved, plan.moved_count);
+    }
+    free(kept);
     log_info("reloaded", LOG_N("accounts_changed", (int64_t)plan.put_count));
     accounts_plan_done(&plan);
     forget_known(daemon);

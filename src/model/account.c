@@ -69,6 +69,7 @@ struct account *account_copy(const struct account *account)
     copy->name = arena_str(arena, account->name);
     copy->active = account->active;
     copy->order = account->order;
+    copy->order_barrier = account->order_barrier;
     copy->on_failure = account->on_failure;
     copy->in_doubt = account->in_doubt;
     copy->source_count = account->source_count;

@@ -52,6 +52,9 @@ struct account {
     struct str name;
     bool active;
     enum order_rule order;
+    // The rule was changed while messages were pending: those up to this place are in lanes of the rule before, and the
+    // ones behind wait until they are settled. 0 = none are left.
+    int64_t order_barrier;
     enum failure_policy on_failure;
     enum doubt_policy in_doubt;
     struct source *sources;

@@ -5,7 +5,7 @@
 const char *lane_state_name(enum lane_state state)
 {
     static const char *const names[LANE_STATES] = {
-        "idle", "loading", "ready", "marking", "sending", "waiting", "suspended", "held", "stopped",
+        "idle", "loading", "ready", "marking", "sending", "waiting", "suspended", "held", "stopped", "behind",
     };
     must((unsigned)state < LANE_STATES);
     return names[state];
@@ -16,8 +16,8 @@ const char *lane_state_name(enum lane_state state)
 bool lane_may_go(enum lane_state from, enum lane_state to)
 {
     static const unsigned allowed[LANE_STATES] = {
-        [LANE_IDLE] = TO(LOADING) | TO(READY) | TO(SUSPENDED) | TO(STOPPED),
-        [LANE_LOADING] = TO(READY) | TO(WAITING) | TO(HELD) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
+        [LANE_IDLE] = TO(LOADING) | TO(READY) | TO(SUSPENDED) | TO(STOPPED) | TO(BEHIND),
+        [LANE_LOADING] = TO(READY) | TO(WAITING) | TO(HELD) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED) | TO(BEHIND),
         [LANE_READY] = TO(MARKING) | TO(SENDING) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_MARKING] = TO(SENDING) | TO(READY) | TO(LOADING) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_SENDING] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SENDING) | TO(WAITING) | TO(HELD) | TO(SUSPENDED) |
@@ -26,6 +26,7 @@ bool lane_may_go(enum lane_state from, enum lane_state to)
         [LANE_SUSPENDED] = TO(LOADING) | TO(STOPPED) | TO(IDLE),
         [LANE_HELD] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_STOPPED] = TO(LOADING) | TO(SUSPENDED) | TO(IDLE),
+        [LANE_BEHIND] = TO(LOADING) | TO(SUSPENDED) | TO(STOPPED),
     };
     must((unsigned)from < LANE_STATES && (unsigned)to < LANE_STATES);
     return (allowed[from] >> to) & 1;

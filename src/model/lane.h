@@ -9,6 +9,7 @@
 //   sending -given up, on_failure: hold-> held -by hand-> ready | loading | idle
 //   loading, ready, marking, waiting, sending, held -desk suspended-> suspended
 //   suspended -desk well, or its head is the probe-> loading
+//   loading -the order rule was changed, older messages are pending-> behind -settled-> loading | suspended
 //   any -account deactivated-> stopped -activated-> loading | suspended | idle
 #pragma once
 #include <stdbool.h>
@@ -23,6 +24,7 @@ enum lane_state {
     LANE_SUSPENDED, // with its desk; holds no messages
     LANE_HELD,      // for a person
     LANE_STOPPED,   // the account is inactive; holds no messages
+    LANE_BEHIND,    // of a changed order rule: until all messages of the rule before are settled; holds no messages
     LANE_STATES,
 };
 

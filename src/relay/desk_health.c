@@ -84,9 +84,10 @@ static void end_alarms(struct dispatcher *d, struct desk_state *desk)
     desk->alarmed = false;
 }
 
-static bool is_busy(const struct lane *lane)
+// It goes on by itself as it is: its attempt ends first, or messages of another lane are settled first.
+static bool has_other_cares(const struct lane *lane)
 {
-    return lane->attempt != NULL;
+    return lane->attempt != NULL || lane->state == LANE_BEHIND;
 }
 
 static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
@@ -97,7 +98,7 @@ static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
         struct lane *lane, *next;
         for (lane = owner->lanes; lane; lane = next) {
             next = lane->all_next;
-            if (!is_busy(lane) && lane->state != LANE_SUSPENDED)
+            if (!has_other_cares(lane) && lane->state != LANE_SUSPENDED)
                 lane_set_state(d, lane, LANE_SUSPENDED);
         }
     }

@@ -226,10 +226,24 @@ static void go_ready(struct dispatcher *d, struct lane *lane)
         begin(d, lane);
 }
 
+static void go_behind(struct dispatcher *d, struct lane *lane)
+{
+    unmark_head(d, lane);
+    lane->keeps_slot = false;
+    if (lane->is_probe)
+        desk_probe_lane_failed(d, lane);
+    lane_set_state(d, lane, LANE_BEHIND);
+    order_look(d, lane->owner);
+}
+
 static void go_by_head(struct dispatcher *d, struct lane *lane)
 {
     const struct message *head = lane_head(lane)->message;
     bool held = head->next_attempt_us == MESSAGE_HELD;
+    if (order_holds(lane)) {
+        go_behind(d, lane);
+        return;
+    }
     if (!held && (lane->waited || head->next_attempt_us <= dispatcher_now_us(d))) {
         go_ready(d, lane);
         return;
@@ -254,6 +268,8 @@ void lane_go_on(struct dispatcher *d, struct lane *lane)
         go_by_head(d, lane);
     } else {
         lane->keeps_slot = false;
+        if (!lane->more)
+            order_look(d, lane->owner);
         lane_set_state(d, lane, lane->more ? LANE_LOADING : LANE_IDLE);
     }
 }
@@ -340,7 +356,10 @@ static void lane_begin(struct dispatcher *d, struct lane_account *owner, int64_t
     } else {
         lane_push(d, lane, announcement->message, announcement->link);
         announcement->message = NULL;
-        lane_set_state(d, lane, LANE_READY);
+        if (order_holds(lane))
+            go_behind(d, lane);
+        else
+            lane_set_state(d, lane, LANE_READY);
     }
 }
 
@@ -476,6 +495,8 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
             move_to_desk(d, owner);
         else
             desk_settings_changed(owner->desk, now);
+        if (!now->order_barrier)
+            order_release(d, owner);
         if (!now->active) {
             stop_lanes(d, owner);
             lane_account_release(d, owner);

@@ -66,6 +66,9 @@ struct lane_account {
     int pins;                         // keep it while it has no lanes
     bool feed_again;                  // after the feed in progress: it was activated meanwhile
     bool feeding;                     // its lanes are being read from the store after an activation
+    struct order_look *order_look;    // asked of the committer; NULL while none is
+    bool look_again;                  // after that one: something was settled meanwhile
+    int64_t looked_lane;              // lanes up to this one have no message of the order rule before
     struct lane_account *prev, *next; // in_ring
     struct lane_account *load_prev, *load_next;
     struct lane_account *all_prev, *all_next; // the desk's accounts
@@ -195,6 +198,13 @@ void desk_await(struct dispatcher *d, struct desk_state *desk);
 
 // desk_health.c: the lane whose head is the probe cannot tell now whether the desk is well: another one will.
 void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane);
+
+// order_gate.c: the lane's head is of a changed order rule, and messages of the rule before are pending.
+bool order_holds(const struct lane *lane);
+// order_gate.c: something may have been settled that lanes of a changed order rule wait for.
+void order_look(struct dispatcher *d, struct lane_account *owner);
+// order_gate.c: nothing of the rule before is left: the lanes that were behind go on.
+void order_release(struct dispatcher *d, struct lane_account *owner);
 
 // pages.c: asks for the pages that may be asked for, and takes the feeds on.
 void pages_pump(struct dispatcher *d);

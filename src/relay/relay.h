@@ -37,8 +37,10 @@ bool relay_is_ready(struct relay *relay);
 
 // Stores the accounts as they are now defined, publishes them in the directory and makes lanes, desks and
 // sources follow. Blocks until it is durable and in force; not to be called on a thread of the relay's.
-// Takes the references. `file_texts` as in store_account_put.
-int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, size_t count);
+// Takes the references. `file_texts` as in store_account_put; `out_kept` (NULL, or `count` entries) tells of which the
+// order rule was not taken, since its last change is not over: nothing else was left out.
+int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, bool *out_kept,
+                       size_t count);
 // Accounts of which nothing changed but `defined_at`: published, not stored. The references stay the caller's.
 void relay_move_accounts(struct relay *relay, struct account **accounts, size_t count);
 // Activates or deactivates: returns when it is durable and (deactivated) no new request can start.

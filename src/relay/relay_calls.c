@@ -96,6 +96,8 @@ static void on_accounts_stored(struct loop_task *task)
         struct account *account = call->accounts[i];
         keep_learned(call->relay, account); // once more: while it was being stored, its sources may have learned
         account->id = call->puts[i].id;
+        account->order = call->puts[i].order;
+        account->order_barrier = call->puts[i].order_barrier;
         for (size_t j = 0; j < account->source_count; j++) {
             account->sources[j].id = call->puts[i].source_ids[j];
             account->sources[j].account_id = account->id;
@@ -114,7 +116,8 @@ static void on_put_accounts(struct loop_task *task)
 }
 
 // A bounded part of the accounts, so that webhooks do not wait for a long transaction.
-static int put_some(struct relay *relay, struct account **accounts, const struct str *file_texts, size_t count)
+static int put_some(struct relay *relay, struct account **accounts, const struct str *file_texts, bool *out_kept,
+                    size_t count)
 {
     struct arena arena = {0};
     struct call call = {.accounts = accounts, .count = count};
@@ -127,16 +130,19 @@ static int put_some(struct relay *relay, struct account **accounts, const struct
         call.changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &call.puts[i]};
     }
     int err = call_wait(relay, &call, on_put_accounts);
+    for (size_t i = 0; i < count && out_kept; i++)
+        out_kept[i] = !err && call.puts[i].order_kept;
     arena_done(&arena);
     return err;
 }
 
-int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, size_t count)
+int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, bool *out_kept,
+                       size_t count)
 {
     int err = ERR_OK;
     for (size_t at = 0; at < count && !err; at += PUT_ACCOUNTS) {
         size_t some = count - at < PUT_ACCOUNTS ? count - at : PUT_ACCOUNTS;
-        err = put_some(relay, accounts + at, file_texts + at, some);
+        err = put_some(relay, accounts + at, file_texts + at, out_kept ? out_kept + at : NULL, some);
     }
     for (size_t i = 0; i < count; i++)
         account_unref(accounts[i]);

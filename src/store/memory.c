@@ -73,6 +73,7 @@ struct memory {
     struct conversation *conversations, *conversations_by_key;
     struct stored_account *accounts;
     struct health *healths;
+    bool order_changed; // of some account: callers may not know yet
 };
 
 struct memory_reader {
@@ -149,6 +150,22 @@ static void leave_lane(struct memory *m, struct row *row)
         HASH_DEL(m->lanes, lane);
         free(lane);
     }
+}
+
+static struct stored_account *find_account(struct memory *m, int64_t id, struct str name)
+{
+    struct stored_account *a;
+    for (a = m->accounts; a; a = a->next)
+        if (id ? a->account->id == id : str_eq(a->account->name, name))
+            return a;
+    return NULL;
+}
+
+// The rule in force, whatever the caller knows of it.
+static enum order_rule order_of(struct memory *m, int64_t account_id, enum order_rule known)
+{
+    const struct stored_account *a = m->order_changed ? find_account(m, account_id, STR_NONE) : NULL;
+    return a ? a->account->order : known;
 }
 
 static struct conversation *get_conversation(struct memory *m, const struct store_accept *accept)
@@ -242,8 +259,7 @@ static void apply_accept(struct memory *m, struct store_accept *accept)
     const struct conversation *c = get_conversation(m, accept);
     accept->conversation_id = c->id;
     accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
-    accept->lane = accept->order == ORDER_ACCOUNT ? lane_id(LANE_ACCOUNT, accept->account_id)
-                                                  : lane_id(LANE_CONVERSATION, c->id);
+    accept->lane = inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
     accept->message_id = accept->place = ++m->last_number;
     struct row *row = add_row(m, accept, key, key_size, first);
     m->totals.accepted++;
@@ -331,10 +347,14 @@ static void apply_retry(struct memory *m, struct store_retry *retry)
 {
     struct row *row = find_row(m, retry->message_id);
     retry->applied = row && row->message->state == MESSAGE_SKIPPED;
-    retry->lane = retry->applied ? row->message->lane : 0;
+    retry->lane = 0;
     if (!retry->applied)
         return;
     struct message *message = row->message;
+    const struct stored_account *a = find_account(m, message->account_id, STR_NONE);
+    if (a && message->direction == INBOUND) // the rule may have changed since
+        message->lane = inbound_lane(a->account->order, message->account_id, message->conversation_id);
+    retry->lane = message->lane;
     count(m, MESSAGE_SKIPPED, MESSAGE_PENDING);
     message->state = MESSAGE_PENDING;
     message->reason = REASON_NONE;
@@ -347,15 +367,6 @@ static void apply_retry(struct memory *m, struct store_retry *retry)
 }
 
 // --- Accounts ---
-
-static struct stored_account *find_account(struct memory *m, int64_t id, struct str name)
-{
-    struct stored_account *a;
-    for (a = m->accounts; a; a = a->next)
-        if (id ? a->account->id == id : str_eq(a->account->name, name))
-            return a;
-    return NULL;
-}
 
 // What a source of that name was before, configured or gone.
 static const struct source *find_old_source(const struct stored_account *a, struct str name)
@@ -396,10 +407,46 @@ static void put_sources(struct memory *m, const struct stored_account *a, struct
     }
 }
 
+// Pending messages of the account with a place up to this one.
+static bool has_pending(const struct memory *m, int64_t account_id, int64_t place)
+{
+    for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
+        if (lane->account_id == account_id && lane->pending->message->place <= place)
+            return true;
+    return false;
+}
+
+// The rule of `next` as it can be had now.
+static void change_order(struct memory *m, const struct account *before, struct account *next, bool *out_kept)
+{
+    *out_kept = false;
+    next->order_barrier = before->order_barrier;
+    if (next->order == before->order)
+        return;
+    if (before->order_barrier && has_pending(m, before->id, before->order_barrier)) {
+        next->order = before->order;
+        *out_kept = true;
+        return;
+    }
+    next->order_barrier = has_pending(m, before->id, m->last_number) ? m->last_number : 0;
+    m->order_changed = true;
+}
+
+static void apply_order_over(struct memory *m, struct store_order_over *over)
+{
+    const struct stored_account *a = find_account(m, over->account_id, STR_NONE);
+    over->more = false;
+    over->over = a && !has_pending(m, over->account_id, a->account->order_barrier);
+    if (over->over)
+        a->account->order_barrier = 0;
+}
+
 static void apply_account_put(struct memory *m, struct store_account_put *put)
 {
     struct stored_account *a = find_account(m, put->account->id, put->account->name);
     struct account *next = account_copy(put->account);
+    put->order_kept = false;
+    next->order_barrier = 0;
     if (!a) {
         a = mem_new_of(struct stored_account);
         next->id = next->id ? next->id : ++m->last_account;
@@ -407,13 +454,18 @@ static void apply_account_put(struct memory *m, struct store_account_put *put)
     } else {
         next->id = a->account->id;
     }
+    if (a->account)
+        change_order(m, a->account, next, &put->order_kept);
     put_sources(m, a, next);
     if (a->account)
         keep_gone(a, next);
     account_unref(a->account);
     a->account = next;
-    a->file_text = arena_str(&a->arena, put->file_text);
+    if (!put->order_kept)
+        a->file_text = arena_str(&a->arena, put->file_text);
     put->id = next->id;
+    put->order = next->order;
+    put->order_barrier = next->order_barrier;
     for (size_t i = 0; i < next->source_count; i++)
         put->source_ids[i] = next->sources[i].id;
 }
@@ -467,6 +519,9 @@ static void apply_change(struct memory *m, struct store_change *change)
         return;
     case STORE_ACCOUNT_PUT:
         apply_account_put(m, change->account_put);
+        return;
+    case STORE_ORDER_OVER:
+        apply_order_over(m, change->order_over);
         return;
     case STORE_ACCOUNT_ACTIVE:
         apply_account_active(m, change->account_active);

@@ -50,11 +50,13 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_ATTEMPT] = {SQL_WRITER, "INSERT INTO attempts (message_id, at, verdict, error) VALUES (?1, "
                                         "max(?2, ifnull((SELECT max(at) + 1 FROM attempts WHERE message_id = ?1), 0)), "
                                         "?3, ?4)"},
-    [SQL_FIND_SKIPPED] = {SQL_WRITER, "SELECT lane FROM messages WHERE id = ?1 AND state = 2"},
+    [SQL_GET_SKIPPED] = {SQL_WRITER, READ_MESSAGES " WHERE m.id = ?1 AND m.state = 2"},
     [SQL_RETRY] = {SQL_WRITER, "UPDATE messages SET state = 0, reason = 0, place = ?2, late = 1, attempts = 0, "
-                               "next_attempt_at = 0 WHERE id = ?1 AND state = 2"},
+                               "next_attempt_at = 0, lane = ?3, sum = ?4 WHERE id = ?1 AND state = 2"},
 
     [SQL_FIND_ACCOUNT] = {SQL_WRITER, "SELECT id FROM accounts WHERE name = ?1"},
+    [SQL_GET_ORDER] = {SQL_WRITER, "SELECT order_rule, order_barrier FROM accounts WHERE id = ?1"},
+    [SQL_SET_ORDER_BARRIER] = {SQL_WRITER, "UPDATE accounts SET order_barrier = ?2 WHERE id = ?1"},
     [SQL_INSERT_ACCOUNT] =
         {SQL_WRITER, "INSERT INTO accounts (name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, "
                      "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, "
@@ -64,7 +66,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
         {SQL_WRITER, "UPDATE accounts SET name = ?2, active = ?3, order_rule = ?4, on_failure = ?5, in_doubt = ?6, "
                      "desk_platform = ?7, desk_token = ?8, desk_client_secret = ?9, desk_api_url = ?10, "
                      "desk_url = ?11, desk_secret = ?12, desk_probe = ?13, desk_rate_per_min = ?14, defined_at = ?15, "
-                     "left_file = ?16, file_text = ?17 WHERE id = ?1"},
+                     "left_file = ?16, file_text = CASE WHEN ?18 THEN file_text ELSE ?17 END WHERE id = ?1"},
     [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1"},
     [SQL_SOURCES_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1 WHERE account_id = ?1"},
     [SQL_FIND_SOURCE] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1 AND name = ?2"},
@@ -82,7 +84,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                          "skips_in_row = ?2, guard_suspended = ?3"},
     [SQL_EACH_ACCOUNT] = {SQL_WRITER, "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
                                       "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
-                                      "desk_probe, desk_rate_per_min, defined_at, left_file, file_text "
+                                      "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier "
                                       "FROM accounts ORDER BY id"},
     [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
                                      "registered_url FROM sources WHERE account_id = ?1 AND gone = 0 ORDER BY id"},
@@ -94,6 +96,14 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     // One step of a walk over the lanes: each seeks past the rest of the lane before.
     [SQL_NEXT_LANE] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
                              "WHERE state = 0 AND lane > ?1 ORDER BY lane, place LIMIT 1"},
+    [SQL_HAS_LANE] = {SQL_WRITER, "SELECT place FROM messages INDEXED BY messages_pending "
+                                  "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT 1"},
+    // Lanes of one kind: they are made of the id of their conversation (model/message.h, lane_id).
+    [SQL_LANES_OF_SOURCE] = {SQL_WRITER, "SELECT c.id * 4 + ?4 FROM conversations c INDEXED BY conversations_of_source "
+                                         "WHERE c.source_id = ?1 AND c.id >= ?2 / 4 AND c.id * 4 + ?4 > ?2 AND EXISTS "
+                                         "(SELECT 1 FROM messages m INDEXED BY messages_pending WHERE m.state = 0 "
+                                         "AND m.lane = c.id * 4 + ?4) ORDER BY c.id LIMIT ?3"},
+    [SQL_SOURCES_OF] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1"},
     [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
                                    "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
                                    "AND sent_at < ?3 AND state = 1 ORDER BY sent_at, id"},

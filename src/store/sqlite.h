@@ -28,6 +28,7 @@ struct sqlite_store {
     int log_frames;       // in the log
     int log_frames_moved; // of them, when last asked: a reader may have kept some back
     int64_t age_after;    // age_out goes on behind this id
+    bool order_changed;   // of some account, since the store was opened: callers may not know yet
 };
 
 static inline struct sqlite_store *sqlite_of(struct store *store)
@@ -48,6 +49,13 @@ ERR_CHECK int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out);
 // Each in a file of its name.
 int sqlite_apply(struct store *store, struct store_change *changes, size_t count);
 ERR_CHECK int sqlite_account_put(struct sqlite_store *s, struct store_account_put *put);
+// The order rule that an account which is there gets, in `put`, and with it the barrier.
+ERR_CHECK int sqlite_order_put(struct sqlite_store *s, struct store_account_put *put);
+ERR_CHECK int sqlite_order_over(struct sqlite_store *s, struct store_order_over *over);
+// The rule in force; *order stays when there is no such account.
+ERR_CHECK int sqlite_order_get(struct sqlite_store *s, int64_t account_id, enum order_rule *order,
+                               int64_t *out_barrier);
+ERR_CHECK int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t barrier);
 ERR_CHECK int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change);
 ERR_CHECK int sqlite_source_learned(struct sqlite_store *s, const struct store_source_learned *learned);
 ERR_CHECK int sqlite_desk_health(struct sqlite_store *s, const struct store_desk_health *health);
@@ -58,6 +66,11 @@ int sqlite_each_desk_health(struct store *store, void (*each)(void *arg, const s
 int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
 int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count);
+// lanes_with_work of one account; at its end, too, *out_count may be less than `limit`.
+ERR_CHECK int sqlite_lanes_of(struct sqlite_store *s, int64_t account_id, int64_t after, size_t limit,
+                              int64_t *out_lanes, size_t *out_count);
+// The place of the lane's head; 0: it has no pending messages.
+ERR_CHECK int sqlite_lane_head(struct sqlite_store *s, int64_t lane, int64_t *out_place);
 int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
 int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);

@@ -12,11 +12,12 @@ static int find_id(struct sqlite_store *s, sqlite3_stmt *q, int64_t *out_id)
     return sql_end(&s->sql, q, code);
 }
 
-static void bind_account(sqlite3_stmt *q, const struct account *a, struct str file_text)
+static void bind_account(sqlite3_stmt *q, const struct store_account_put *put)
 {
+    const struct account *a = put->account;
     sql_str(q, 2, a->name);
     sql_int(q, 3, a->active);
-    sql_int(q, 4, a->order);
+    sql_int(q, 4, put->order);
     sql_int(q, 5, a->on_failure);
     sql_int(q, 6, a->in_doubt);
     sql_str(q, 7, a->desk.platform);
@@ -29,7 +30,7 @@ static void bind_account(sqlite3_stmt *q, const struct account *a, struct str fi
     sql_int(q, 14, a->desk.rate_per_min);
     sql_str(q, 15, a->defined_at);
     sql_int(q, 16, a->left_file);
-    sql_str(q, 17, file_text);
+    sql_str(q, 17, put->file_text);
 }
 
 static void bind_source(sqlite3_stmt *q, int64_t account_id, const struct source *source)
@@ -73,16 +74,26 @@ static int put_account_row(struct sqlite_store *s, struct store_account_put *put
         sql_str(find, 1, put->account->name);
         err = find_id(s, find, &put->id);
     }
+    put->order = put->account->order;
+    put->order_barrier = 0;
+    put->order_kept = false;
+    if (!err && put->id)
+        err = sqlite_order_put(s, put);
     if (err)
         return err;
     sqlite3_stmt *q = sql_get(&s->sql, put->id ? SQL_SET_ACCOUNT : SQL_INSERT_ACCOUNT);
-    if (put->id)
+    bind_account(q, put);
+    if (put->id) {
         sql_int(q, 1, put->id);
-    bind_account(q, put->account, put->file_text);
+        sql_int(q, 18, put->order_kept);
+    }
     err = sql_finish(&s->sql, q);
-    if (!err && put->id == 0)
-        put->id = sqlite3_last_insert_rowid(s->sql.db);
-    return err;
+    if (err)
+        return err;
+    if (put->id)
+        return sqlite_order_barrier(s, put->id, put->order_barrier);
+    put->id = sqlite3_last_insert_rowid(s->sql.db);
+    return 0;
 }
 
 int sqlite_account_put(struct sqlite_store *s, struct store_account_put *put)
@@ -147,6 +158,7 @@ static void read_account(sqlite3_stmt *q, struct account *a)
     a->desk.rate_per_min = sql_column_int(q, 13);
     a->defined_at = take(a, q, 14);
     a->left_file = sql_column_int(q, 15) != 0;
+    a->order_barrier = sql_column_int(q, 17);
 }
 
 static void read_source(sqlite3_stmt *q, struct account *a, struct source *source)

@@ -135,9 +135,13 @@ static void bind_message(sqlite3_stmt *q, const struct message *m, const struct 
 static int insert_message(struct sqlite_store *s, struct store_accept *accept)
 {
     const struct event *event = &accept->event;
+    enum order_rule order = accept->order;
+    int64_t barrier;
+    int err = s->order_changed ? sqlite_order_get(s, accept->account_id, &order, &barrier) : 0;
+    if (err)
+        return err;
     accept->message_id = accept->place = ++s->totals.last_number;
-    accept->lane = accept->order == ORDER_ACCOUNT ? lane_id(LANE_ACCOUNT, accept->account_id)
-                                                  : lane_id(LANE_CONVERSATION, accept->conversation_id);
+    accept->lane = inbound_lane(order, accept->account_id, accept->conversation_id);
     struct message message = {.id = accept->message_id,
                               .lane = accept->lane,
                               .account_id = accept->account_id,
@@ -265,21 +269,45 @@ static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
     return err;
 }
 
-static int apply_retry(struct sqlite_store *s, struct store_retry *retry)
+// Its lane is the one of the order rule now. A row that is not what was stored is left as it is: it stays known as damaged.
+static int retry_row(struct sqlite_store *s, struct message *message, const struct sqlite_row *row)
 {
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_SKIPPED);
-    sql_int(q, 1, retry->message_id);
-    int code = sqlite3_step(q);
-    retry->applied = code == SQLITE_ROW;
-    retry->lane = retry->applied ? sql_column_int(q, 0) : 0;
-    int err = sql_end(&s->sql, q, code);
-    if (err || !retry->applied)
+    enum order_rule order = lane_id_kind(message->lane) == LANE_ACCOUNT
+                                ? ORDER_ACCOUNT
+                                : ORDER_CONVERSATION; // of an account that is gone
+    int64_t barrier;
+    uint64_t sum = row->sum;
+    int err = sqlite_order_get(s, message->account_id, &order, &barrier);
+    if (!err && message->direction == INBOUND && sqlite_row_is_whole(message, row)) {
+        message->lane = inbound_lane(order, message->account_id, message->conversation_id);
+        sum = sqlite_row_sum(message, row);
+    }
+    if (err)
         return err;
-    q = sql_get(&s->sql, SQL_RETRY);
-    sql_int(q, 1, retry->message_id);
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_RETRY);
+    sql_int(q, 1, message->id);
     sql_int(q, 2, ++s->totals.last_number);
+    sql_int(q, 3, message->lane);
+    sql_int(q, 4, (int64_t)sum);
     sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_PENDING);
     return sql_finish(&s->sql, q);
+}
+
+static int apply_retry(struct sqlite_store *s, struct store_retry *retry)
+{
+    struct message message = {0};
+    struct sqlite_row row;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_SKIPPED);
+    sql_int(q, 1, retry->message_id);
+    int code = sqlite3_step(q), err = 0;
+    retry->applied = code == SQLITE_ROW;
+    if (retry->applied) { // its texts live as long as the statement stands on the row
+        sqlite_row_read(q, &message, &row);
+        err = retry_row(s, &message, &row);
+    }
+    retry->lane = message.lane;
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
 }
 
 static int apply_change(struct sqlite_store *s, struct store_change *change)
@@ -293,6 +321,8 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return set_mark(s, change->mark->message_id, change->mark->in_flight);
     case STORE_ACCOUNT_PUT:
         return sqlite_account_put(s, change->account_put);
+    case STORE_ORDER_OVER:
+        return sqlite_order_over(s, change->order_over);
     case STORE_ACCOUNT_ACTIVE:
         return sqlite_account_active(s, change->account_active);
     case STORE_SOURCE_LEARNED:

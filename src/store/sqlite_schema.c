@@ -143,6 +143,11 @@ static const char *const migrations[] = {
     " strftime('%Y-%m-%dT%H:%M:%fZ', w.oldest / 1e6, 'unixepoch') AS oldest_received_at"
     " FROM (SELECT account_id, count(*) AS waiting, min(received_at) AS oldest FROM messages"
     " WHERE state = 0 GROUP BY account_id) w LEFT JOIN accounts a ON a.id = w.account_id;",
+
+    // A changed order rule: messages up to this place stand in lanes of the rule before, and go first. 0 = none.
+    "ALTER TABLE accounts ADD COLUMN order_barrier INTEGER NOT NULL DEFAULT 0;"
+    // The lanes of one account, without a look at those of all others.
+    "CREATE INDEX conversations_of_source ON conversations(source_id);",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

@@ -19,6 +19,12 @@
 struct store;
 struct store_reader;
 
+// Where an inbound message of that conversation stands in line.
+static inline int64_t inbound_lane(enum order_rule order, int64_t account_id, int64_t conversation_id)
+{
+    return order == ORDER_ACCOUNT ? lane_id(LANE_ACCOUNT, account_id) : lane_id(LANE_CONVERSATION, conversation_id);
+}
+
 enum accept_result {
     ACCEPT_STORED,
     ACCEPT_STORED_TWIN, // stored, but another event with the same key and another digest was there: warn
@@ -28,7 +34,7 @@ enum accept_result {
 // A source's event to be stored.
 struct store_accept {
     int64_t account_id, source_id;
-    enum order_rule order;    // the account's rule now: decides the lane
+    enum order_rule order;    // the account's rule as the caller knows it: decides the lane unless it has changed since
     enum message_state state; // MESSAGE_PENDING, or MESSAGE_DISCARDED with a reason for kinds without meaning
     enum reason reason;
     int64_t received_at_us;
@@ -69,11 +75,26 @@ struct store_mark {
 // The definition of an account: inserted when id is 0 and no account has the name, else replaced as a whole.
 // Sources are matched by name; a source that is gone keeps its messages. `file_text` is what the
 // configuration file last said of it (opaque; STR_NONE when made by hand).
+//
+// A changed order rule counts for messages accepted from then on: their lanes are others, and `order_barrier` tells
+// the last place of the rule before while any of its messages is pending. One change at a time: while that lasts,
+// another one is not taken, and `order_kept` says so (then `file_text` stays as it was, too).
 struct store_account_put {
     const struct account *account;
     struct str file_text;
-    int64_t id;          // out
-    int64_t *source_ids; // out: account->source_count entries, the caller's
+    int64_t id;            // out
+    int64_t *source_ids;   // out: account->source_count entries, the caller's
+    enum order_rule order; // out: in force
+    int64_t order_barrier; // out
+    bool order_kept;       // out
+};
+
+// Asks whether all messages of the order rule before are settled, and ends the account's order_barrier in the same
+// transaction if so. Looks at a bounded number of lanes.
+struct store_order_over {
+    int64_t account_id;
+    int64_t after_lane; // lanes up to this one hold none any more; 0 at first; brought forward
+    bool over, more;    // out; more: neither found nor through, ask again
 };
 
 struct store_account_active {
@@ -94,7 +115,7 @@ struct store_desk_health {
     bool guard_suspended;
 };
 
-// A skipped message goes back to the tail of its lane: a new place, attempts 0, late.
+// A skipped message goes back to the tail of its lane (the one of the account's rule now): a new place, attempts 0, late.
 struct store_retry {
     int64_t message_id;
     bool applied; // out: it was skipped
@@ -107,6 +128,7 @@ enum store_change_kind {
     STORE_MARK,
     STORE_ACCOUNT_PUT,
     STORE_ACCOUNT_ACTIVE,
+    STORE_ORDER_OVER,
     STORE_SOURCE_LEARNED,
     STORE_DESK_HEALTH,
     STORE_RETRY,
@@ -120,6 +142,7 @@ struct store_change {
         struct store_mark *mark;
         struct store_account_put *account_put;
         struct store_account_active *account_active;
+        struct store_order_over *order_over;
         struct store_source_learned *source_learned;
         struct store_desk_health *desk_health;
         struct store_retry *retry;

@@ -347,6 +347,43 @@ static void test_lanes_with_work_of_one_account(void **state)
     assert_int_equal(lanes(store, 3, 0, 4, found), 0);
 }
 
+static struct store_accept store_of_account(struct store *store, int64_t account_id, int64_t source_id, const char *key,
+                                            enum order_rule order)
+{
+    struct store_accept accept = kit_accept(key, key);
+    accept.account_id = account_id;
+    accept.source_id = source_id;
+    accept.order = order;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static struct account *make_account(const char *name, size_t sources);
+static struct store_account_put put_account(struct store *store, const struct account *account, int64_t *ids);
+
+static void test_lanes_with_work_of_one_account_over_its_sources(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *acme = make_account("acme", 2), *other = make_account("other", 1);
+    int64_t ids[2], other_ids[1], want[6], found[6];
+    int64_t acme_id = put_account(store, acme, ids).id, other_id = put_account(store, other, other_ids).id;
+    want[0] = store_of_account(store, acme_id, ids[0], "zero", ORDER_ACCOUNT).lane;
+    for (int i = 1; i < 6; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        want[i] = store_of_account(store, acme_id, ids[i % 2], key, ORDER_CONVERSATION).lane;
+        snprintf(key, sizeof key, "o%d", i);
+        store_of_account(store, other_id, other_ids[0], key, ORDER_CONVERSATION);
+    }
+    assert_int_equal(lanes(store, acme_id, 0, 4, found), 4);
+    assert_memory_equal(found, want, 4 * sizeof *want);
+    assert_int_equal(lanes(store, acme_id, found[3], 4, found), 2);
+    assert_memory_equal(found, want + 4, 2 * sizeof *want);
+    assert_int_equal(lanes(store, acme_id, want[5], 4, found), 0);
+    account_unref(acme);
+    account_unref(other);
+}
+
 // --- Outcomes ---
 
 static void test_retry_outcome_keeps_it_pending_with_its_attempts(void **state)
@@ -747,6 +784,117 @@ static void test_account_put_again_by_name_keeps_its_ids(void **state)
     account_unref(account);
 }
 
+static struct account *find_stored(struct accounts *found, const char *name)
+{
+    for (int i = 0; i < found->count; i++)
+        if (str_eq_c(found->account[i]->name, name))
+            return found->account[i];
+    return NULL;
+}
+
+static bool is_over(struct store *store, int64_t account_id)
+{
+    struct store_order_over over = {.account_id = account_id};
+    assert_int_equal(kit_apply(store, STORE_ORDER_OVER, &over), 0);
+    assert_false(over.more);
+    return over.over;
+}
+
+static void test_changed_order_counts_from_then_on(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    account->order = ORDER_ACCOUNT;
+    int64_t ids[1];
+    int64_t id = put_account(store, account, ids).id;
+    struct store_accept before = store_of_account(store, id, ids[0], "a", ORDER_ACCOUNT);
+    account->order = ORDER_CONVERSATION;
+    struct store_account_put put = put_account(store, account, ids);
+    assert_false(put.order_kept);
+    assert_int_equal(put.order, ORDER_CONVERSATION);
+    assert_int_equal(put.order_barrier, before.place);
+    // The caller's rule is of before the change: the store knows better.
+    struct store_accept after = store_of_account(store, id, ids[0], "b", ORDER_ACCOUNT);
+    assert_int_equal(after.lane, lane_id(LANE_CONVERSATION, after.conversation_id));
+    struct accounts found = all_accounts(store);
+    assert_int_equal(find_stored(&found, "acme")->order_barrier, before.place);
+    free_accounts(&found);
+    assert_false(is_over(store, id));
+    kit_settle(store, before.message_id, MESSAGE_DELIVERED);
+    assert_true(is_over(store, id));
+    found = all_accounts(store);
+    assert_int_equal(find_stored(&found, "acme")->order_barrier, 0);
+    free_accounts(&found);
+    account_unref(account);
+}
+
+static void test_second_change_of_the_order_waits_for_the_end_of_the_first(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    account->order = ORDER_CONVERSATION;
+    int64_t ids[1];
+    struct store_account_put put = put_account(store, account, ids);
+    struct store_accept before = store_of_account(store, put.id, ids[0], "a", ORDER_CONVERSATION);
+    account->order = ORDER_ACCOUNT;
+    put_account(store, account, ids);
+    account->order = ORDER_CONVERSATION;
+    account->on_failure = ON_FAILURE_HOLD;
+    put = put_account(store, account, ids);
+    assert_true(put.order_kept);
+    assert_int_equal(put.order, ORDER_ACCOUNT);
+    assert_int_equal(put.order_barrier, before.place);
+    struct accounts found = all_accounts(store);
+    assert_int_equal(find_stored(&found, "acme")->order, ORDER_ACCOUNT);
+    assert_int_equal(find_stored(&found, "acme")->on_failure, ON_FAILURE_HOLD); // the rest of it counts
+    free_accounts(&found);
+    kit_settle(store, before.message_id, MESSAGE_SKIPPED);
+    put = put_account(store, account, ids); // over, though nobody asked
+    assert_false(put.order_kept);
+    assert_int_equal(put.order, ORDER_CONVERSATION);
+    assert_int_equal(put.order_barrier, 0);
+    account_unref(account);
+}
+
+static void test_order_changed_with_nothing_pending_has_no_barrier(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1), *other = make_account("other", 1);
+    int64_t ids[1], other_ids[1];
+    account->order = other->order = ORDER_CONVERSATION;
+    int64_t other_id = put_account(store, other, other_ids).id;
+    store_of_account(store, other_id, other_ids[0], "o", ORDER_CONVERSATION);
+    put_account(store, account, ids);
+    account->order = ORDER_ACCOUNT;
+    assert_int_equal(put_account(store, account, ids).order_barrier, 0);
+    account_unref(account);
+    account_unref(other);
+}
+
+static void test_retried_message_goes_to_the_lane_of_the_rule_now(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    account->order = ORDER_ACCOUNT;
+    int64_t ids[1];
+    int64_t id = put_account(store, account, ids).id;
+    struct store_accept skipped = store_of_account(store, id, ids[0], "a", ORDER_ACCOUNT);
+    kit_settle(store, skipped.message_id, MESSAGE_SKIPPED);
+    account->order = ORDER_CONVERSATION;
+    put_account(store, account, ids);
+    struct store_retry retry = {.message_id = skipped.message_id};
+    assert_int_equal(kit_apply(store, STORE_RETRY, &retry), 0);
+    assert_int_equal(retry.lane, lane_id(LANE_CONVERSATION, skipped.conversation_id));
+    struct message *message = kit_message(store, skipped.message_id);
+    assert_int_equal(message->lane, retry.lane);
+    message_free(message);
+    struct lane_page page = load(store, retry.lane, 0, 2);
+    assert_int_equal(page.count, 1);
+    assert_int_equal(page.entries[0].message->reason, REASON_NONE); // its checksum fits
+    lane_page_done(&page);
+    account_unref(account);
+}
+
 static void test_source_that_comes_back_is_the_same(void **state)
 {
     struct store *store = store_of(state);
@@ -1032,6 +1180,11 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_settled_messages_leave_their_lane),
         RULE(test_lanes_with_work_come_ascending_in_bounded_pages),
         RULE(test_lanes_with_work_of_one_account),
+        RULE(test_lanes_with_work_of_one_account_over_its_sources),
+        RULE(test_changed_order_counts_from_then_on),
+        RULE(test_second_change_of_the_order_waits_for_the_end_of_the_first),
+        RULE(test_order_changed_with_nothing_pending_has_no_barrier),
+        RULE(test_retried_message_goes_to_the_lane_of_the_rule_now),
         RULE(test_retry_outcome_keeps_it_pending_with_its_attempts),
         RULE(test_absent_texts_of_an_outcome_keep_the_stored_ones),
         RULE(test_stale_outcome_changes_nothing),

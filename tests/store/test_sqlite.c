@@ -701,11 +701,13 @@ static void test_no_statement_of_the_hot_path_scans_or_sorts(void **state)
         SQL_GET_CONVERSATION, SQL_SET_CONVERSATION,
         SQL_SET_OUTCOME,      SQL_SET_OUTCOME_TEXTS,
         SQL_DISCARD_SKIPPED,  SQL_MARK,
-        SQL_FIND_SKIPPED,     SQL_RETRY,
+        SQL_GET_SKIPPED,      SQL_RETRY,
         SQL_LOAD_LANE,        SQL_NEXT_LANE,
         SQL_LOAD_REFS,        SQL_EACH_ATTEMPT,
         SQL_AGE_SCAN,         SQL_FIND_ACCOUNT,
-        SQL_GET_MESSAGE,
+        SQL_GET_MESSAGE,      SQL_GET_ORDER,
+        SQL_HAS_LANE,         SQL_LANES_OF_SOURCE,
+        SQL_SOURCES_OF,
     };
     char *path = fresh_path(), plan[2048];
     struct store *store = kit_open(path);

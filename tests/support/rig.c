@@ -404,6 +404,25 @@ void rig_set_active(struct rig *rig, const char *name, bool active)
     rig_turn(rig);
 }
 
+bool rig_set_order(struct rig *rig, const char *name, enum order_rule order)
+{
+    const struct account *before = rig_account(rig, name);
+    struct account *now = account_copy(before);
+    now->order = order;
+    int64_t source_ids[1];
+    struct store_account_put put = {.account = now, .source_ids = source_ids};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(rig->store->ops->apply(rig->store, &change, 1), 0);
+    now->order = put.order;
+    now->order_barrier = put.order_barrier;
+    directory_put(rig->directory, account_ref(now));
+    dispatcher_account_changed(rig->dispatcher, before, now);
+    account_unref(before);
+    account_unref(now);
+    rig_turn(rig);
+    return !put.order_kept;
+}
+
 struct message *rig_message(struct rig *rig, int64_t id)
 {
     struct message *message = NULL;

@@ -78,5 +78,7 @@ void rig_answer_with(struct rig *rig, struct rig_call *call, int status, const c
 // The call ends without an answer.
 void rig_lose(struct rig *rig, struct rig_call *call, enum http_failure failure, bool written);
 void rig_set_active(struct rig *rig, const char *name, bool active);
+// The account's order rule is changed, as by a reload. False: the last change is not over, the rule stays.
+bool rig_set_order(struct rig *rig, const char *name, enum order_rule order);
 // The message as the store has it; the caller frees it.
 struct message *rig_message(struct rig *rig, int64_t id);

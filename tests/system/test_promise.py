@@ -35,6 +35,28 @@ def test_everything_holds_under_traffic_and_faults(make_relay, desk, order):
     relay.verify()
 
 
+def test_order_rule_changed_under_traffic_keeps_each_conversation_in_order(make_relay, desk):
+    relay = make_relay([account("acme", desk.config(), order="conversation")]).allow(".*").start()
+    source = WebhookSource(relay, "acme")
+    desk.script = noisy(9, 0.1)
+    crowd = Crowd(source, lanes=6, per_lane=40)
+    for i, step in enumerate((40, 80, 120, 160)):
+        wait_for(lambda: crowd.acked() >= step or crowd.done(), "traffic")
+        relay.config["accounts"][0]["order"] = "conversation" if i % 2 else "account"
+        relay.write_config()
+        relay.cli("reload")
+        if i == 2:
+            relay.kill()
+            relay.start()
+    crowd.join()
+    desk.script = None
+    relay.wait_settled(60 * SLOW)
+    assert_good(webhook_history(relay, source, desk))
+    lanes = relay.query("SELECT DISTINCT lane & 3 FROM messages")
+    assert {kind for kind, in lanes} == {0, 1}  # both rules were in force
+    relay.verify()
+
+
 def test_sum_holds_at_every_moment_through_kills_and_switches(make_relay, desk):
     relay = make_relay([account("acme", desk.config(), order="conversation")]).allow(".*").start()
     source = WebhookSource(relay, "acme")

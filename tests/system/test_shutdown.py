@@ -210,14 +210,15 @@ def test_reloads_all_the_time_and_a_stop_among_them(make_relay, desk):
         assert relay.wait_end() == 0
 
 
-def test_order_rule_taken_back_while_it_waits_leaves_no_alarm(source, relay, desk):
+def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
     gate = threading.Event()
     relay.allow("alarm", "alarm_end")
     desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
     source.send("m0")
     desk.wait_requests(1)
     before = relay.config["accounts"][0].get("order", "account")
-    for rule, alarms in (("conversation" if before == "account" else "account", ["order_waits"]), (before, [])):
+    other = "conversation" if before == "account" else "account"
+    for rule, alarms in ((other, []), (before, ["order_waits"]), (other, [])):
         relay.config["accounts"][0]["order"] = rule
         relay.write_config()
         reload_by_signal(relay)

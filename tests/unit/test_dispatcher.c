@@ -441,6 +441,87 @@ static void test_a_backlog_that_fills_the_memory_leaves_room_for_others(void **s
     rig_done(&rig);
 }
 
+// ---- a changed order rule ----
+
+static void test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c2", "two");
+    assert_true(rig_set_order(&rig, "acme", ORDER_ACCOUNT));
+    rig_say(&rig, "acme", "c1", "three");
+    rig_say(&rig, "acme", "c3", "four");
+    assert_int_equal(rig_open_count(&rig), 2);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    assert_null(rig_open_with(&rig, "three"));
+    assert_false(rig_set_order(&rig, "acme", ORDER_CONVERSATION)); // one change at a time
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "four"), 200, "");
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    rig_done(&rig);
+}
+
+static void test_changed_order_waits_for_a_message_tried_again(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_ACCOUNT});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c2", "two");
+    rig_set_order(&rig, "acme", ORDER_CONVERSATION);
+    rig_say(&rig, "acme", "c1", "three");
+    rig_say(&rig, "acme", "c2", "four");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 500, "");
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 60 * 1000);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(rig_open_count(&rig), 2); // side by side from here on
+    rig_answer(&rig, rig_open_with(&rig, "four"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_done(&rig);
+}
+
+static void test_changed_order_outlives_a_restart(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION};
+    with(options);
+    rig_say(&rig, "acme", "c1", "one");
+    rig_set_order(&rig, "acme", ORDER_ACCOUNT);
+    rig_say(&rig, "acme", "c2", "two");
+    rig_crash(&rig, &options);
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
+static void test_changed_order_survives_an_outage_and_a_switch(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION, .probe = DESK_PROBE_NONE});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_set_order(&rig, "acme", ORDER_ACCOUNT);
+    rig_say(&rig, "acme", "c2", "two");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 401, ""); // its head is the probe from here on, not the one behind
+    for (int i = 0; i < 3; i++) {
+        rig_pass(&rig, 60 * 1000);
+        assert_int_equal(rig_open_count(&rig), 1);
+        rig_answer(&rig, rig_open_with(&rig, "one"), 401, "");
+    }
+    rig_set_active(&rig, "acme", false);
+    rig_set_active(&rig, "acme", true);
+    rig_pass(&rig, 60 * 1000);
+    assert_null(rig_open_with(&rig, "two"));
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
 // ---- switches ----
 
 static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
@@ -987,6 +1068,10 @@ int main(void)
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
         cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
+        cmocka_unit_test(test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled),
+        cmocka_unit_test(test_changed_order_waits_for_a_message_tried_again),
+        cmocka_unit_test(test_changed_order_outlives_a_restart),
+        cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
         cmocka_unit_test(test_switched_off_and_on_while_its_lanes_are_read_forgets_none),
         cmocka_unit_test(test_what_is_discarded_while_its_lane_is_read_is_not_sent),
