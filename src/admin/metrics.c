@@ -31,6 +31,16 @@ static void write_messages(struct buf *out, const struct tally *tally)
     }
 }
 
+static void write_webhooks(struct buf *out, const struct tally *tally)
+{
+    head(out, "tributary_webhooks_total", "counter",
+         "Webhooks of known sources since the start, by what they were answered for.");
+    for (size_t i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
+        for (int a = 0; a < TALLY_WEBHOOKS; a++)
+            buf_printf(out, "tributary_webhooks_total{platform=\"%s\",answer=\"%s\"} %" PRIu64 "\n", platforms[i]->name,
+                       tally_webhook_name((enum tally_webhook)a), load(&tally->webhooks[a][i]));
+}
+
 static void write_attempts(struct buf *out, const struct tally *tally)
 {
     head(out, "tributary_attempts_total", "counter", "Attempts at delivery since the start, by what became of them.");
@@ -116,6 +126,7 @@ void api_metrics_get(struct api_call *call)
     head(&out, "tributary_build_info", "gauge", "1; the version is a label.");
     buf_add_str(&out, STR("tributary_build_info{version=\"" TRIBUTARY_VERSION "\"} 1\n"));
     write_messages(&out, options->tally);
+    write_webhooks(&out, options->tally);
     write_attempts(&out, options->tally);
     write_store(&out, options);
     write_board(&out, options->board);

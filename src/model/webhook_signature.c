@@ -115,21 +115,9 @@ struct str webhook_sign(struct arena *arena, struct str secret, struct str id, i
     return arena_printf(arena, "v1,%s", (const char *)text);
 }
 
-static bool in_tolerance(struct str timestamp, int64_t now_s)
-{
-    int64_t at, apart;
-    if (!str_to_i64(timestamp, &at) || __builtin_sub_overflow(now_s, at, &apart))
-        return false;
-    return apart >= -WEBHOOK_TOLERANCE_S && apart <= WEBHOOK_TOLERANCE_S;
-}
-
-bool webhook_verify(struct str secret, struct str id, struct str timestamp, struct str signature, struct str body,
-                    int64_t now_s)
+static bool is_signed(struct str secret, struct str id, struct str timestamp, struct str signature, struct str body)
 {
     unsigned char text[MAC_TEXT_SIZE + 1];
-    // A dot would let parts of one signed text be read as parts of another.
-    if (!id.n || str_index(id, '.', 0) < id.n || !in_tolerance(timestamp, now_s))
-        return false;
     if (!mac_text(secret, id, timestamp, body, text))
         return false;
     struct str right = {(const char *)text, MAC_TEXT_SIZE};
@@ -142,4 +130,25 @@ bool webhook_verify(struct str secret, struct str id, struct str timestamp, stru
         at = end + 1;
     }
     return verified;
+}
+
+enum webhook_judgement webhook_judge(struct str secret, struct str id, struct str timestamp, struct str signature,
+                                     struct str body, int64_t now_s, int64_t *out_ahead_s)
+{
+    int64_t at, ahead;
+    // A dot would let parts of one signed text be read as parts of another.
+    if (!id.n || str_index(id, '.', 0) < id.n || !str_to_i64(timestamp, &at) ||
+        __builtin_sub_overflow(at, now_s, &ahead))
+        return WEBHOOK_FORGED;
+    if (!is_signed(secret, id, timestamp, signature, body))
+        return WEBHOOK_FORGED;
+    *out_ahead_s = ahead;
+    return ahead >= -WEBHOOK_TOLERANCE_S && ahead <= WEBHOOK_TOLERANCE_S ? WEBHOOK_VERIFIED : WEBHOOK_UNTIMELY;
+}
+
+bool webhook_verify(struct str secret, struct str id, struct str timestamp, struct str signature, struct str body,
+                    int64_t now_s)
+{
+    int64_t ahead_s;
+    return webhook_judge(secret, id, timestamp, signature, body, now_s, &ahead_s) == WEBHOOK_VERIFIED;
 }

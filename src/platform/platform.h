@@ -13,6 +13,7 @@
 enum receipt_kind {
     RECEIPT_OK,        // 200 once the events (maybe none) are stored
     RECEIPT_FORGED,    // 401: signature or secret missing or wrong
+    RECEIPT_UNTIMELY,  // 401: rightly signed, but `ahead_s` from our clock
     RECEIPT_MALFORMED, // 400: not what the platform sends
     RECEIPT_BAD_TYPE,  // 415: a content type the platform never sends
 };
@@ -22,6 +23,7 @@ struct receipt {
     struct str why; // for people, unless OK; no secrets, no texts
     const struct event *events;
     size_t event_count;
+    int64_t ahead_s; // UNTIMELY: of its timestamp, seen from our clock; negative: behind
 };
 
 enum source_step_kind {

@@ -210,20 +210,34 @@ static bool one_header(const struct http_request *request, const char *name, str
     return http_header_count(request->headers, request->header_count, name) == 1;
 }
 
-// NULL when the request is right, else why it is not.
-static const char *forged(const struct source *source, const struct http_request *request, int64_t now_us)
+static struct receipt forged(const char *why)
+{
+    return (struct receipt){.kind = RECEIPT_FORGED, .why = str_of(why)};
+}
+
+// RECEIPT_OK when the request comes from whom it says.
+static struct receipt judge(const struct source *source, const struct http_request *request, int64_t now_us)
 {
     struct str id, timestamp, signature, secret = source_secret(source);
+    struct receipt receipt = {.kind = RECEIPT_OK};
     if (str_eq_c(source->secret, "none"))
-        return NULL;
+        return receipt;
     if (!secret.p)
-        return "this source has no secret, so nothing can be checked";
+        return forged("this source has no secret, so nothing can be checked");
     if (!one_header(request, "webhook-id", &id) || !one_header(request, "webhook-timestamp", &timestamp) ||
         !one_header(request, "webhook-signature", &signature))
-        return "webhook-id, webhook-timestamp and webhook-signature must each stand there once";
-    if (!webhook_verify(secret, id, timestamp, signature, request->body, now_us / 1000000))
-        return "the signature is wrong, or its timestamp is more than five minutes off";
-    return NULL;
+        return forged("webhook-id, webhook-timestamp and webhook-signature must each stand there once");
+    switch (webhook_judge(secret, id, timestamp, signature, request->body, now_us / 1000000, &receipt.ahead_s)) {
+    case WEBHOOK_FORGED:
+        return forged("the signature is wrong");
+    case WEBHOOK_UNTIMELY:
+        receipt.kind = RECEIPT_UNTIMELY;
+        receipt.why = STR("the timestamp is more than five minutes off; whose clock is wrong?");
+        break;
+    case WEBHOOK_VERIFIED:
+        break;
+    }
+    return receipt;
 }
 
 static bool is_plain_json(const struct http_request *request)
@@ -236,10 +250,10 @@ static bool is_plain_json(const struct http_request *request)
 static void webhook_receive(const struct source *source, const struct http_request *request, int64_t now_us,
                             struct arena *arena, struct receipt *out)
 {
-    const char *why = forged(source, request, now_us);
-    if (why)
-        *out = (struct receipt){.kind = RECEIPT_FORGED, .why = str_of(why)};
-    else if (!is_plain_json(request))
+    *out = judge(source, request, now_us);
+    if (out->kind != RECEIPT_OK)
+        return;
+    if (!is_plain_json(request))
         *out = (struct receipt){.kind = RECEIPT_BAD_TYPE, .why = STR("the content type must be application/json")};
     else if (!request->body.n)
         *out = (struct receipt){.kind = RECEIPT_MALFORMED, .why = STR("the body is empty; it must be a JSON object")};

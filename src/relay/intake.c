@@ -138,6 +138,21 @@ int intake_head(void *arg, const struct http_request *request, size_t *max_body)
     return method_fits(route, request->method) ? 0 : 405;
 }
 
+struct str intake_allow(void *arg, const struct http_request *request)
+{
+    (void)arg;
+    struct str account, source, target = request->target;
+    struct str path = request->path.p ? request->path : str_sub(target, 0, str_index(target, '?', 0));
+    switch (route_of(path, &account, &source)) {
+    case ROUTE_HOOK:
+        return STR("POST");
+    case ROUTE_HEALTH:
+        return STR("GET, HEAD");
+    default:
+        return STR("GET, HEAD, POST"); // what there is at any path
+    }
+}
+
 struct parked {
     struct http_exchange *exchange;
     int64_t began_us; // monotonic
@@ -148,6 +163,7 @@ static void on_stored(struct intake_batch *batch, int err)
 {
     struct parked *parked = batch->arg;
     tally_time(&batch->tally->webhook, clock_mono_us(parked->clock) - parked->began_us);
+    tally_webhook(batch->tally, err ? TALLY_WEBHOOK_DELAYED : TALLY_WEBHOOK_TAKEN, batch->source->platform);
     if (err)
         answer_problem(parked->exchange, 503, "Service Unavailable",
                        STR("the message could not be stored; send it again later"));
@@ -165,9 +181,23 @@ static void store_events(struct intake *intake, struct http_exchange *exchange, 
                                                   receipt->event_count);
     if (!intake_submit(intake, batch, http_exchange_loop(exchange), on_stored, parked)) {
         intake_batch_free(batch);
+        tally_webhook(intake->tally, TALLY_WEBHOOK_DELAYED, source->platform);
         answer_problem(exchange, 503, "Service Unavailable", STR("too many messages wait to be stored; send it again"));
     }
 }
+
+// Receipts without messages: how they are counted and answered.
+static const struct {
+    enum tally_webhook tally;
+    int status;
+    const char *title;
+} refusals[] = {
+    [RECEIPT_OK] = {TALLY_WEBHOOK_NOTHING, 200, NULL},
+    [RECEIPT_FORGED] = {TALLY_WEBHOOK_FORGED, 401, "Unauthorized"},
+    [RECEIPT_UNTIMELY] = {TALLY_WEBHOOK_UNTIMELY, 401, "Unauthorized"},
+    [RECEIPT_MALFORMED] = {TALLY_WEBHOOK_REFUSED, 400, "Bad Request"},
+    [RECEIPT_BAD_TYPE] = {TALLY_WEBHOOK_REFUSED, 415, "Unsupported Media Type"},
+};
 
 static void take_hook(struct intake *intake, struct http_exchange *exchange, const struct account *account,
                       const struct source *source)
@@ -177,16 +207,19 @@ static void take_hook(struct intake *intake, struct http_exchange *exchange, con
     must(platform);
     platform->receive(source, http_exchange_request(exchange), clock_wall_us(intake->clock),
                       http_exchange_arena(exchange), &receipt);
-    if (receipt.kind == RECEIPT_FORGED)
-        answer_problem(exchange, 401, "Unauthorized", receipt.why);
-    else if (receipt.kind == RECEIPT_MALFORMED)
-        answer_problem(exchange, 400, "Bad Request", receipt.why);
-    else if (receipt.kind == RECEIPT_BAD_TYPE)
-        answer_problem(exchange, 415, "Unsupported Media Type", receipt.why);
-    else if (receipt.event_count == 0)
+    if (receipt.kind == RECEIPT_UNTIMELY)
+        clock_watch_refused(intake->clock_watch, source, receipt.ahead_s);
+    else if (receipt.kind != RECEIPT_FORGED)
+        clock_watch_verified(intake->clock_watch, source);
+    if (receipt.kind == RECEIPT_OK && receipt.event_count) {
+        store_events(intake, exchange, account, source, &receipt);
+        return;
+    }
+    tally_webhook(intake->tally, refusals[receipt.kind].tally, source->platform);
+    if (receipt.kind == RECEIPT_OK)
         http_exchange_answer(exchange, 200, STR_NONE, NULL, 0, STR(""));
     else
-        store_events(intake, exchange, account, source, &receipt);
+        answer_problem(exchange, refusals[receipt.kind].status, refusals[receipt.kind].title, receipt.why);
 }
 
 void intake_request(void *arg, struct http_exchange *exchange)

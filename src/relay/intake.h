@@ -4,6 +4,7 @@
 // Also the one way events of a polled source come in (intake_submit): the same rules, whoever asks.
 #pragma once
 #include "net/http_server.h"
+#include "relay/clock_watch.h"
 #include "relay/committer.h"
 #include "relay/directory.h"
 
@@ -12,9 +13,11 @@ struct intake {
     struct committer *committer;
     struct tally *tally;
     const struct clock *clock;
+    struct clock_watch *clock_watch;
 };
 
 // For http_server_new: `arg` is the intake.
+struct str intake_allow(void *arg, const struct http_request *request);
 int intake_head(void *arg, const struct http_request *request, size_t *max_body);
 void intake_request(void *arg, struct http_exchange *exchange);
 

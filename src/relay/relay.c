@@ -133,7 +133,8 @@ static void make_committer(struct relay *relay)
         .fatal = options->fatal,
         .fatal_arg = options->fatal_arg,
     });
-    relay->intake = (struct intake){options->directory, relay->committer, options->tally, options->clock};
+    relay->intake = (struct intake){options->directory, relay->committer, options->tally, options->clock,
+                                    clock_watch_new(options->board)};
 }
 
 static void make_dispatcher(struct relay *relay)
@@ -203,7 +204,8 @@ static bool open_door(struct relay *relay, const char **why)
     struct http_server_options options;
     http_server_options_default(&options);
     options.max_connections /= (size_t)wanted_doors(); // the bound is the daemon's
-    struct http_handler handler = {&relay->intake, intake_head, intake_request};
+    struct http_handler handler = {
+        .arg = &relay->intake, .head = intake_head, .request = intake_request, .allow = intake_allow};
     int shared_fd = relay->door_count ? http_server_fd(relay->doors[0].server) : -1;
     char address[256];
     snprintf(address, sizeof address, "%.*s", STR_ARG(relay->options.listen));
@@ -271,6 +273,7 @@ static void relay_free(struct relay *relay)
         loop_timer_free(relay->cut_timer);
     loop_free(relay->loop);
     committer_free(relay->committer);
+    clock_watch_free(relay->intake.clock_watch);
     if (relay->reader)
         relay->reader->ops->free(relay->reader);
     pthread_mutex_destroy(&relay->lock);

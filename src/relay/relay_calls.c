@@ -71,6 +71,7 @@ static void publish(struct relay *relay, const struct account *account)
     directory_put(relay->options.directory, account_ref(account));
     dispatcher_account_changed(relay->dispatcher, before, account);
     sources_account_changed(relay->sources, before, account);
+    clock_watch_forget(relay->intake.clock_watch, before);
     account_unref(before);
 }
 

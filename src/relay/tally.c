@@ -41,6 +41,13 @@ void tally_in_doubt(struct tally *tally, enum tally_doubt outcome)
     add(&tally->in_doubt[outcome], 1);
 }
 
+void tally_webhook(struct tally *tally, enum tally_webhook answer, struct str platform)
+{
+    for (int i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
+        if (str_eq_c(platform, platforms[i]->name))
+            add(&tally->webhooks[answer][i], 1);
+}
+
 int64_t tally_bucket_us(int bucket)
 {
     return (int64_t)100 << bucket;
@@ -70,4 +77,11 @@ const char *tally_doubt_name(enum tally_doubt outcome)
     static const char *const names[] = {"found", "not_found", "resent", "unknown"};
     must((size_t)outcome < sizeof names / sizeof *names);
     return names[outcome];
+}
+
+const char *tally_webhook_name(enum tally_webhook answer)
+{
+    static const char *const names[] = {"taken", "nothing", "forged", "untimely", "refused", "delayed"};
+    must((size_t)answer < sizeof names / sizeof *names);
+    return names[answer];
 }

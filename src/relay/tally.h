@@ -10,6 +10,17 @@ enum { TALLY_PLATFORMS = 16, TALLY_DESKS = 16, TALLY_BUCKETS = 24 };
 enum tally_event { TALLY_ACCEPTED, TALLY_DELIVERED, TALLY_SKIPPED, TALLY_DISCARDED, TALLY_DUPLICATE, TALLY_EVENTS };
 enum tally_doubt { DOUBT_FOUND, DOUBT_NOT_FOUND, DOUBT_RESENT, DOUBT_UNKNOWN, DOUBT_OUTCOMES };
 
+// What a webhook was answered for.
+enum tally_webhook {
+    TALLY_WEBHOOK_TAKEN,    // its messages are stored (or were before)
+    TALLY_WEBHOOK_NOTHING,  // 200: nothing in it for an agent
+    TALLY_WEBHOOK_FORGED,   // 401
+    TALLY_WEBHOOK_UNTIMELY, // 401: rightly signed, at another time
+    TALLY_WEBHOOK_REFUSED,  // 400, 415
+    TALLY_WEBHOOK_DELAYED,  // 503
+    TALLY_WEBHOOKS,
+};
+
 // Bucket i counts what took at most 100 us * 2^i; the last one everything.
 struct tally_histogram {
     atomic_uint_fast64_t buckets[TALLY_BUCKETS];
@@ -21,6 +32,7 @@ struct tally {
     atomic_uint_fast64_t messages[TALLY_EVENTS][TALLY_PLATFORMS][2 /* enum direction */];
     atomic_uint_fast64_t attempts[TALLY_DESKS][5 /* enum verdict_kind */];
     atomic_uint_fast64_t in_doubt[DOUBT_OUTCOMES];
+    atomic_uint_fast64_t webhooks[TALLY_WEBHOOKS][TALLY_PLATFORMS];
     struct tally_histogram webhook, delivery, commit;
 };
 
@@ -30,7 +42,9 @@ void tally_message(struct tally *tally, enum tally_event event, struct str platf
 void tally_attempt(struct tally *tally, struct str desk, enum verdict_kind verdict);
 void tally_in_doubt(struct tally *tally, enum tally_doubt outcome);
 void tally_time(struct tally_histogram *histogram, int64_t us);
-const char *tally_event_name(enum tally_event event);   // "accepted"
-const char *tally_doubt_name(enum tally_doubt outcome); // "found"
+void tally_webhook(struct tally *tally, enum tally_webhook answer, struct str platform);
+const char *tally_webhook_name(enum tally_webhook answer); // "taken"
+const char *tally_event_name(enum tally_event event);      // "accepted"
+const char *tally_doubt_name(enum tally_doubt outcome);    // "found"
 // The upper bound of a bucket in microseconds.
 int64_t tally_bucket_us(int bucket);

@@ -101,8 +101,8 @@ static void test_signature_is_asked_for(void **state)
     (void)state;
     struct str body = STR(PLAIN);
     assert_int_equal(receive_signed(SECRET, NOW_S - 300, body).kind, RECEIPT_OK);
-    assert_int_equal(receive_signed(SECRET, NOW_S - 301, body).kind, RECEIPT_FORGED);
-    assert_int_equal(receive_signed(SECRET, NOW_S + 301, body).kind, RECEIPT_FORGED);
+    assert_int_equal(receive_signed(SECRET, NOW_S - 301, body).kind, RECEIPT_UNTIMELY);
+    assert_int_equal(receive_signed(SECRET, NOW_S + 301, body).kind, RECEIPT_UNTIMELY);
     assert_int_equal(receive_signed("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", NOW_S, body).kind, RECEIPT_FORGED);
     // Unsigned, and unsigned nonsense: what is wrong inside is told to nobody who cannot sign.
     const char *const plain[] = {"content-type", "application/json", NULL};
@@ -112,6 +112,40 @@ static void test_signature_is_asked_for(void **state)
     struct receipt receipt = receive(&no_secret, plain, body);
     assert_int_equal(receipt.kind, RECEIPT_FORGED);
     assert_true(plain_contains(receipt.why, "no secret"));
+}
+
+// A right signature at a wrong time is told from a forged one: it says that a clock is wrong.
+static void test_line_23_timestamps(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t at_s;
+        enum receipt_kind kind;
+    } rows[] = {
+        {NOW_S, RECEIPT_OK},
+        {NOW_S - 300, RECEIPT_OK},
+        {NOW_S + 300, RECEIPT_OK},
+        {NOW_S - 301, RECEIPT_UNTIMELY},
+        {NOW_S + 301, RECEIPT_UNTIMELY},
+        {NOW_S - 600, RECEIPT_UNTIMELY},
+        {0, RECEIPT_UNTIMELY},
+        {-NOW_S, RECEIPT_UNTIMELY},
+        {INT64_MAX, RECEIPT_UNTIMELY},
+        {INT64_MIN + NOW_S, RECEIPT_UNTIMELY},
+        {INT64_MIN, RECEIPT_FORGED}, // further than can be counted
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct receipt receipt = receive_signed(SECRET, rows[i].at_s, STR(PLAIN));
+        assert_int_equal(receipt.kind, rows[i].kind);
+        assert_int_equal(receipt.event_count, receipt.kind == RECEIPT_OK);
+        if (receipt.kind == RECEIPT_UNTIMELY) {
+            assert_true(receipt.ahead_s == rows[i].at_s - NOW_S);
+            assert_true(plain_contains(receipt.why, "clock"));
+        }
+    }
+    // With another secret nothing is said about clocks.
+    assert_int_equal(receive_signed("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", NOW_S - 600, STR(PLAIN)).kind,
+                     RECEIPT_FORGED);
 }
 
 static void test_each_header_must_stand_once(void **state)
@@ -306,6 +340,7 @@ int main(void)
         cmocka_unit_test_teardown(test_plain_message_is_taken, clean),
         cmocka_unit_test_teardown(test_everything_optional_is_taken, clean),
         cmocka_unit_test_teardown(test_signature_is_asked_for, clean),
+        cmocka_unit_test_teardown(test_line_23_timestamps, clean),
         cmocka_unit_test_teardown(test_each_header_must_stand_once, clean),
         cmocka_unit_test_teardown(test_raw_bytes_decide, clean),
         cmocka_unit_test_teardown(test_content_type_must_be_json, clean),
