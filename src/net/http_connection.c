@@ -362,13 +362,24 @@ static void write_answer(struct http_connection *connection, struct answer *answ
         answered(connection);
 }
 
+static bool find_allow(struct http_connection *connection, struct http_header *out)
+{
+    const struct http_handler *handler = &connection->server->handler;
+    if (!handler->allow || !connection->exchange)
+        return false;
+    *out = (struct http_header){STR("Allow"), handler->allow(handler->arg, &connection->exchange->draft.request)};
+    return true;
+}
+
 // The one answer to a request that is not taken, and the last on this connection.
 static void refuse(struct http_connection *connection, int status, const char *why)
 {
     struct buf problem;
     buf_init(&problem, 4096);
     answer_write_problem(&problem, status, why);
-    struct answer answer = {.status = status, .content_type = STR("application/problem+json")};
+    struct http_header allow;
+    struct answer answer = {.status = status, .content_type = STR("application/problem+json"), .headers = &allow};
+    answer.header_count = status == 405 && find_allow(connection, &allow);
     bool is_head = connection->exchange && str_eq_c(connection->exchange->draft.request.method, "HEAD");
     exchange_free(connection->exchange);
     connection->exchange = NULL;

@@ -31,6 +31,8 @@ struct http_handler {
     int (*head)(void *arg, const struct http_request *request, size_t *max_body);
     // The whole request is in; everything in it lives in the exchange. Answer now or later, exactly once.
     void (*request)(void *arg, struct http_exchange *exchange);
+    // What stands in Allow when a head is refused with 405; `path` is absent when the head was not read so far. NULL: no Allow.
+    struct str (*allow)(void *arg, const struct http_request *request);
 };
 
 // Listens on "HOST:PORT" ("[::1]:80" for IPv6, port 0 = any free) or "unix:PATH" (made with mode 0600, a

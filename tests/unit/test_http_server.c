@@ -76,7 +76,15 @@ static int on_head(void *arg, const struct http_request *request, size_t *max_bo
         *max_body = 10;
     if (str_eq_c(request->path, "/large"))
         *max_body = BIG;
+    if (str_eq_c(request->path, "/read-only") && !str_eq_c(request->method, "GET"))
+        return 405;
     return str_eq_c(request->path, "/forbidden") ? 403 : 0;
+}
+
+static struct str on_allow(void *arg, const struct http_request *request)
+{
+    (void)arg;
+    return str_starts(request->target, STR("/read-only")) ? STR("GET") : STR("GET, POST");
 }
 
 static void on_gone(void *arg)
@@ -134,7 +142,7 @@ static struct served *serve_at(const char *address, int shared_fd, struct http_s
     served->big = calloc(1, BIG);
     served->loop = loop_new();
     const char *why = NULL;
-    struct http_handler handler = {.arg = served, .head = on_head, .request = on_request};
+    struct http_handler handler = {.arg = served, .head = on_head, .request = on_request, .allow = on_allow};
     served->server = http_server_new(served->loop, address, shared_fd, &options, &handler, &why);
     assert_non_null(served->server);
     served->port = http_server_port(served->server);
@@ -958,8 +966,35 @@ static void test_item_18_methods(void **state)
         ROW("CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405, true),
         ROW("PROPFIND", "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n", 405, true),
         ROW("DESCRIBE of RTSP", "DESCRIBE / RTSP/1.0\r\nHost: a\r\n\r\n", 405, true),
+        ROW("refused by the handler", "PUT /read-only HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", 405, true),
+        ROW("overridden", "POST / HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: TRACE\r\n\r\n", 200, false),
     };
     CHECK_ROWS(rows);
+}
+
+static void test_item_18_a_refused_method_is_told_what_is_allowed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *allow;
+    } rows[] = {
+        {"PUT /read-only HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", "\r\nAllow: GET\r\n"},
+        {"TRACE /read-only?x HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nAllow: GET\r\n"},
+        {"TRACE /x HTTP/1.1\r\nHost: a\r\nX-Secret: s\r\n\r\n", "\r\nAllow: GET, POST\r\n"},
+        {"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nAllow: GET, POST\r\n"},
+    };
+    struct served *served = serve();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct wire_answer answer;
+        int fd = wire_connect(served->port);
+        wire_send_text(fd, rows[i].request);
+        wire_read_answer(fd, &answer, false);
+        assert_int_equal(answer.status, 405);
+        assert_non_null(strstr(answer.head, rows[i].allow));
+        assert_null(strstr(answer.body, "X-Secret")); // TRACE would give back what was sent
+        close(fd);
+    }
+    stop_serving(served);
 }
 
 static void test_item_19_client_leaves_before_the_answer(void **state)
@@ -1502,6 +1537,7 @@ int main(void)
         cmocka_unit_test(test_item_13_parked_request_is_not_hurried),
         cmocka_unit_test(test_item_14_compressed_body),
         cmocka_unit_test(test_item_18_methods),
+        cmocka_unit_test(test_item_18_a_refused_method_is_told_what_is_allowed),
         cmocka_unit_test(test_item_19_client_leaves_before_the_answer),
         cmocka_unit_test(test_item_19_half_closed_client_gets_its_answer),
         cmocka_unit_test(test_request_cut_anywhere_is_the_same_request),
