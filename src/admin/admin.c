@@ -160,7 +160,7 @@ static void no_route(struct api_call *call, int status)
 
 static void handle(struct api_call *call)
 {
-    struct str allow, unknown;
+    struct str allow, unknown, unclear;
     if (refuse_foreign(call))
         return;
     int status = route_find(call, &allow);
@@ -174,6 +174,8 @@ static void handle(struct api_call *call)
         no_route(call, status);
     else if (!route_knows_query(route, call->request->query, &unknown))
         api_problem(call, 400, "There is no parameter \"%.*s\" here.", unknown.n < 64 ? (int)unknown.n : 64, unknown.p);
+    else if (!route_reads_query(call, &unclear))
+        api_problem(call, 400, "%.*s stands twice, or its value is not well percent-encoded UTF-8.", STR_ARG(unclear));
     else
         route->handle(call);
 }
@@ -184,6 +186,14 @@ static int on_head(void *arg, const struct http_request *request, size_t *max_bo
     (void)request;
     *max_body = API_BODY_MAX;
     return 0;
+}
+
+// Of methods that no path has, as TRACE.
+static struct str on_allow(void *arg, const struct http_request *request)
+{
+    (void)arg;
+    (void)request;
+    return STR("GET, HEAD, POST, PATCH, DELETE");
 }
 
 static void on_request(void *arg, struct http_exchange *exchange)
@@ -204,7 +214,7 @@ static void on_request(void *arg, struct http_exchange *exchange)
 static bool open_door(struct admin *admin, int index, const char *address, struct arena *arena, const char **why)
 {
     struct door *door = &admin->doors[index];
-    struct http_handler handler = {.arg = door, .head = on_head, .request = on_request};
+    struct http_handler handler = {.arg = door, .head = on_head, .request = on_request, .allow = on_allow};
     struct http_server_options options;
     const char *reason = NULL;
     *door = (struct door){.admin = admin, .local = index == 1};

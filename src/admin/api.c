@@ -64,8 +64,8 @@ static size_t problem_headers(const struct api_call *call, int status, struct ht
         return 1;
     case 405:
         route_find(&again, &allow);
-        *out = (struct http_header){STR("Allow"), allow};
-        return allow.n > 0;
+        *out = (struct http_header){STR("Allow"), allow.n ? allow : STR("GET, HEAD")}; // none: a file of the page
+        return 1;
     default:
         return 0;
     }

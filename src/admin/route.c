@@ -104,3 +104,32 @@ bool route_knows_query(const struct route *route, struct str query, struct str *
     }
     return true;
 }
+
+static size_t count_of(struct str query, struct str wanted)
+{
+    size_t count = 0;
+    for (size_t from = 0; from < query.n;) {
+        size_t to = str_index(query, '&', from);
+        struct str pair = str_sub(query, from, to);
+        count += str_eq(str_sub(pair, 0, str_index(pair, '=', 0)), wanted);
+        from = to + 1;
+    }
+    return count;
+}
+
+bool route_reads_query(struct api_call *call, struct str *out_unclear)
+{
+    struct str words = str_of(call->route->query);
+    for (size_t from = 0; from < words.n;) {
+        size_t to = str_index(words, ' ', from);
+        struct str name = str_sub(words, from, to);
+        size_t count = count_of(call->request->query, name);
+        struct str value = count ? api_query(call, arena_str(call->arena, name).p) : STR("");
+        if (count > 1 || !value.p || !str_is_utf8(value)) {
+            *out_unclear = name;
+            return false;
+        }
+        from = to + 1;
+    }
+    return true;
+}

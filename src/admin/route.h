@@ -13,3 +13,6 @@ struct route {
 int route_find(struct api_call *call, struct str *out_allow);
 // All names in the query are known to the route; else the one that is not.
 bool route_knows_query(const struct route *route, struct str query, struct str *out_unknown);
+// Every parameter stands there once, with a value that is well percent-encoded UTF-8: a filter that could not be read would
+// be no filter. Else the one that does not.
+bool route_reads_query(struct api_call *call, struct str *out_unclear);

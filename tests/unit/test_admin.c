@@ -506,6 +506,14 @@ static void test_what_cannot_be_asked_is_told(void **state)
         {"/api/v1/messages?state=lost", 400, "state"},
         {"/api/v1/messages?direction=up", 400, "direction"},
         {"/api/v1/messages?source=bot", 400, "account"},
+        {"/api/v1/messages?account=%00", 400, "account stands twice, or"}, // no filter would show every account's
+        {"/api/v1/messages?account=acme%00", 400, "account stands twice, or"},
+        {"/api/v1/messages?q=%zz", 400, "q stands twice, or"},
+        {"/api/v1/messages?q=%ff", 400, "q stands twice, or"},
+        {"/api/v1/messages?q=%", 400, "q stands twice, or"},
+        {"/api/v1/messages?account=b-corp&account=acme", 400, "account stands twice"},
+        {"/api/v1/messages?limit=1&limit=1000", 400, "limit stands twice"},
+        {"/api/v1/verify?deep=%80", 400, "deep stands twice, or"},
         {"/api/v1/messages?account=nobody", 404, "account"},
         {"/api/v1/messages?account=acme&source=none", 404, "source"},
         {"/api/v1/messages/0", 404, "message"},
@@ -527,6 +535,12 @@ static void test_what_cannot_be_asked_is_told(void **state)
     struct answer *answer = send_to("DELETE", "/api/v1/accounts/acme", "");
     assert_non_null(strstr(answer->text, "Allow: GET, PATCH"));
     assert_problem(answer, 405, "methods");
+    answer = send_to("DELETE", "/style.css", "");
+    assert_non_null(strstr(answer->text, "Allow: GET, HEAD"));
+    assert_problem(answer, 405, "reading");
+    answer = send_to("TRACE", "/api/v1/status", "");
+    assert_non_null(strstr(answer->text, "Allow: GET, HEAD, POST, PATCH, DELETE"));
+    assert_problem(answer, 405, "method");
     char term[3000];
     memset(term, 'a', sizeof term);
     memcpy(term, "/api/v1/messages?q=", 19);
