@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_BETWEEN_LOOKS = 2000, READER_CACHE_KIB = 4096, READER_BUSY_MS = 2000 };
+// One step of a search for a text may read megabytes: a look at the clock every few rows.
+enum { STEPS_BETWEEN_LOOKS = 2000, STEPS_IN_TEXTS = 20, READER_CACHE_KIB = 4096, READER_BUSY_MS = 2000 };
 
 static int is_over_time(void *arg)
 {
@@ -197,6 +198,8 @@ static int reader_messages(struct store_reader *reader, const struct message_fil
     int code = sqlite3_prepare_v2(r->sql.db, sql.p, (int)sql.n, &q, NULL);
     buf_done(&sql);
     if (code == SQLITE_OK) {
+        int steps = filter->text.p ? STEPS_IN_TEXTS : STEPS_BETWEEN_LOOKS;
+        sqlite3_progress_handler(r->sql.db, steps, is_over_time, r);
         bind_listing(q, filter, after_id, limit);
         while ((code = sqlite3_step(q)) == SQLITE_ROW) {
             struct message message;
@@ -207,6 +210,7 @@ static int reader_messages(struct store_reader *reader, const struct message_fil
     }
     int err = sql_error(&r->sql, code);
     sqlite3_finalize(q);
+    sqlite3_progress_handler(r->sql.db, STEPS_BETWEEN_LOOKS, is_over_time, r);
     return err;
 }
 
