@@ -23,13 +23,6 @@ static uint32_t code_point(struct str text, size_t at, size_t *out_bytes)
     return code;
 }
 
-static bool is_harmful(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) ||
-           (code >= 0x2066 && code <= 0x2069) || code == 0x200E || code == 0x200F || code == 0x061C || code == 0xFFFD ||
-           code == 0x2028 || code == 0x2029;
-}
-
 static size_t columns_of(uint32_t code)
 {
     static const struct {
@@ -54,7 +47,7 @@ struct str cli_clean(struct arena *arena, struct str text)
         uint32_t code = code_point(text, i, &bytes);
         if (code == '\n' || code == '\t') {
             clean[n++] = ' ';
-        } else if (is_harmful(code)) {
+        } else if (code_point_is_harmful(code) || code == 0xFFFD) {
             clean[n++] = '?';
         } else {
             memcpy(clean + n, text.p + i, bytes);

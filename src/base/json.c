@@ -33,7 +33,16 @@ static size_t sequence(struct str s)
     return n <= s.n && str_is_utf8(str_sub(s, 0, n)) ? n : 0;
 }
 
-static void write_special(struct buf *out, unsigned char c)
+// Of a good sequence of more than one byte.
+static uint32_t code_point(const char *p, size_t n)
+{
+    uint32_t code = (unsigned char)p[0] & (0x7FU >> n);
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | ((unsigned char)p[i] & 0x3FU);
+    return code;
+}
+
+static void write_special(struct buf *out, uint32_t c)
 {
     switch (c) {
     case '"':
@@ -52,28 +61,32 @@ static void write_special(struct buf *out, unsigned char c)
         buf_add(out, "\\t", 2);
         break;
     default:
-        buf_printf(out, "\\u%04x", c);
+        buf_printf(out, "\\u%04" PRIx32, c);
     }
 }
 
-static void write_text(struct buf *out, struct str s)
+static void write_text(struct json *json, struct str s)
 {
+    struct buf *out = json->out;
     buf_add_char(out, '"');
     size_t plain = 0; // [plain, i) can be copied as it stands
     for (size_t i = 0; i < s.n;) {
         unsigned char c = (unsigned char)s.p[i];
         size_t n = c < 0x80 ? 1 : sequence(str_sub(s, i, s.n));
         bool special = c < 0x20 || c == '"' || c == '\\' || c == 0x7F;
+        uint32_t code = n > 1 && json->for_screen ? code_point(s.p + i, n) : c;
+        special = special || (n > 1 && json->for_screen && code_point_is_harmful(code));
         if (n && !special) {
             i += n;
             continue;
         }
         buf_add(out, s.p + plain, i - plain);
         if (special)
-            write_special(out, c);
+            write_special(out, code);
         else
             buf_add(out, "\xEF\xBF\xBD", 3);
-        plain = ++i;
+        i += n ? n : 1;
+        plain = i;
     }
     buf_add(out, s.p + plain, s.n - plain);
     buf_add_char(out, '"');
@@ -82,7 +95,7 @@ static void write_text(struct buf *out, struct str s)
 void json_key(struct json *json, const char *key)
 {
     separate(json);
-    write_text(json->out, str_of(key));
+    write_text(json, str_of(key));
     buf_add_char(json->out, ':');
     json->comma = false;
 }
@@ -91,7 +104,7 @@ void json_str(struct json *json, struct str s)
 {
     separate(json);
     if (s.p)
-        write_text(json->out, s);
+        write_text(json, s);
     else
         buf_add(json->out, "null", 4);
 }

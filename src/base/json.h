@@ -10,6 +10,7 @@
 struct json {
     struct buf *out; // failures stick in it: check out->failed at the end
     bool comma;      // a value stands before, in the same object or list
+    bool for_screen; // somebody will look at it raw: what a terminal could take for more than text is escaped
 };
 
 void json_open(struct json *json, char bracket);  // '{' or '['

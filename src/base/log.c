@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+enum { FIELD_MAX = 8192, LINE_MAX_BYTES = 1 << 20 }; // a field of words is cut, so that no line is lost for its length
+
 static atomic_int threshold = LOG_INFO;
 
 void log_set_level(enum log_level level)
@@ -20,15 +22,15 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     if ((int)level < atomic_load(&threshold) || level >= LOG_OFF)
         return;
     struct buf line;
-    buf_init(&line, 64 * 1024);
-    struct json json = {.out = &line};
+    buf_init(&line, LINE_MAX_BYTES);
+    struct json json = {.out = &line, .for_screen = true};
     json_open(&json, '{');
     json_key_time(&json, "time", clock_wall_us(&clock_system));
     json_key_str(&json, "level", str_of(names[level]));
     json_key_str(&json, "event", str_of(event));
     for (const struct log_field *field = fields; field && field->key; field++) {
         if (field->text.p)
-            json_key_str(&json, field->key, field->text);
+            json_key_str(&json, field->key, str_sub(field->text, 0, FIELD_MAX));
         else
             json_key_int(&json, field->key, field->number);
     }

@@ -1,5 +1,6 @@
 #include "base/str.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 #include <strings.h>
 
@@ -40,10 +41,9 @@ bool str_ends(struct str s, struct str suffix)
 
 bool str_eq_secret(struct str a, struct str b)
 {
-    unsigned char diff = a.n != b.n;
-    for (size_t i = 0; i < a.n; i++)
-        diff |= (unsigned char)(a.p[i] ^ (b.n ? b.p[i % b.n] : 0));
-    return diff == 0;
+    bool fits = a.n == b.n;
+    int differs = CRYPTO_memcmp(a.p, fits ? b.p : a.p, a.n);
+    return fits && differs == 0;
 }
 
 int str_cmp(struct str a, struct str b)
@@ -144,4 +144,11 @@ bool str_is_utf8(struct str s)
         i += length;
     }
     return true;
+}
+
+bool code_point_is_harmful(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) ||
+           (code >= 0x2066 && code <= 0x2069) || code == 0x200E || code == 0x200F || code == 0x061C || code == 0x2028 ||
+           code == 0x2029;
 }

@@ -24,7 +24,7 @@ bool str_ieq(struct str a, struct str b);
 bool str_ieq_c(struct str a, const char *b);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
-// Equal, in a time that depends on the lengths only. For secrets.
+// Equal, in a time that depends on the lengths only (OpenSSL's CRYPTO_memcmp). For secrets.
 bool str_eq_secret(struct str a, struct str b);
 // memcmp order, then length.
 int str_cmp(struct str a, struct str b);
@@ -36,5 +36,7 @@ struct str str_sub(struct str s, size_t from, size_t to);
 struct str str_trim(struct str s);
 // The whole of s as a decimal integer; false when it is anything else or does not fit.
 bool str_to_i64(struct str s, int64_t *out);
+// Controls (a terminal may obey them), separators of lines, and what turns the direction of text.
+bool code_point_is_harmful(uint32_t code);
 // The whole of s is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
 bool str_is_utf8(struct str s);

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/heap.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "base/time_text.h"
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void test_integers_are_whole_decimal_and_fit(void **state)
 {
@@ -118,6 +120,65 @@ static void test_json_escapes_what_must_be_and_mends_bad_utf8(void **state)
                "{\"a\":\"q\\\"\\\\\\n\\r\\t\\u0001\\u007f\xEF\xBF\xBD\xC3\xA4\",\"l\":[-9223372036854775808,null,"
                "true,\"12\"],\"t\":\"2023-11-14T22:13:20.123Z\",\"never\":null}");
     buf_done(&out);
+}
+
+// Line 45 of the list of hostile inputs: what a terminal obeys, in 7 or 8 bits, and what turns the direction of text.
+static void test_line_45_json_for_a_screen_is_harmless(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 1000);
+    struct json json = {.out = &out, .for_screen = true};
+    json_str(&json, STR("\x1B[2J \xC2\x9B"
+                        "2J \xC2\x85\xE2\x80\xA8\xE2\x80\xA9 \xE2\x80\x8F"
+                        "abc \xD8\x9C \xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80 \xC2"));
+    assert_str(buf_str(&out), "\"\\u001b[2J \\u009b2J \\u0085\\u2028\\u2029 \\u200fabc "
+                              "\\u061c \xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80 \xEF\xBF\xBD\"");
+    // Not as a literal: compilers warn of what it does to a reader.
+    const char override[] = {(char)0xE2, (char)0x80, (char)0xAE, (char)0xE2, (char)0x81, (char)0xA9};
+    struct str text = {override, sizeof override};
+    buf_clear(&out);
+    json = (struct json){.out = &out, .for_screen = true};
+    json_str(&json, text);
+    assert_str(buf_str(&out), "\"\\u202e\\u2069\"");
+    buf_clear(&out);
+    json = (struct json){.out = &out};
+    json_str(&json, text); // a desk gets what was written
+    assert_true(str_eq(str_sub(buf_str(&out), 1, 7), text));
+    buf_done(&out);
+}
+
+// The line that log_write wrote, read back through a pipe.
+static void test_line_45_a_log_field_is_cut_and_escaped_and_no_line_is_lost(void **state)
+{
+    (void)state;
+    enum { SIZE = 300000 };
+    char *words = malloc(SIZE), *line = calloc(1, SIZE);
+    int ends[2], standard_error = dup(STDERR_FILENO);
+    memset(words, 1, SIZE);
+    memcpy(words, "a\n{\"event\":\"x\"}", 15);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    log_warn("hostile", LOG_S("why", ((struct str){words, SIZE})), LOG_N("after", 7));
+    dup2(standard_error, STDERR_FILENO);
+    close(standard_error);
+    size_t n = 0;
+    for (ssize_t got; (got = read(ends[0], line + n, SIZE - 1 - n)) > 0;)
+        n += (size_t)got;
+    close(ends[0]);
+    assert_true(n > 8192);
+    assert_int_equal(strcspn(line, "\n"), n - 1); // one line
+    yyjson_doc *doc = json_read((struct str){line, n - 1});
+    assert_non_null(doc);
+    assert_str(json_get_str(yyjson_doc_get_root(doc), "event"), "hostile");
+    struct str why = json_get_str(yyjson_doc_get_root(doc), "why");
+    assert_true(str_eq(why, (struct str){words, 8192}));
+    int64_t after = 0;
+    assert_true(json_get_int(yyjson_doc_get_root(doc), "after", &after) && after == 7);
+    yyjson_doc_free(doc);
+    free(words);
+    free(line);
 }
 
 static void test_json_is_read_strictly(void **state)
@@ -337,6 +398,8 @@ int main(void)
         cmocka_unit_test(test_parts_of_texts_stay_inside),
         cmocka_unit_test(test_a_buffer_never_passes_its_maximum_and_remembers),
         cmocka_unit_test(test_json_escapes_what_must_be_and_mends_bad_utf8),
+        cmocka_unit_test(test_line_45_json_for_a_screen_is_harmless),
+        cmocka_unit_test(test_line_45_a_log_field_is_cut_and_escaped_and_no_line_is_lost),
         cmocka_unit_test(test_json_is_read_strictly),
         cmocka_unit_test(test_times_are_read_and_written),
         cmocka_unit_test(test_an_arena_gives_room_for_large_and_small),
