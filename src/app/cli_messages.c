@@ -220,7 +220,7 @@ static int change(struct cli *cli, const char *id, const char *what)
     yyjson_val *root = yyjson_doc_get_root(doc);
     int result = CLI_DONE;
     if (status >= 300)
-        result = cli_fail("%s: %.*s", id, STR_ARG(cli_text(cli, root, "detail")));
+        result = cli_fail_answer(cli, id, status, root);
     else if (cli->json)
         cli_print_json(cli, root);
     else

@@ -60,6 +60,33 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
         cli->socket, answer.status);
 }
 
+// What the relay that runs calls itself when it is of another version than this program; STR_NONE otherwise.
+static struct str other_version(struct cli *cli)
+{
+    int status = 0;
+    yyjson_doc *doc = NULL;
+    if (cli_call_any(cli, "GET", "/api/v1/status", STR_NONE, &status, &doc))
+        return STR_NONE;
+    struct str version = arena_str(&cli->arena, json_get_str(yyjson_doc_get_root(doc), "version"));
+    yyjson_doc_free(doc);
+    return str_eq_c(version, TRIBUTARY_VERSION) ? STR_NONE : version;
+}
+
+int cli_fail_answer(struct cli *cli, const char *what, int status, yyjson_val *root)
+{
+    struct str detail = cli_clean(&cli->arena, cli_text(cli, root, "detail"));
+    if (!detail.n)
+        detail = arena_printf(&cli->arena, "the relay answered %d", status);
+    if (*what)
+        detail = arena_printf(&cli->arena, "%s: %.*s", what, STR_ARG(detail));
+    // What one of them does not know yet, or no more, the other asks for in vain.
+    struct str version = status < 500 ? other_version(cli) : STR_NONE;
+    if (version.n)
+        return cli_fail("%.*s (the relay that runs is version %.*s, this command is " TRIBUTARY_VERSION ")",
+                        STR_ARG(detail), STR_ARG(cli_clean(&cli->arena, version)));
+    return cli_fail("%.*s", STR_ARG(detail));
+}
+
 int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc)
 {
     int status = 0;
@@ -70,8 +97,7 @@ int cli_call(struct cli *cli, const char *method, const char *target, struct str
         *out_doc = doc;
         return CLI_DONE;
     }
-    struct str detail = json_get_str(yyjson_doc_get_root(doc), "detail");
-    cli_fail("%.*s", STR_ARG(detail.p ? detail : arena_printf(&cli->arena, "the relay answered %d", status)));
+    cli_fail_answer(cli, "", status, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
     return CLI_FAILED;
 }

@@ -29,6 +29,9 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
 int cli_print_json(struct cli *cli, yyjson_val *value);
 // "tributary: sentence" to standard error; gives CLI_FAILED.
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// Complains of an answer that is no 2xx: the problem's own words behind `what` (may be ""), and the versions where relay and
+// command are not of the same one. Gives CLI_FAILED.
+int cli_fail_answer(struct cli *cli, const char *what, int status, yyjson_val *root);
 // What stands at `key` as text, for a cell or a line: numbers too; "" for null.
 struct str cli_text(struct cli *cli, yyjson_val *object, const char *key);
 // Percent-encoded.
