@@ -204,10 +204,24 @@ static void on_fatal(void *arg, const char *sentence)
     _exit(1); // nobody gets a 2xx any more (rule S1)
 }
 
+static void on_store_finding(void *arg, const char *name, struct str sentence)
+{
+    struct daemon *daemon = arg;
+    if (sentence.p)
+        board_alarm(daemon->board, name, STR(""), sentence);
+    else
+        board_alarm_end(daemon->board, name, STR(""));
+}
+
 static int open_store(struct daemon *daemon)
 {
     const char *why = NULL;
-    struct store_options options = {.path = daemon->config->store_path.p, .ballast_bytes = 1 << 20};
+    struct store_options options = {
+        .path = daemon->config->store_path.p,
+        .ballast_bytes = 1 << 20,
+        .finding = on_store_finding,
+        .finding_arg = daemon,
+    };
     daemon->store = store_sqlite_open(&options, &daemon->arena, &why);
     if (!daemon->store)
         return fail(why);
@@ -421,6 +435,7 @@ static void watch_signals(struct daemon *daemon)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     handle(SIGPIPE, SIG_IGN);
+    handle(SIGXFSZ, SIG_IGN); // a limit on the size of files is an error of the write, as a full disk is
     daemon->loop = loop_new();
     for (int i = 0; i < 3; i++) {
         uv_signal_init(loop_uv(daemon->loop), &daemon->signals[i]);
@@ -448,11 +463,11 @@ static void stop_watching(struct daemon *daemon)
 
 static int start(struct daemon *daemon)
 {
-    if (open_store(daemon))
-        return 1;
     daemon->directory = directory_new();
     daemon->board = board_new();
     daemon->tally = tally_new();
+    if (open_store(daemon))
+        return 1;
     if (take_file(daemon))
         return fail("the accounts could not be written to the store");
     return start_relay(daemon) || start_admin(daemon);
@@ -510,6 +525,7 @@ static void say_ready(struct daemon *daemon)
 int daemon_serve(const char *given)
 {
     struct daemon daemon = {.config_path = config_find(given)};
+    handle(SIGHUP, SIG_IGN); // its default would end us; the file has not been read yet
     pthread_mutex_init(&daemon.reload_lock, NULL);
     pthread_mutex_init(&daemon.threads_lock, NULL);
     pthread_cond_init(&daemon.no_reloads, NULL);

@@ -363,6 +363,7 @@ void committer_run(struct committer *committer)
 void committer_hurry(struct committer *committer)
 {
     atomic_store(&committer->hurried, true);
+    committer->options.store->ops->hurry(committer->options.store);
 }
 
 void committer_close(struct committer *committer)

@@ -11,7 +11,7 @@ enum {
     MOST_QUEUED = 20000,     // webhooks that may wait for the committer
     MEMORY_MESSAGES = 20000, // of all lanes
     DRAIN_LOOK_MS = 5,       // between looks at parked answers while stopping
-    DRAIN_MS = 3000,         // for parked answers to be given
+    DRAIN_MS = 3000,         // for parked answers to be given, of the time that a stop may take
 };
 
 // ---- between the threads ----
@@ -343,6 +343,8 @@ static void on_drain(struct loop_task *task)
     struct door *door = (struct door *)((char *)task - offsetof(struct door, task));
     http_server_drain(door->server);
     door->drain_until_us = clock_mono_us(door->relay->options.clock) + DRAIN_MS * 1000;
+    if (door->drain_until_us > door->relay->cut_at_us)
+        door->drain_until_us = door->relay->cut_at_us;
     door->look = loop_timer_new(door->loop, look_at_door, door);
     look_at_door(door);
 }
@@ -372,7 +374,8 @@ static void on_stop(struct loop_task *task)
     free(task);
     sources_stop(relay->sources);
     relay->cut_timer = loop_timer_new(relay->loop, on_cut, relay);
-    loop_timer_set(relay->cut_timer, relay->options.shutdown_ms);
+    int64_t left_us = relay->cut_at_us - clock_mono_us(relay->options.clock);
+    loop_timer_set(relay->cut_timer, left_us > 0 ? left_us / 1000 : 0);
     dispatcher_stop(relay->dispatcher);
 }
 
@@ -390,6 +393,7 @@ static void stop_dispatcher(struct relay *relay)
 
 void relay_stop(struct relay *relay)
 {
+    relay->cut_at_us = clock_mono_us(relay->options.clock) + relay->options.shutdown_ms * 1000;
     drain_doors(relay);
     stop_dispatcher(relay);
     committer_close(relay->committer);

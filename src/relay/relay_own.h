@@ -29,6 +29,7 @@ struct relay {
     struct loop *loop; // the relay loop
     struct loop_timer *timer, *cut_timer;
     int64_t armed_us;
+    int64_t cut_at_us; // monotonic: when a stop waits for nothing more
     struct http_client *client;
     struct dispatcher *dispatcher;
     struct sources *sources;

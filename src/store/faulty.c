@@ -102,6 +102,12 @@ static int faulty_age_out(struct store *store, int64_t bodies_before_us, int64_t
     return err ? err : f->inner->ops->age_out(f->inner, bodies_before_us, dedupe_before_us, out_more);
 }
 
+static void faulty_hurry(struct store *store)
+{
+    struct store *inner = faulty_of(store)->inner;
+    inner->ops->hurry(inner);
+}
+
 static struct store_reader *faulty_reader_new(struct store *store)
 {
     struct store *inner = faulty_of(store)->inner;
@@ -120,6 +126,7 @@ static const struct store_ops faulty_ops = {
     .each_desk_health = faulty_each_desk_health,
     .checkpoint = faulty_checkpoint,
     .age_out = faulty_age_out,
+    .hurry = faulty_hurry,
     .reader_new = faulty_reader_new,
 };
 

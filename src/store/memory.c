@@ -653,6 +653,11 @@ static int memory_checkpoint(struct store *store)
     return 0;
 }
 
+static void memory_hurry(struct store *store)
+{
+    (void)store;
+}
+
 static void free_row(struct row *row)
 {
     arena_done(&row->arena);
@@ -924,6 +929,7 @@ static const struct store_ops memory_ops = {
     .each_desk_health = memory_each_desk_health,
     .checkpoint = memory_checkpoint,
     .age_out = memory_age_out,
+    .hurry = memory_hurry,
     .reader_new = memory_reader_new,
 };
 

@@ -35,8 +35,9 @@ static bool is_no_room(const struct sql *sql, int code)
 {
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
         return false;
-    int error = sqlite3_system_errno(sql->db);
-    return error == ENOSPC || error == EDQUOT;
+    // SQLite does not note what a write of a COMMIT failed with.
+    int error = code == SQLITE_IOERR_WRITE ? errno : sqlite3_system_errno(sql->db);
+    return error == ENOSPC || error == EDQUOT || error == EFBIG; // EFBIG: RLIMIT_FSIZE
 }
 
 int sql_error(const struct sql *sql, int code)

@@ -1,6 +1,7 @@
 // The SQLite back end: opening, closing, transactions, checkpoints.
 #include "store/sqlite.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "store/sqlite_row.h"
@@ -19,7 +20,9 @@ enum {
     LOG_FRAMES_FORCED = 384,
     LOG_BYTES = 8 << 20, // written at start (S1); holds LOG_FRAMES_FORCED and a large batch
     CACHE_KIB = 32768,
-    BUSY_MS = 5000, // a backstop: nobody else of ours writes
+    LOG_TIMES_LONG = 32, // as long as at the start (256 MiB): somebody reads for long
+    BUSY_MS = 5000,      // a backstop: nobody else of ours writes
+    BUSY_LOOK_MS = 10,
     // After an unclean end: a database of up to so many pages is checked as a whole, a larger one only in what was
     // written last (the rest is `verify --deep`'s).
     QUICK_CHECK_PAGES = 2048,
@@ -87,6 +90,24 @@ static int transact_body(struct sqlite_store *s, int (*body)(struct sqlite_store
     return err;
 }
 
+static void tell(struct sqlite_store *s, const char *name, struct str sentence)
+{
+    if (s->finding)
+        s->finding(s->finding_arg, name, sentence);
+}
+
+// A commit into a file that is no longer under its name is none: the next start would not find it.
+static int check_place(struct sqlite_store *s)
+{
+    const char *gone = sqlite_files_gone(&s->files);
+    if (!gone)
+        return 0;
+    struct arena arena = {0};
+    tell(s, "store_moved", arena_printf(&arena, "%s was moved, removed or replaced while it was in use", gone));
+    arena_done(&arena);
+    return ERR_IO;
+}
+
 int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
 {
     int err = sql_run(&s->sql, SQL_BEGIN);
@@ -95,6 +116,8 @@ int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, 
     // After some errors SQLite has rolled back already.
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
         err = ERR_IO;
+    if (!err)
+        err = check_place(s);
     return sqlite_note(s, err);
 }
 
@@ -132,13 +155,42 @@ static int move_log_past(struct sqlite_store *s, int frames)
     return err == ERR_BUSY ? 0 : err;
 }
 
+// A reader that stays keeps the log from being written from its beginning again: it grows with all that is written.
+static void tell_long_log(struct sqlite_store *s)
+{
+    bool is_long = s->log_frames > s->log_frames_long;
+    if (is_long == s->log_is_long)
+        return;
+    s->log_is_long = is_long;
+    tell(s, "store_log_long",
+         is_long ? STR("the store's log is long and grows: another program reads the store and does not end "
+                       "its query; end that program")
+                 : STR_NONE);
+}
+
 static int sqlite_checkpoint(struct store *store)
 {
     struct sqlite_store *s = sqlite_of(store);
     if (s->broken)
         return s->broken;
     sqlite_files_take_ballast(&s->files);
+    tell_long_log(s);
     return move_log_past(s, LOG_FRAMES_IDLE);
+}
+
+static void sqlite_hurry(struct store *store)
+{
+    atomic_store(&sqlite_of(store)->hurried, true);
+}
+
+// Another program has the write lock.
+static int on_busy(void *arg, int tries)
+{
+    struct sqlite_store *s = arg;
+    if (atomic_load(&s->hurried) || tries >= BUSY_MS / BUSY_LOOK_MS)
+        return 0;
+    sqlite3_sleep(BUSY_LOOK_MS);
+    return 1;
 }
 
 void sqlite_bound_log(struct sqlite_store *s)
@@ -173,6 +225,7 @@ static void free_store(struct sqlite_store *s)
 static void sqlite_close_store(struct store *store, bool clean)
 {
     struct sqlite_store *s = sqlite_of(store);
+    sqlite_hurry(store);
     // The mark goes through the log like all else; then the log is emptied. Failing is a stop that was not clean.
     if (clean && !s->broken && sqlite_transact(s, set_clean, &clean) == 0) {
         int err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);
@@ -193,6 +246,7 @@ static const struct store_ops sqlite_ops = {
     .each_desk_health = sqlite_each_desk_health,
     .checkpoint = sqlite_checkpoint,
     .age_out = sqlite_age_out,
+    .hurry = sqlite_hurry,
     .reader_new = sqlite_reader_new,
 };
 
@@ -239,7 +293,7 @@ static int open_database(struct sqlite_store *s)
         return s->sql.db ? sql_error(&s->sql, code) : ERR_NOMEM;
     // Nothing of the log is moved but by us: not by SQLite, not by closing.
     sqlite3_db_config(s->sql.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_busy_timeout(s->sql.db, BUSY_MS);
+    sqlite3_busy_handler(s->sql.db, on_busy, s);
     int err = set_pragmas(&s->sql);
     if (!err)
         err = sqlite_schema_migrate(&s->sql);
@@ -260,6 +314,29 @@ static int read_store_row(struct sqlite_store *s, bool *out_clean)
     int err = sql_error(&s->sql, code);
     sqlite3_finalize(q);
     return err ? err : found && *s->id ? 0 : ERR_CORRUPT;
+}
+
+// The id that the file has without its log; "" when it cannot be told. Before the file is open: S6.
+static void read_id_without_log(const char *path, char out_id[33])
+{
+    struct arena arena = {0};
+    struct buf uri;
+    buf_init(&uri, 65536);
+    buf_printf(&uri, "file:");
+    for (const char *c = path; *c; c++)
+        buf_printf(&uri, strchr("?#%", *c) ? "%%%02x" : "%c", (unsigned char)*c);
+    buf_printf(&uri, "?immutable=1");
+    sqlite3 *db = NULL;
+    sqlite3_stmt *q = NULL;
+    *out_id = 0;
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
+    if (!uri.failed && sqlite3_open_v2(arena_str(&arena, buf_str(&uri)).p, &db, flags, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, "SELECT id FROM store", -1, &q, NULL) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
+        snprintf(out_id, 33, "%.*s", STR_ARG(sql_column_str(q, 0)));
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+    buf_done(&uri);
+    arena_done(&arena);
 }
 
 // Structure of the whole file where that is quick.
@@ -303,6 +380,8 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
 {
     bool clean = false, not_clean = false;
     int err = read_store_row(s, &clean);
+    if (!err && *s->id_without_log && strcmp(s->id_without_log, s->id) != 0)
+        err = ERR_EXISTS; // the log of another store
     if (!err)
         err = sqlite_totals_read(&s->sql, &s->totals);
     int64_t after = s->totals.moved_number; // of the last process; moving the log sets ours
@@ -315,7 +394,9 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     if (!err && !clean)
         err = check_unclean(s, after, out_damaged);
     if (!err) {
-        err = sqlite_files_grow_log(&s->files, log_bytes ? log_bytes : LOG_BYTES);
+        log_bytes = log_bytes ? log_bytes : LOG_BYTES;
+        s->log_frames_long = (int)(log_bytes / PAGE_BYTES) * LOG_TIMES_LONG;
+        err = sqlite_files_grow_log(&s->files, log_bytes);
         if (err == ERR_FULL) // no room for the belt; the braces hold
             err = 0;
     }
@@ -335,6 +416,10 @@ static const char *open_trouble(struct sqlite_store *s, int err, struct arena *a
     case ERR_REFUSED:
         return arena_printf(arena, "the store %s was made by a newer version (or SQLite would not keep it safe)", path)
             .p;
+    case ERR_EXISTS:
+        return arena_printf(arena, "%s-wal is the log of another store; put the one that belongs to %s in its place",
+                            path, path)
+            .p;
     case ERR_BUSY:
         return arena_printf(arena, "another program is writing to the store %s", path).p;
     case ERR_CORRUPT:
@@ -346,13 +431,13 @@ static const char *open_trouble(struct sqlite_store *s, int err, struct arena *a
     }
 }
 
-static void tell_damaged(const struct store_options *options, int64_t damaged)
+static void tell_damaged(struct sqlite_store *s, int64_t damaged)
 {
-    if (damaged == 0 || !options->finding)
+    if (damaged == 0)
         return;
     struct arena arena = {0};
-    options->finding(options->finding_arg,
-                     arena_printf(&arena, "%lld of the last rows written are not what was stored", (long long)damaged));
+    tell(s, "store_damaged",
+         arena_printf(&arena, "%lld of the last rows written are not what was stored", (long long)damaged));
     arena_done(&arena);
 }
 
@@ -362,12 +447,15 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
     pthread_once(&once, configure_sqlite);
     struct sqlite_store *s = mem_new_of(struct sqlite_store);
     s->store.ops = &sqlite_ops;
+    s->finding = options->finding;
+    s->finding_arg = options->finding_arg;
     *why = sqlite_files_open(&s->files, options->path, options->force_network_fs, options->ballast_bytes, arena);
     if (*why) {
         free(s);
         return NULL;
     }
     int64_t damaged = 0;
+    read_id_without_log(s->files.path, s->id_without_log);
     int err = open_database(s);
     if (!err)
         err = make_ready(s, options->log_bytes, &damaged);
@@ -376,7 +464,8 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
         free_store(s);
         return NULL;
     }
-    tell_damaged(options, damaged);
+    sqlite_files_remember(&s->files);
+    tell_damaged(s, damaged);
     sqlite_files_take_ballast(&s->files);
     return &s->store;
 }

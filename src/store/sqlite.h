@@ -10,6 +10,8 @@
 #include "store/sqlite_files.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 // The row of totals, as the last commit left it; inside a transaction as it will be.
 struct sqlite_totals {
     int64_t accepted, delivered, skipped, discarded;
@@ -22,13 +24,18 @@ struct sqlite_store {
     struct store store; // first
     struct sql sql;
     struct sqlite_files files;
-    char id[33];
+    char id[33], id_without_log[33];
     int broken; // the error that broke it; 0
     struct sqlite_totals totals;
     int log_frames;       // in the log
+    int log_frames_long;  // more than so many are worth an alarm
     int log_frames_moved; // of them, when last asked: a reader may have kept some back
     int64_t age_after;    // age_out goes on behind this id
     bool order_changed;   // of some account, since the store was opened: callers may not know yet
+    atomic_bool hurried;  // another program that writes is not waited for
+    bool log_is_long;     // it was said
+    void (*finding)(void *arg, const char *name, struct str sentence);
+    void *finding_arg;
 };
 
 static inline struct sqlite_store *sqlite_of(struct store *store)

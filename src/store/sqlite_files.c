@@ -162,6 +162,23 @@ static const char *prepare_log(const struct sqlite_files *files, struct arena *a
     return why;
 }
 
+// Without its database SQLite would throw the log away, and with it what was acknowledged.
+static const char *check_log_has_database(const char *path, struct arena *arena)
+{
+    char *log = path_with(path, "-wal");
+    struct stat database, st;
+    bool empty = stat(path, &database) != 0 || database.st_size == 0;
+    const char *why = NULL;
+    if (empty && stat(log, &st) == 0 && st.st_size > 0)
+        why = arena_printf(arena,
+                           "%s is there and the store %s that it belongs to is not: put the store back beside it, or "
+                           "remove it to begin with nothing",
+                           log, path)
+                  .p;
+    free(log);
+    return why;
+}
+
 const char *sqlite_files_open(struct sqlite_files *files, const char *path, bool force_network_fs,
                               int64_t ballast_bytes, struct arena *arena)
 {
@@ -172,6 +189,8 @@ const char *sqlite_files_open(struct sqlite_files *files, const char *path, bool
         why = check_fs(directory, arena);
     if (!why)
         why = take_lock(files, arena);
+    if (!why)
+        why = check_log_has_database(files->path, arena);
     if (!why)
         why = prepare_database(files, directory, arena);
     if (!why)
@@ -189,6 +208,37 @@ void sqlite_files_close(struct sqlite_files *files)
     files->lock = -1;
     free(files->path);
     files->path = NULL;
+    for (size_t i = 0; i < SQLITE_FILES; i++) {
+        free(files->open[i].path);
+        files->open[i].path = NULL;
+    }
+}
+
+void sqlite_files_remember(struct sqlite_files *files)
+{
+    static const char *const suffixes[SQLITE_FILES] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < SQLITE_FILES; i++) {
+        char *path = path_with(files->path, suffixes[i]);
+        struct stat st;
+        if (stat(path, &st) != 0) {
+            free(path);
+            continue;
+        }
+        files->open[i].path = path;
+        files->open[i].device = st.st_dev;
+        files->open[i].number = st.st_ino;
+    }
+}
+
+const char *sqlite_files_gone(const struct sqlite_files *files)
+{
+    for (size_t i = 0; i < SQLITE_FILES; i++) {
+        struct stat st;
+        if (files->open[i].path && (stat(files->open[i].path, &st) != 0 || st.st_ino != files->open[i].number ||
+                                    st.st_dev != files->open[i].device))
+            return files->open[i].path;
+    }
+    return NULL;
 }
 
 static int write_zeros(int fd, int64_t from, int64_t to)

@@ -9,10 +9,18 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+
+enum { SQLITE_FILES = 3 }; // the database, its log, the log's index
 
 struct sqlite_files {
-    char *path;            // of the database; owned
-    int lock;              // descriptor of the lock file, held locked; -1 = none
+    char *path; // of the database; owned
+    int lock;   // descriptor of the lock file, held locked; -1 = none
+    struct {
+        char *path; // owned
+        dev_t device;
+        ino_t number;
+    } open[SQLITE_FILES];  // what SQLite has open, from sqlite_files_remember on
     int64_t ballast_bytes; // 0 = none
     bool ballast_is_there;
 };
@@ -22,6 +30,11 @@ struct sqlite_files {
 const char *sqlite_files_open(struct sqlite_files *files, const char *path, bool force_network_fs,
                               int64_t ballast_bytes, struct arena *arena);
 void sqlite_files_close(struct sqlite_files *files);
+// Notes which files SQLite has opened.
+void sqlite_files_remember(struct sqlite_files *files);
+// Whether they still stand under their names: what is written to a file that was moved or removed is not there at
+// the next start. NULL, or the name that is not.
+const char *sqlite_files_gone(const struct sqlite_files *files);
 // Gives the log file `bytes` of written zeros at its end where it is shorter: commits then overwrite blocks that
 // are there, which no failed allocation can make vanish (S1), and flush faster. SQLite reads zeros as the end of
 // the log. The log must have been truncated.

@@ -223,6 +223,8 @@ struct store_ops {
     // Housekeeping of settled rows older than these (wall time), in one short transaction over a small id
     // range; *out_more when there is more to do. Bodies first, ids stay until `dedupe_before_us`.
     int (*age_out)(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);
+    // From any thread, when the process is about to end: from then on another program that writes is not waited for.
+    void (*hurry)(struct store *store);
     // A reader for another thread. NULL when it cannot be had.
     struct store_reader *(*reader_new)(struct store *store);
 };
@@ -263,8 +265,9 @@ struct store_options {
     bool force_network_fs; // S7
     int64_t ballast_bytes; // S9: free-space floor, and the size of a file that keeps it; 0 = none
     int64_t log_bytes;     // S1: room written for the log at start; 0 = 8 MiB
-    // What opening found and could go on with, as a sentence; may be NULL.
-    void (*finding)(void *arg, struct str sentence);
+    // What is found and can be gone on with, or why the store broke: `store_damaged`, `store_moved`, `store_log_long`,
+    // with a sentence; STR_NONE: it is over. From the opening, apply() and checkpoint(); may be NULL.
+    void (*finding)(void *arg, const char *name, struct str sentence);
     void *finding_arg;
 };
 

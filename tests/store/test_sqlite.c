@@ -318,8 +318,9 @@ static void test_clean_stop_leaves_all_in_one_file(void **state)
     free(path);
 }
 
-static void count_finding(void *arg, struct str sentence)
+static void count_finding(void *arg, const char *name, struct str sentence)
 {
+    assert_string_equal(name, "store_damaged");
     assert_true(sentence.n > 0);
     ++*(int *)arg;
 }

@@ -1,6 +1,7 @@
 #include "support/fault_vfs.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stddef.h>
 #include <string.h>
@@ -26,6 +27,8 @@ static bool fails(bool makes_bytes)
         return false;
     if (fault_vfs.once ? fault_vfs.calls != fault_vfs.at : fault_vfs.calls < fault_vfs.at)
         return false;
+    if (fault_vfs.dies)
+        raise(SIGKILL);
     fault_vfs.hits++;
     return true;
 }
@@ -46,6 +49,7 @@ static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at
         return real_of(file)->pMethods->xWrite(real_of(file), p, n, at);
     if (fault_vfs.torn)
         real_of(file)->pMethods->xWrite(real_of(file), p, n / 2, at);
+    errno = fault_vfs.error;
     return fault_vfs.error == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 }
 

@@ -9,6 +9,7 @@ struct fault_vfs {
     bool once;     // else every call from then on
     int error;     // ENOSPC: writes say that there is no room, all else is fine; otherwise all kinds of calls fail so
     bool torn;     // a failing write leaves half of its bytes
+    bool dies;     // instead of failing, the process is killed
     int64_t calls; // so far
     int64_t hits;  // failed so far
 };
