@@ -50,6 +50,13 @@ static int read_open(int fd, size_t max, unsigned bad_mode, struct arena *arena,
         return ERR_INVALID;
     const char *large = arena_printf(arena, "is larger than %zu MiB", max >> 20).p;
     int err = status.st_size > (off_t)max ? ERR_TOO_LARGE : read_all(fd, out);
+    struct stat after;
+    if (!err && fstat(fd, &after) == 0 &&
+        (after.st_size != (off_t)out->n || after.st_mtim.tv_sec != status.st_mtim.tv_sec ||
+         after.st_mtim.tv_nsec != status.st_mtim.tv_nsec)) {
+        *why = "was changed while it was read; try again (better: write a new file and rename it to this name)";
+        return ERR_INVALID;
+    }
     if (err)
         *why = err == ERR_IO ? arena_printf(arena, "cannot be read: %s", strerrordesc_np(errno)).p : large;
     return err ? ERR_INVALID : ERR_OK;

@@ -93,7 +93,10 @@ void http_client_options_default(struct http_client_options *options)
         .connect_ms = 5000,
         .max_body = 4 * 1024 * 1024,
         .user_agent = "tributary/" TRIBUTARY_VERSION,
+        .ca_file = getenv("SSL_CERT_FILE"), // as for every program of OpenSSL's; libcurl alone does not look at it
     };
+    if (options->ca_file && !*options->ca_file)
+        options->ca_file = NULL;
 }
 
 // ---- sockets
@@ -500,6 +503,7 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2); // and newer
     curl_easy_setopt(easy, CURLOPT_USERAGENT, options->user_agent);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_ms);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);

@@ -18,7 +18,7 @@ struct http_client_options {
     size_t max_body;        // of an answer (4 MiB): beyond = HTTP_UNREADABLE
     bool refuse_private;    // addresses out of messages: peers that are not public (net/address.h) are refused
     const char *user_agent; // "tributary/<version>"
-    const char *ca_file;    // certificates to trust instead of the system's; NULL = the system's
+    const char *ca_file;    // certificates to trust instead of the system's ($SSL_CERT_FILE); NULL = the system's
 };
 void http_client_options_default(struct http_client_options *options);
 
