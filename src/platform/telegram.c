@@ -164,6 +164,32 @@ static uint64_t digest_of(const struct update *update)
     return digest ? digest : 1;
 }
 
+// A key stands twice: the first one is read, but the other might have been meant. Telegram writes no such thing, nor objects of
+// more keys than this; where they are, nothing is compared.
+static bool has_twins(yyjson_val *object)
+{
+    enum { KEYS_MAX = 64 };
+    yyjson_val *keys[KEYS_MAX], *key, *value;
+    size_t i, n;
+    if (yyjson_obj_size(object) > KEYS_MAX)
+        return true;
+    yyjson_obj_foreach(object, i, n, key, value)
+    {
+        for (size_t before = 0; before < i; before++)
+            if (str_eq(json_val_str(keys[before]), json_val_str(key)))
+                return true;
+        keys[i] = key;
+    }
+    return false;
+}
+
+static bool is_ambiguous(yyjson_val *root, const struct update *update)
+{
+    yyjson_val *message = update->message;
+    return has_twins(root) || has_twins(update->content) || (message != update->content && has_twins(message)) ||
+           has_twins(yyjson_obj_get(message, "chat")) || has_twins(sender_of(update));
+}
+
 static struct str raw_of(yyjson_val *update, struct arena *arena)
 {
     size_t n = 0;
@@ -192,7 +218,7 @@ enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct 
         .sent_at_us = sent_at_of(&update, now_us),
     };
     read_people(&update, arena, out);
-    if (!whole)
+    if (!whole || is_ambiguous(root, &update))
         out->raw = raw.p ? raw : raw_of(root, arena);
     return TELEGRAM_EVENT;
 }
