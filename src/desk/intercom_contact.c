@@ -78,15 +78,25 @@ void intercom_contact_merged(struct intercom *s, const struct http_response *las
     intercom_go_on(s);
 }
 
+// Not what names another thing, or no single thing: who believed it would wait for a contact that never comes.
+static bool is_contact(yyjson_val *object, struct str id)
+{
+    const char *type = yyjson_get_str(yyjson_obj_get(object, "type"));
+    bool plain = id.n > 0 && id.n <= 128;
+    for (size_t i = 0; i < id.n && plain; i++)
+        plain = isalnum((unsigned char)id.p[i]) || id.p[i] == '-' || id.p[i] == '_';
+    return plain && (!type || strcmp(type, "contact") == 0);
+}
+
 static bool take_contact(struct intercom *s, const struct http_response *last, bool made)
 {
     yyjson_doc *doc = json_read(last->body);
     yyjson_val *contact = yyjson_doc_get_root(doc);
     struct str id = intercom_id(yyjson_obj_get(contact, "id"), s->arena);
     int64_t now_s = s->attempt->now_us / 1000000, created_s = 0;
-    bool dated = json_get_int(contact, "created_at", &created_s);
+    bool dated = json_get_int(contact, "created_at", &created_s), good = is_contact(contact, id);
     yyjson_doc_free(doc);
-    if (!id.n) {
+    if (!good) {
         intercom_end_unreadable(s, last, false);
         return false;
     }

@@ -1067,9 +1067,14 @@ static void test_hostile_ids_stay_in_their_place(void **state)
     (void)state;
     char *xs = arena_alloc(&t.arena, 400);
     memset(xs, 'x', 399);
-    play({FIND, NULL, 200, "{\"id\":\"../../admin?x=1#\"}"},
-         {"POST /conversations", "\"id\":\"../../admin?x=1#\"", 200,
-          "{\"conversation_id\":\"1/reply?a b\\\"\",\"id\":\"1\"}"});
+    play({FIND, NULL, 200, "{\"id\":\"../../admin?x=1#\"}"});
+    expect(VERDICT_RETRY, false, false);
+    new_attempt();
+    play({FIND, NULL, 200, "{\"type\":\"admin\",\"id\":\"7\"}"}); // who believed it would wait for contact 7
+    expect(VERDICT_RETRY, false, false);
+    new_attempt();
+    play({FIND, NULL, 200, A_CONTACT},
+         {"POST /conversations", CONTACT, 200, "{\"conversation_id\":\"1/reply?a b\\\"\",\"id\":\"1\"}"});
     expect_delivered("1");
     new_attempt();
     play({"POST /conversations/1%2Freply%3Fa%20b%22/reply", NULL, 500, ""});

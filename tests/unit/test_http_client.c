@@ -6,6 +6,7 @@
 #include "support/unit.h"
 #include "support/wire.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <limits.h>
@@ -570,6 +571,53 @@ static void test_item_68_name_that_is_none(void **state)
 // Stands before the C library's own for libcurl too (the program exports it): a name server that never answers.
 static pthread_mutex_t resolver_lock = PTHREAD_MUTEX_INITIALIZER;
 
+// What the name fake.invalid has for records: this many times 127.0.0.2, where nobody listens, then these.
+static struct {
+    int refusing;
+    const char *v6, *v4;
+    int asked;
+} records;
+
+// As the C library's own freeaddrinfo wants it: a node and its address in one block.
+static struct addrinfo *add_record(struct addrinfo *next, const char *v6, const char *v4, int port)
+{
+    struct {
+        struct addrinfo info;
+        struct sockaddr_storage address;
+    } *node = calloc(1, sizeof *node);
+    struct sockaddr_in *four = (struct sockaddr_in *)&node->address;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&node->address;
+    node->info = (struct addrinfo){.ai_family = v6 ? AF_INET6 : AF_INET,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_protocol = IPPROTO_TCP,
+                                   .ai_addrlen = v6 ? sizeof *six : sizeof *four,
+                                   .ai_addr = (struct sockaddr *)&node->address,
+                                   .ai_next = next};
+    if (v6) {
+        *six = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        inet_pton(AF_INET6, v6, &six->sin6_addr);
+    } else {
+        *four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        inet_pton(AF_INET, v4, &four->sin_addr);
+    }
+    return &node->info;
+}
+
+static int look_up_fake(const char *service, struct addrinfo **out_info)
+{
+    int port = service ? (int)strtol(service, NULL, 10) : 0;
+    struct addrinfo *list = NULL;
+    records.asked++;
+    if (records.v4)
+        list = add_record(list, NULL, records.v4, port);
+    if (records.v6)
+        list = add_record(list, records.v6, NULL, port);
+    for (int i = 0; i < records.refusing; i++)
+        list = add_record(list, NULL, "127.0.0.2", port);
+    *out_info = list;
+    return list ? 0 : EAI_NONAME;
+}
+
 // NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library names them __name and so on
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out_info)
 {
@@ -579,6 +627,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         pthread_mutex_unlock(&resolver_lock);
         return EAI_AGAIN;
     }
+    if (name && strcmp(name, "fake.invalid") == 0)
+        return look_up_fake(service, out_info);
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     return real(name, service, hints, out_info);
 }
@@ -599,6 +649,106 @@ static void test_item_68_name_server_that_does_not_answer_stops_nobody_else(void
     assert_false(asked.written);
     pthread_mutex_unlock(&resolver_lock);
     asking_stop(&asking);
+    peer_stop(peer);
+}
+
+// ---- item 74: names
+
+static void ask_fake(int port, struct asked *out_asked)
+{
+    struct asking asking = asking_start(NULL, NULL);
+    snprintf(asking.url, sizeof asking.url, "http://fake.invalid:%d/secret-path", port);
+    ask(&asking, out_asked, "POST");
+    asking_stop(&asking);
+}
+
+static void test_item_74_name_without_records(void **state)
+{
+    (void)state;
+    struct asked asked;
+    memset(&records, 0, sizeof records);
+    ask_fake(80, &asked);
+    assert_int_equal(asked.failure, HTTP_NOT_CONNECTED);
+    assert_false(asked.written);
+    assert_true(records.asked > 0);
+}
+
+// libcurl takes its time between two of them, and ends with the time for connecting: a few are tried, not all of a thousand.
+static void test_item_74_last_of_several_records_is_reached(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_start(serve_ok, 1);
+    struct asked asked;
+    memset(&records, 0, sizeof records);
+    records.refusing = 4;
+    records.v4 = "127.0.0.1";
+    ask_fake(peer->port, &asked);
+    assert_int_equal(asked.status, 200);
+    assert_int_equal(peer->whole_requests, 1);
+    peer_stop(peer);
+}
+
+static void test_item_74_a_thousand_records_where_nobody_listens(void **state)
+{
+    (void)state;
+    struct asked asked;
+    int port = 0, listener = wire_listen(&port);
+    close(listener);
+    memset(&records, 0, sizeof records);
+    records.refusing = 1000;
+    ask_fake(port, &asked);
+    assert_int_equal(asked.failure, HTTP_NOT_CONNECTED);
+    assert_false(asked.written);
+}
+
+static int listen_on_ipv6(int *out_port)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *out_port = ntohs(address.sin6_port);
+    return fd;
+}
+
+static void test_item_74_ipv6_only(void **state)
+{
+    (void)state;
+    struct peer *peer = calloc(1, sizeof *peer);
+    struct asked asked;
+    peer->listener = listen_on_ipv6(&peer->port);
+    peer->serve = serve_ok;
+    peer->connections = 1;
+    if (peer->listener < 0) {
+        free(peer);
+        skip(); // no IPv6 on this machine
+    }
+    assert_int_equal(pthread_create(&peer->thread, NULL, run_peer, peer), 0);
+    memset(&records, 0, sizeof records);
+    records.v6 = "::1";
+    ask_fake(peer->port, &asked);
+    assert_int_equal(asked.status, 200);
+    pthread_join(peer->thread, NULL);
+    close(peer->listener);
+    free(peer);
+}
+
+static void test_item_74_ipv6_that_is_broken_beside_ipv4_that_works(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_start(serve_ok, 1);
+    struct asked asked;
+    memset(&records, 0, sizeof records);
+    records.v6 = "::1"; // the peer listens on IPv4 alone
+    records.v4 = "127.0.0.1";
+    ask_fake(peer->port, &asked);
+    assert_int_equal(asked.status, 200);
     peer_stop(peer);
 }
 
@@ -1003,6 +1153,11 @@ int main(void)
         cmocka_unit_test(test_item_68_name_server_that_does_not_answer_stops_nobody_else),
         cmocka_unit_test(test_item_68_black_hole),
         cmocka_unit_test(test_item_68_tls_that_is_none),
+        cmocka_unit_test(test_item_74_name_without_records),
+        cmocka_unit_test(test_item_74_last_of_several_records_is_reached),
+        cmocka_unit_test(test_item_74_a_thousand_records_where_nobody_listens),
+        cmocka_unit_test(test_item_74_ipv6_only),
+        cmocka_unit_test(test_item_74_ipv6_that_is_broken_beside_ipv4_that_works),
         cmocka_unit_test(test_item_69_answers_that_cannot_be_read),
         cmocka_unit_test(test_item_69_answers_without_end),
         cmocka_unit_test(test_item_69_answer_limit_is_exact),

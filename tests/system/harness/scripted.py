@@ -87,6 +87,7 @@ class Server:
         self.journal = []
         self.script = None
         self.next_actions = deque()
+        self.tls = None     # an ssl.SSLContext: connections from now on speak TLS
         self.stopping = threading.Event()
         self.connections = 0
         self.sockets = set()
@@ -129,7 +130,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def _spawn(self, target, *args):
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -157,6 +158,11 @@ class Server:
         count = 0
         request = None
         try:
+            if self.tls is not None:
+                sock.settimeout(PATIENCE_S)
+                sock = self.tls.wrap_socket(sock, server_side=True)
+                with self.lock:
+                    self.sockets.add(sock)
             while not self.stopping.is_set():
                 while b"\r\n\r\n" not in data:
                     more = sock.recv(65536)
