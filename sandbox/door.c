@@ -27,14 +27,7 @@ struct str call_request_header(const struct call *call, const char *name)
 
 struct str call_query(const struct call *call, const char *name)
 {
-    struct str query = call->request->query;
-    char *plain = arena_alloc(call->arena, query.n + 1);
-    for (size_t i = 0; i < query.n; i++)
-        plain[i] = query.p[i];
-    for (size_t i = 0; i < query.n; i++)
-        if (plain[i] == '+')
-            plain[i] = ' ';
-    return http_query_get(call->arena, (struct str){plain, query.n}, name);
+    return http_query_get(call->arena, call->request->query, name);
 }
 
 int64_t call_query_int(const struct call *call, const char *name, int64_t low, int64_t high, int64_t otherwise)

@@ -18,14 +18,6 @@ struct asked {
 
 // ---- parameters ----
 
-static struct str form_get(struct call *call, struct str form, const char *name)
-{
-    char *plain = arena_alloc(call->arena, form.n + 1);
-    for (size_t i = 0; i < form.n; i++)
-        plain[i] = form.p[i] == '+' ? ' ' : form.p[i];
-    return http_query_get(call->arena, (struct str){plain, form.n}, name);
-}
-
 static struct str json_text(struct call *call, yyjson_val *value)
 {
     if (yyjson_is_str(value))
@@ -46,7 +38,7 @@ static struct str param(struct call *call, const char *name)
     struct str type = http_media_type(call_request_header(call, "content-type"));
     struct str text = STR_NONE;
     if (str_ieq_c(type, "application/x-www-form-urlencoded"))
-        text = form_get(call, call->request->body, name);
+        text = http_query_get(call->arena, call->request->body, name);
     return text.p ? text : call_query(call, name);
 }
 

@@ -19,7 +19,7 @@ static void add_filter(struct cli *cli, struct buf *target, const char *name, co
 static const char *list_target(struct cli *cli, size_t limit, struct str after)
 {
     struct buf target;
-    buf_init(&target, 65536);
+    buf_init(&target, SIZE_MAX / 2); // never full: a filter left out would list, or retry, what nobody asked for
     buf_printf(&target, "/api/v1/messages?limit=%zu", limit);
     add_filter(cli, &target, "account", cli->account);
     add_filter(cli, &target, "source", cli->source);

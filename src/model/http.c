@@ -74,6 +74,14 @@ struct str http_unescape(struct arena *arena, struct str text)
     return (struct str){out, n};
 }
 
+static struct str form_unescape(struct arena *arena, struct str text)
+{
+    char *plain = arena_alloc(arena, text.n + 1);
+    for (size_t i = 0; i < text.n; i++)
+        plain[i] = text.p[i] == '+' ? ' ' : text.p[i];
+    return http_unescape(arena, (struct str){plain, text.n});
+}
+
 struct str http_query_get(struct arena *arena, struct str query, const char *name)
 {
     for (size_t at = 0; at < query.n;) {
@@ -81,7 +89,7 @@ struct str http_query_get(struct arena *arena, struct str query, const char *nam
         struct str pair = str_sub(query, at, end);
         size_t equals = str_index(pair, '=', 0);
         if (str_eq_c(str_sub(pair, 0, equals), name))
-            return http_unescape(arena, str_sub(pair, equals + 1, pair.n));
+            return form_unescape(arena, str_sub(pair, equals + 1, pair.n));
         at = end + 1;
     }
     return STR_NONE;

@@ -55,5 +55,5 @@ struct str http_media_type(struct str content_type);
 struct str http_escape(struct arena *arena, struct str text);
 // Decoded once; STR_NONE when a % is not followed by two hex digits or a NUL would come out.
 struct str http_unescape(struct arena *arena, struct str text);
-// The decoded value of a query parameter, or STR_NONE.
+// The decoded value of a query parameter, or STR_NONE. As forms and their libraries write it: "+" is a blank.
 struct str http_query_get(struct arena *arena, struct str query, const char *name);

@@ -140,6 +140,7 @@ static void test_percent_encoding_goes_both_ways_and_refuses_junk(void **state)
         assert_null(http_unescape(&arena, str_of(bad[i])).p);
     assert_str(http_query_get(&arena, STR("a=1&b=x%3Dy&c"), "b"), "x=y");
     assert_str(http_query_get(&arena, STR("a=1&b=x%3Dy&c"), "c"), "");
+    assert_str(http_query_get(&arena, STR("q=good+day%2B1%20+"), "q"), "good day+1  ");
     assert_null(http_query_get(&arena, STR("a=1"), "b").p);
     arena_done(&arena);
 }
