@@ -244,8 +244,8 @@ static int start_relay(struct daemon *daemon)
         .board = daemon->board,
         .tally = daemon->tally,
         .clock = &clock_system,
-        .listen = config->listen,
-        .public_url = config->public_url,
+        .listen = arena_str(&daemon->arena, config->listen), // a reload frees the configuration
+        .public_url = arena_str(&daemon->arena, config->public_url),
         .max_attempts = (int)config->max_attempts,
         .retry_base_ms = config->retry_base_ms,
         .retry_cap_ms = config->retry_cap_ms,

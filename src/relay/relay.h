@@ -15,7 +15,7 @@ struct relay_options {
     struct board *board;
     struct tally *tally;
     const struct clock *clock;
-    struct str listen;     // for webhooks
+    struct str listen;     // for webhooks; this and public_url are borrowed until relay_stop
     struct str public_url; // STR_NONE when absent
     int max_attempts;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;

@@ -355,6 +355,7 @@ def test_25_a_telegram_secret_is_rotated(rig):
     source_config(rig, "zenith", "bot")["secret"] = "kanarie-rotated-secret"
     reload(rig)
     wait_for(lambda: bot.webhook["secret"] == "kanarie-rotated-secret", "the new secret is registered")
+    assert bot.webhook["url"] == f"{PUBLIC}/hooks/zenith/bot"
     update = bot.message("l25-t")
     assert bot.post(rig.relay, "zenith", update, secret=old).status == 401
     assert bot.post(rig.relay, "zenith", update).status == 200
