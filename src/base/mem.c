@@ -1,13 +1,18 @@
 #include "base/mem.h"
 
+#include "base/clock.h"
+#include "base/time_text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+// A line of the log without the log's hands, which would ask for memory.
 void mem_out(void)
 {
-    static const char line[] = "{\"level\":\"fatal\",\"event\":\"out_of_memory\"}\n";
-    fwrite(line, 1, sizeof line - 1, stderr);
+    char time[TIME_TEXT_SIZE];
+    fprintf(stderr, "{\"time\":\"%.*s\",\"level\":\"fatal\",\"event\":\"out_of_memory\"}\n",
+            STR_ARG(time_text(clock_wall_us(&clock_system), time)));
     abort();
 }
 

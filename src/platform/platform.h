@@ -16,6 +16,7 @@ enum receipt_kind {
     RECEIPT_UNTIMELY,  // 401: rightly signed, but `ahead_s` from our clock
     RECEIPT_MALFORMED, // 400: not what the platform sends
     RECEIPT_BAD_TYPE,  // 415: a content type the platform never sends
+    RECEIPT_NO_MEMORY, // 503: it could not be read for want of memory, whatever it is
 };
 
 struct receipt {

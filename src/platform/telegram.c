@@ -259,12 +259,13 @@ static void read_body(const struct source *source, struct str body, int64_t now_
                       struct receipt *out)
 {
     struct event *event = arena_of(arena, struct event);
-    yyjson_doc *doc = json_read(body);
+    yyjson_read_err err = {0};
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.n, YYJSON_READ_NOFLAG, NULL, &err);
     enum telegram_reading reading = TELEGRAM_MALFORMED;
     if (doc)
         reading = telegram_read(telegram_bot_id(source->token), yyjson_doc_get_root(doc), body, now_us, arena, event);
     if (reading == TELEGRAM_MALFORMED) {
-        out->kind = RECEIPT_MALFORMED;
+        out->kind = err.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? RECEIPT_NO_MEMORY : RECEIPT_MALFORMED;
         out->why = doc ? STR("not an update: one JSON object with a whole number as update_id, and a chat id in "
                              "its message")
                        : STR("the body is not JSON");

@@ -192,13 +192,14 @@ static void parse(struct str body, int64_t now_us, struct arena *arena, struct r
     event->sent_at_us = now_us;
     yyjson_read_err err;
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.n, YYJSON_READ_NOFLAG, NULL, &err);
+    bool no_memory = !doc && err.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION;
     if (doc)
         read_event(&reading, yyjson_doc_get_root(doc), event);
     else
         reading.why = arena_printf(arena, "the body is not JSON: %s at byte %zu", err.msg, err.pos);
     yyjson_doc_free(doc);
     if (reading.why.p) {
-        *out = (struct receipt){.kind = RECEIPT_MALFORMED, .why = reading.why};
+        *out = (struct receipt){.kind = no_memory ? RECEIPT_NO_MEMORY : RECEIPT_MALFORMED, .why = reading.why};
         return;
     }
     *out = (struct receipt){.kind = RECEIPT_OK, .events = event, .event_count = 1};

@@ -197,6 +197,7 @@ static const struct {
     [RECEIPT_UNTIMELY] = {TALLY_WEBHOOK_UNTIMELY, 401, "Unauthorized"},
     [RECEIPT_MALFORMED] = {TALLY_WEBHOOK_REFUSED, 400, "Bad Request"},
     [RECEIPT_BAD_TYPE] = {TALLY_WEBHOOK_REFUSED, 415, "Unsupported Media Type"},
+    [RECEIPT_NO_MEMORY] = {TALLY_WEBHOOK_DELAYED, 503, "Service Unavailable"},
 };
 
 static void take_hook(struct intake *intake, struct http_exchange *exchange, const struct account *account,

@@ -1,3 +1,4 @@
+// LDFLAGS: -Wl,--wrap=read
 // The configuration file: what is read, and what each mistake is answered with.
 #include "app/config.h"
 #include "support/unit.h"
@@ -406,6 +407,60 @@ static void test_what_is_no_plain_file_is_refused(void **state)
     assert_string_equal(errors_of_path("huge.yaml"), "huge.yaml: is larger than 64 MiB");
 }
 
+// What another process does to the file while it is read: after the first bytes of it came.
+static void (*meanwhile)(void);
+
+ssize_t __real_read(int fd, void *to, size_t size);
+ssize_t __wrap_read(int fd, void *to, size_t size);
+ssize_t __wrap_read(int fd, void *to, size_t size)
+{
+    ssize_t n = __real_read(fd, to, size);
+    void (*now)(void) = meanwhile;
+    meanwhile = NULL;
+    if (now)
+        now();
+    return n;
+}
+
+static void grow(void)
+{
+    FILE *file = fopen("changing.yaml", "a");
+    assert_non_null(file);
+    fputs("listen: 127.0.0.1:1\n", file);
+    fclose(file);
+}
+
+static void shrink(void)
+{
+    assert_int_equal(truncate("changing.yaml", 0), 0);
+}
+
+static void replace(void)
+{
+    write_file("other.yaml", "nonsense: 1\n", 12, 0600);
+    assert_int_equal(rename("other.yaml", "changing.yaml"), 0);
+}
+
+static void test_item_53_file_that_changes_while_it_is_read(void **state)
+{
+    (void)state;
+    void (*const changes[])(void) = {grow, shrink};
+    for (size_t i = 0; i < 2; i++) {
+        write_file("changing.yaml", "accounts: []\n", 13, 0600);
+        meanwhile = changes[i];
+        assert_non_null(strstr(errors_of_path("changing.yaml"), "was changed while it was read"));
+    }
+    // A new file under the name is the next reading's.
+    struct buf errors;
+    struct config *config = NULL;
+    buf_init(&errors, CONFIG_ERRORS_MAX);
+    write_file("changing.yaml", "accounts: []\n", 13, 0600);
+    meanwhile = replace;
+    assert_int_equal(config_load("changing.yaml", &config, &errors), ERR_OK);
+    config_free(config);
+    assert_non_null(strstr(errors_of_path("changing.yaml"), "nonsense"));
+}
+
 static void test_a_link_to_the_file_is_read(void **state)
 {
     (void)state;
@@ -556,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_ten_mistakes_are_enough),
         cmocka_unit_test(test_what_is_no_text_is_refused),
         cmocka_unit_test(test_what_is_no_plain_file_is_refused),
+        cmocka_unit_test(test_item_53_file_that_changes_while_it_is_read),
         cmocka_unit_test(test_a_link_to_the_file_is_read),
         cmocka_unit_test(test_tributary_env),
         cmocka_unit_test(test_values_are_put_in_place_of_names),

@@ -664,6 +664,31 @@ static void test_a_restart_takes_up_the_backlog_in_order(void **state)
     rig_done(&rig);
 }
 
+// Waits are waited on the monotonic clock; what the store has of them is wall time, which may be set back before it is read.
+static void test_item_56_clock_that_is_set_stalls_no_lane(void **state)
+{
+    (void)state;
+    static const int64_t steps_us[] = {INT64_C(3600000000), -INT64_C(3600000000), -INT64_C(86400000000) * 400};
+    for (size_t i = 0; i < 3; i++) {
+        for (int crash = 0; crash < 2; crash++) {
+            struct rig_options options = {0};
+            with(options);
+            rig_say(&rig, "acme", "c1", "one");
+            rig_say(&rig, "acme", "c1", "two");
+            rig_answer(&rig, rig_open(&rig), 500, "");
+            rig.clock.wall_us += steps_us[i];
+            if (crash)
+                rig_crash(&rig, &options);
+            rig_pass(&rig, 20000);
+            assert_int_equal(rig_open_count(&rig), 1);
+            rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+            rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+            assert_int_equal(rig_open_count(&rig), 0);
+            rig_done(&rig);
+        }
+    }
+}
+
 // ---- a desk without a key: marks and doubts ----
 
 static const char contact[] = "{\"type\":\"contact\",\"id\":\"6657adde6abd0167d9419d00\"}";
@@ -1077,6 +1102,7 @@ int main(void)
         cmocka_unit_test(test_what_is_discarded_while_its_lane_is_read_is_not_sent),
         cmocka_unit_test(test_attempts_survive_a_deactivation),
         cmocka_unit_test(test_a_restart_takes_up_the_backlog_in_order),
+        cmocka_unit_test(test_item_56_clock_that_is_set_stalls_no_lane),
         cmocka_unit_test(test_the_head_is_marked_before_its_first_request),
         cmocka_unit_test(test_the_next_is_marked_in_the_transaction_that_settles_the_one_before),
         cmocka_unit_test(test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled),

@@ -156,7 +156,8 @@ class Relay:
         if not self.wrapper:
             return self.process.pid
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-            return int(file.read().split()[0])
+            children = file.read().split()
+        return int(children[0]) if children else self.process.pid  # prlimit and its like become the daemon
 
     def send_signal(self, number):
         os.kill(self.pid, number)
