@@ -324,6 +324,52 @@ def test_42_by_hand_on_what_is_not_there(rig):
     rig.relay.check_sum()
 
 
+def skipped_ones(relay, desk, count):
+    """So many skipped messages, each with a delivery between, so that the guard stays open. From now on the desk takes all."""
+    source = WebhookSource(relay, "acme")
+    refused = set()
+    desk.script = lambda request: Answer(422) if request.method == "POST" and request.notes["key"].startswith("bad") and request.notes["key"] not in refused and not refused.add(request.notes["key"]) else None
+    for i in range(count):
+        source.send(f"bad{i:03d}", f"c{i % 7}")
+        source.send(f"good{i:03d}", f"c{i % 7}")
+        desk.wait_taken(i + 1)
+    relay.wait_settled()
+    assert relay.check_sum()["skipped"] == count
+
+
+def test_43_a_bulk_retry_that_is_killed_goes_on_where_it_was(make_relay, make_desk):
+    """The command is killed half-way, then the relay; asked again, the rest follows. Nothing is lost, nothing is a second message."""
+    count, desk = 40, make_desk()
+    relay = make_relay([account("acme", desk.config(), order="conversation")]).allow("message_skipped", "attempt_.*").start()
+    skipped_ones(relay, desk, count)
+    arguments = prefix() + [BINARY, "retry", "--account", "acme", "--skipped", "--socket", relay.socket]
+    for victim in ("command", "relay"):
+        before = relay.status()["skipped"]
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while relay.status()["skipped"] > before - 3 and process.poll() is None:
+            relay.check_sum()
+        if victim == "command":
+            process.kill()
+        else:
+            relay.kill()
+        process.wait(PATIENCE_S)
+        if victim == "relay":
+            relay.start()
+        relay.check_sum()
+    relay.cli("retry", "--account", "acme", "--skipped", "--socket", relay.socket)
+    relay.wait_settled()
+    status = relay.check_sum()
+    assert status["delivered"] == status["accepted"] == 2 * count
+    for message in relay.messages():
+        assert message["late"] == message["text"].startswith("bad")
+    identities = {}
+    for request in desk.posts():
+        if request.status is not None and 200 <= request.status < 300:
+            identities.setdefault(request.notes["key"], set()).add(request.notes["webhook_id"])
+    assert len(identities) == 2 * count and all(len(ids) == 1 for ids in identities.values())
+    relay.verify()
+
+
 @pytest.mark.timeout(240)
 def test_44_listings_during_load_do_not_keep_the_log_from_its_beginning(rig):
     """Readers that list everything again and again, and one that asks and never reads its answer: the write-ahead log is moved into

@@ -83,6 +83,18 @@ def nothing_stored(rig):
 
 # HTTP, the rest
 
+HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(200)
+
+
+@pytest.mark.parametrize("data", [HELLO, b"\x80\x2e\x01\x00\x02" + bytes(40), bytes([0x16, 3, 1, 0, 1, 1]) * 50_000, b"\x15\x03\x03\x00\x02\x01\x00"], ids=["hello", "SSLv2", "record flood", "alert"])
+def test_15_tls_at_our_port_is_no_http(rig, nothing_stored, data):
+    """TLS is a proxy's work; whoever speaks it to us is told so in HTTP, and others are served."""
+    with RawConnection(rig.relay.port) as connection:
+        connection.try_send(data)
+        assert [a.status for a in connection.answers()] in ([400], [])
+    assert call(rig.relay.port, "GET", "/healthz").status == 200
+
+
 FORWARDED = {"X-Forwarded-For": "203.0.113.66", "X-Real-IP": "203.0.113.66", "Forwarded": "for=203.0.113.66;host=evil.example;proto=https", "X-Forwarded-Host": "evil.example",
              "X-Forwarded-Proto": "https", "True-Client-IP": "203.0.113.66", "CF-Connecting-IP": "203.0.113.66", "X-Original-URL": "/hooks/zenith/open", "X-Rewrite-URL": "/hooks/zenith/open"}
 
