@@ -734,6 +734,65 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     free(path);
 }
 
+// ---- item 58
+
+// Batches on, each told to the parent once it is applied, until the n-th call kills this process.
+static void work_until_killed(const char *path, int n, int acks)
+{
+    struct store *store = must_open(path);
+    fault_vfs = (struct fault_vfs){.at = n, .dies = true};
+    for (int i = 0; i < 12; i++) {
+        if (accept_known(store, i) || store->ops->checkpoint(store) || write(acks, &i, sizeof i) != sizeof i)
+            _exit(1);
+    }
+    store->ops->close(store, true);
+    _exit(0);
+}
+
+static void check_worked(const char *path, int acked)
+{
+    struct store *store = must_open(path);
+    int64_t accepted = kit_totals(store).accepted, found = 0;
+    assert_true(accepted == acked + 1 || accepted == acked + 2); // the one that was not told may be there
+    for (int i = 0; i <= acked; i++) {
+        char sql[128];
+        int64_t one = 0;
+        snprintf(sql, sizeof sql, "SELECT count(*) FROM messages WHERE dedupe_key = 'k%d'", i);
+        assert_int_equal(sql_exec(&sqlite_of(store)->sql, sql, &one), 0);
+        found += one;
+    }
+    assert_int_equal(found, acked + 1);
+    assert_true(passes_verify(store));
+    store->ops->close(store, true);
+}
+
+static void test_item_58_kill_9_at_every_call_of_the_work(void **state)
+{
+    (void)state;
+    char *path = fresh_path();
+    int n = 1;
+    for (bool over = false; !over; n += STEP) {
+        int acks[2], acked = -1, status = -1;
+        remove_store(path);
+        assert_int_equal(pipe(acks), 0);
+        pid_t child = fork();
+        if (child == 0)
+            work_until_killed(path, n, acks[1]);
+        close(acks[1]);
+        while (read(acks[0], &acked, sizeof acked) == sizeof acked)
+            ;
+        close(acks[0]);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        over = WIFEXITED(status);
+        assert_true(over ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
+        check_worked(path, acked);
+    }
+    print_message("# %d places\n", n);
+    assert_true(n > 100);
+    remove_store(path);
+    free(path);
+}
+
 // ---- item 56: dates
 
 static void test_item_56_times_beyond_2038_are_kept(void **state)
@@ -780,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_item_60_quota_is_a_full_disk),
         cmocka_unit_test(test_item_57_kill_9_at_every_call_of_the_first_start),
         cmocka_unit_test(test_item_57_kill_9_at_every_call_of_an_upgrade),
+        cmocka_unit_test(test_item_58_kill_9_at_every_call_of_the_work),
         cmocka_unit_test(test_item_56_times_beyond_2038_are_kept),
     };
     fault_vfs_install();

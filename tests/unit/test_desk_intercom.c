@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "desk/desk.h"
 #include "support/plain_http.h"
 
@@ -703,6 +704,36 @@ static void test_look_up_compares_author_time_and_text(void **state)
     }
 }
 
+// Item 76: hundreds of parts of others and of ours, newest first, oldest first or in no order, ours among them or not.
+static void test_item_76_parts_in_any_order_among_hundreds(void **state)
+{
+    (void)state;
+    enum { PARTS = 500 };
+    for (int order = 0; order < 3; order++) {
+        for (int where = -1; where < PARTS; where += 83) { // -1: not there
+            struct buf parts;
+            buf_init(&parts, 1 << 20);
+            for (int i = 0; i < PARTS; i++) {
+                int n = order == 0 ? i : order == 1 ? PARTS - 1 - i : i * 7 % PARTS;
+                buf_printf(&parts, "%s", i ? "," : "");
+                if (n == where)
+                    buf_printf(&parts, "%s", PART("132", CONTACT, "1699999999", "<p>hello</p>"));
+                else
+                    buf_printf(&parts, PART("9%04d", "%s", "16999%05d", "hello"), n, n, n % 3 ? CONTACT : OTHER);
+            }
+            known_conversation();
+            new_attempt();
+            t.attempt.in_doubt = t.attempt.look_only = true;
+            play({LOOK, NULL, 200, arena_printf(&t.arena, CONVERSATION("%s"), parts.p).p});
+            buf_done(&parts);
+            if (where >= 0)
+                expect_delivered("132");
+            else
+                expect(VERDICT_RETRY, false, true);
+        }
+    }
+}
+
 static bool same_text(const char *ours, const char *theirs)
 {
     t.message.text = str_of(ours);
@@ -1167,6 +1198,7 @@ int main(void)
         DESK_TEST(test_lost_reply_not_found_is_sent_again_at_once),
         DESK_TEST(test_look_only_sends_nothing),
         DESK_TEST(test_look_up_compares_author_time_and_text),
+        DESK_TEST(test_item_76_parts_in_any_order_among_hundreds),
         DESK_TEST(test_texts_are_the_same_in_other_clothes),
         DESK_TEST(test_equal_texts_of_a_second_are_counted),
         DESK_TEST(test_desk_with_its_own_clock),
