@@ -358,7 +358,7 @@ static struct store_accept store_of_account(struct store *store, int64_t account
     return accept;
 }
 
-static struct account *make_account(const char *name, size_t sources);
+static struct account *make_account(const char *name, size_t source_count);
 static struct store_account_put put_account(struct store *store, const struct account *account, int64_t *ids);
 
 static void test_lanes_with_work_of_one_account_over_its_sources(void **state)
