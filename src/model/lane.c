@@ -21,7 +21,7 @@ bool lane_may_go(enum lane_state from, enum lane_state to)
         [LANE_READY] = TO(MARKING) | TO(SENDING) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_MARKING] = TO(SENDING) | TO(READY) | TO(LOADING) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_SENDING] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SENDING) | TO(WAITING) | TO(HELD) | TO(SUSPENDED) |
-                         TO(STOPPED),
+                         TO(STOPPED) | TO(BEHIND),
         [LANE_WAITING] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_SUSPENDED] = TO(LOADING) | TO(STOPPED) | TO(IDLE),
         [LANE_HELD] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),

@@ -9,7 +9,7 @@
 //   sending -given up, on_failure: hold-> held -by hand-> ready | loading | idle
 //   loading, ready, marking, waiting, sending, held -desk suspended-> suspended
 //   suspended -desk well, or its head is the probe-> loading
-//   loading -the order rule was changed, older messages are pending-> behind -settled-> loading | suspended
+//   loading, sending -the order rule was changed, older messages are pending-> behind -settled-> loading | suspended
 //   any -account deactivated-> stopped -activated-> loading | suspended | idle
 #pragma once
 #include <stdbool.h>

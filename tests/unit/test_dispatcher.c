@@ -485,6 +485,30 @@ static void test_changed_order_waits_for_a_message_tried_again(void **state)
     rig_done(&rig);
 }
 
+// The rule changed back in the transaction that settled the last message of the rule before: what was accepted with it is known
+// here before the account's new definition is. The lane, in the middle of its attempt, goes behind, and on as soon as the store is asked.
+static void test_changed_order_and_a_lane_that_is_sending(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_ACCOUNT});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_say(&rig, "acme", "c1", "two");
+    const struct account *before = rig_account(&rig, "acme");
+    struct account *now = account_copy(before);
+    struct message *one = rig_message(&rig, 1);
+    now->order_barrier = one->place;
+    directory_put(rig.directory, account_ref(now));
+    dispatcher_account_changed(rig.dispatcher, before, now);
+    rig_turn(&rig);
+    message_free(one);
+    account_unref(before);
+    account_unref(now);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
 static void test_changed_order_outlives_a_restart(void **state)
 {
     (void)state;
@@ -1095,6 +1119,7 @@ int main(void)
         cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
         cmocka_unit_test(test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled),
         cmocka_unit_test(test_changed_order_waits_for_a_message_tried_again),
+        cmocka_unit_test(test_changed_order_and_a_lane_that_is_sending),
         cmocka_unit_test(test_changed_order_outlives_a_restart),
         cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
