@@ -74,6 +74,7 @@ TEST_SRC    := $(wildcard tests/*/test_*.c)
 FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC   := $(wildcard bench/*.c)
 BENCH_LIB   := $(wildcard bench/support/*.c)
+SIM_SRC     := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
 WEB         := $(shell find web 2>/dev/null)
 SANDBOX_WEB := $(shell find sandbox/web 2>/dev/null)
 LIB   := $B/libtributary.a
@@ -90,10 +91,13 @@ $(BIN)/tributary: $B/src/app/main.o
 $(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
 $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
 $(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
+$B/tests/sim/test_sim $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
+$B/sim: $B/tests/sim/main.o
+$B/sim: EXTRA = -Wl,--wrap=must_fail
 $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
 $(TESTS): EXTRA = -lcmocka $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
 $(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer)
-$(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH): $(LIB) $B/flags
+$(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH) $B/sim: $(LIB) $B/flags
 	@mkdir -p $(@D) && echo "  link $@"
 	$Q$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(EXTRA) $(LIB_LIBS) $(DEV_RPATH)
 
@@ -119,6 +123,11 @@ FORCE:
 
 check: all tests
 	@$(PYTHON) script/run-tests --variant=$V $(TESTS) $(FUZZ)
+
+# The deterministic simulator (docs/internals/simulator.md): make sim SIM='--seeds 1..50000'; one history: build/release/sim --seed N
+SIM := --count 2000
+sim: $B/sim
+	$B/sim $(SIM)
 
 # The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
 # object stands for all it includes. gcc's analyzer leaves tests/ alone, not knowing how cmocka ends one, and leaks to the sanitizer,
@@ -178,4 +187,4 @@ distclean:
 	rm -rf build
 
 .SECONDARY:
-.PHONY: all tests fuzzers bench check format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
+.PHONY: all tests fuzzers bench sim check format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE

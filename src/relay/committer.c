@@ -278,9 +278,9 @@ static void commit_batch(struct committer *committer)
     int err = apply(committer, count);
     if (is_passing(err) || (!err && accepts.head))
         set_refusing(committer, err);
-    if (!err)
-        announce(committer, &accepts);
     finish_outcomes(committer, &outcomes, outcome_count, err, !accepts.head);
+    if (!err) // behind the changes: a changed order rule is known before the first message that was stored under it
+        announce(committer, &accepts);
     finish(&accepts, err);
 }
 

@@ -132,8 +132,6 @@ static void release_parked(struct dispatcher *d, struct desk_state *desk, bool w
 
 void desk_resume(struct dispatcher *d, struct desk_state *desk)
 {
-    if (skip_guard_open(&desk->guard))
-        desk_store_health(d, desk);
     if (!desk->suspended)
         return;
     desk->suspended = false;

@@ -489,13 +489,14 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
 {
     struct lane_account *owner = lane_account_find(d, now->id);
     if (owner) {
+        bool other_barrier = owner->account->order_barrier != now->order_barrier;
         account_unref(owner->account);
         owner->account = account_ref(now);
         if (owner->desk->identity != desk_identity(&now->desk))
             move_to_desk(d, owner);
         else
             desk_settings_changed(owner->desk, now);
-        if (!now->order_barrier)
+        if (!now->order_barrier || other_barrier) // what was behind the one before may not be behind this one
             order_release(d, owner);
         if (!now->active) {
             stop_lanes(d, owner);
@@ -510,6 +511,8 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
 void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 {
     struct desk_state *desk = desk_state_get(d, account);
+    if (skip_guard_open(&desk->guard)) // a desk that is found well by a probe has delivered nothing yet
+        desk_store_health(d, desk);
     desk_resume(d, desk);
     desk_state_unref(d, desk);
     dispatcher_pump(d);

@@ -239,6 +239,7 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         break;
     case LANE_HELD:
     case LANE_SUSPENDED:
+    case LANE_BEHIND:
         lane_truncate(d, lane, 0);
         lane->more = true;
         break;

@@ -32,6 +32,13 @@ static void give_up(struct attempt *attempt, enum reason reason)
     }
 }
 
+// A failure. What the guard keeps, or is looked for a last time, has been counted in full before.
+static void count(struct attempt *attempt)
+{
+    if (attempt->outcome.attempts < attempt->dispatcher->options.max_attempts)
+        attempt->outcome.attempts++;
+}
+
 static void judge_retry(struct attempt *attempt)
 {
     struct store_outcome *outcome = &attempt->outcome;
@@ -41,7 +48,7 @@ static void judge_retry(struct attempt *attempt)
         give_up(attempt, REASON_GAVE_UP);
         return;
     }
-    outcome->attempts++;
+    count(attempt);
     if (outcome->attempts < d->options.max_attempts || (outcome->in_doubt && looks))
         outcome->next_attempt_us = retry_at_us(attempt, outcome->attempts);
     else
@@ -59,7 +66,7 @@ static void judge(struct attempt *attempt)
         outcome->in_doubt = false;
         break;
     case VERDICT_REJECTED:
-        outcome->attempts++;
+        count(attempt);
         give_up(attempt, REASON_REJECTED);
         break;
     case VERDICT_RETRY:

@@ -27,6 +27,12 @@ static void port_submit(void *arg, struct job *job)
     assert_true(committer_submit(rig->committer, job));
 }
 
+void rig_submit(struct rig *rig, struct job *job, void (*run)(struct loop_task *task))
+{
+    job->task.run = run;
+    port_submit(rig, job);
+}
+
 static void *port_send(void *arg, const struct http_request *request, int64_t timeout_ms,
                        void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
 {
@@ -123,14 +129,14 @@ static void start(struct rig *rig, const struct rig_options *options)
         .clock = &rig->clock.clock,
         .seed = 1,
         .store_id = STR("teststore"),
-        .max_attempts = 5,
+        .max_attempts = options->max_attempts ? options->max_attempts : 5,
         .retry_base_ms = 1000,
         .retry_cap_ms = 60000,
         .timeout_ms = 30000,
         .settle_ms = 15000,
         .window = options->window ? options->window : 10,
         .concurrency = options->concurrency ? options->concurrency : 16,
-        .memory_messages = 1000,
+        .memory_messages = options->memory_messages ? options->memory_messages : 1000,
     };
     struct dispatcher_ports ports = {
         .arg = rig,

@@ -40,8 +40,10 @@ struct rig_options {
     const char *desk; // "webhook" (default) or "intercom"
     enum order_rule order;
     enum failure_policy on_failure;
-    int concurrency; // default 16
-    int window;      // default 10
+    int concurrency;     // default 16
+    int window;          // default 10
+    int max_attempts;    // default 5
+    int memory_messages; // default 1000
     enum desk_probe probe;
     const char *store_path; // of a SQLite store; NULL: in memory
 };
@@ -60,6 +62,8 @@ int64_t rig_say(struct rig *rig, const char *account, const char *conversation, 
 // The same with a dedupe key of the test's, answered as a platform would be: 0, or why it was not stored.
 int rig_accept(struct rig *rig, const char *account, const char *key, const char *conversation, const char *text,
                int64_t *out_id);
+// Hands the job to the committer; `run` is called as an event when it is done.
+void rig_submit(struct rig *rig, struct job *job, void (*run)(struct loop_task *task));
 // Lets committer and dispatcher work until nothing moves.
 void rig_turn(struct rig *rig);
 // No more than that many events.

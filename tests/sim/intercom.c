@@ -1,0 +1,382 @@
+// As much of Intercom as the step machine of src/desk/intercom.c meets: contacts by external id, conversations with their
+// parts, replies, a search that lags. It keeps what it took.
+#include "base/json.h"
+#include "base/mem.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_PARTS = MOST_EVENTS * 2 };
+
+struct contact {
+    int conversation; // the relay's, by external id
+    int64_t created_s;
+};
+
+struct thread {
+    int contact;
+    int64_t created_s, seen_us; // by searches from then on
+    int64_t part;               // of its first message
+};
+
+struct part {
+    int thread;
+    int64_t id, created_s;
+    char text[200];
+};
+
+struct intercom_desk {
+    bool own_clock;
+    struct contact contacts[MOST_CONVERSATIONS];
+    int contact_count;
+    struct thread threads[MOST_EVENTS];
+    int thread_count;
+    struct part parts[MOST_PARTS];
+    int part_count;
+};
+
+struct intercom_desk *intercom_desk_new(bool own_clock)
+{
+    struct intercom_desk *desk = mem_new_of(struct intercom_desk);
+    desk->own_clock = own_clock;
+    return desk;
+}
+
+void intercom_desk_free(struct intercom_desk *desk)
+{
+    free(desk);
+}
+
+// ---- writing answers ----
+
+static void write_text(struct json *json, const char *key, const char *text, bool html)
+{
+    struct buf buf;
+    buf_init(&buf, 4096);
+    for (; html && *text; text++)
+        buf_add_str(&buf, *text == '<'   ? STR("&lt;")
+                          : *text == '>' ? STR("&gt;")
+                          : *text == '&' ? STR("&amp;")
+                                         : (struct str){text, 1});
+    if (!html)
+        buf_add_str(&buf, str_of(text));
+    json_key(json, key);
+    json_str(json, buf_str(&buf));
+    buf_done(&buf);
+}
+
+static void write_id(struct json *json, const char *key, const char *prefix, int64_t n)
+{
+    char id[40];
+    snprintf(id, sizeof id, "%s%lld", prefix, (long long)n);
+    json_key_str(json, key, str_of(id));
+}
+
+static void write_author(struct json *json, int contact)
+{
+    json_key(json, "author");
+    json_open(json, '{');
+    json_key_str(json, "type", STR("user"));
+    write_id(json, "id", "contact", contact);
+    json_close(json, '}');
+}
+
+static const struct part *part_of(const struct intercom_desk *desk, int64_t id)
+{
+    return &desk->parts[id - 1];
+}
+
+static void write_part(const struct intercom_desk *desk, struct json *json, const struct part *part, bool html)
+{
+    json_open(json, '{');
+    json_key_str(json, "type", STR("conversation_part"));
+    write_id(json, "id", "", part->id);
+    json_key_int(json, "created_at", part->created_s);
+    write_text(json, "body", part->text, html);
+    write_author(json, desk->threads[part->thread].contact);
+    json_close(json, '}');
+}
+
+// `parts` -1: none shown (search); else those from that index on.
+static void write_thread(const struct intercom_desk *desk, struct json *json, int number, int parts, bool html)
+{
+    const struct thread *thread = &desk->threads[number];
+    const struct part *first = part_of(desk, thread->part);
+    json_open(json, '{');
+    json_key_str(json, "type", STR("conversation"));
+    write_id(json, "id", "", number + 1000);
+    json_key_int(json, "created_at", thread->created_s);
+    json_key(json, "source");
+    json_open(json, '{');
+    write_id(json, "id", "", first->id);
+    write_text(json, "body", first->text, html);
+    write_author(json, thread->contact);
+    json_close(json, '}');
+    if (parts >= 0) {
+        json_key(json, "conversation_parts");
+        json_open(json, '{');
+        json_key(json, "conversation_parts");
+        json_open(json, '[');
+        for (int i = parts; i < desk->part_count; i++)
+            if (desk->parts[i].thread == number && desk->parts[i].id != thread->part)
+                write_part(desk, json, &desk->parts[i], html);
+        json_close(json, ']');
+        json_close(json, '}');
+    }
+    json_close(json, '}');
+}
+
+static void write_contact(const struct intercom_desk *desk, struct json *json, int number)
+{
+    json_open(json, '{');
+    json_key_str(json, "type", STR("contact"));
+    write_id(json, "id", "contact", number);
+    json_key_int(json, "created_at", desk->contacts[number].created_s);
+    json_close(json, '}');
+}
+
+// ---- reading requests ----
+
+// "webhook:account-0/shop:k7" -> 7.
+static int conversation_of(struct str external_id)
+{
+    int64_t number;
+    size_t i = external_id.n;
+    while (i > 0 && external_id.p[i - 1] != ':')
+        i--;
+    struct str name = str_sub(external_id, i, external_id.n);
+    bool ok = str_starts(name, STR("k")) && str_to_i64(str_sub(name, 1, name.n), &number) && number >= 0 &&
+              number < MOST_CONVERSATIONS;
+    return ok ? (int)number : -1;
+}
+
+static int numbered(struct str text, struct str prefix, int64_t base, int count)
+{
+    int64_t number;
+    if (!str_starts(text, prefix) || !str_to_i64(str_sub(text, prefix.n, text.n), &number))
+        return -1;
+    return number >= base && number < base + count ? (int)(number - base) : -1;
+}
+
+static int find_contact(const struct intercom_desk *desk, int conversation)
+{
+    for (int i = 0; i < desk->contact_count; i++)
+        if (desk->contacts[i].conversation == conversation)
+            return i;
+    return -1;
+}
+
+// The thread that "/conversations/1003/reply" or "/conversations/1003?..." names.
+static int thread_of(const struct intercom_desk *desk, struct str path)
+{
+    struct str rest = str_sub(path, sizeof "/conversations/" - 1, path.n);
+    size_t slash = str_index(rest, '/', 0), question = str_index(rest, '?', 0);
+    return numbered(str_sub(rest, 0, slash < question ? slash : question), STR(""), 1000, desk->thread_count);
+}
+
+static int external_id_in(struct str path)
+{
+    struct arena arena = {0};
+    struct str prefix = STR("/contacts/find_by_external_id/");
+    int conversation = conversation_of(http_unescape(&arena, str_sub(path, prefix.n, path.n)));
+    arena_done(&arena);
+    return conversation;
+}
+
+static int contact_in_search(const struct intercom_desk *desk, yyjson_val *root)
+{
+    yyjson_val *filters = yyjson_obj_get(yyjson_obj_get(root, "query"), "value");
+    yyjson_val *first = yyjson_arr_get_first(filters);
+    return numbered(json_get_str(first, "value"), STR("contact"), 0, desk->contact_count);
+}
+
+static bool is_search(struct str path)
+{
+    return str_eq_c(path, "/conversations/search");
+}
+
+static bool is_of_thread(struct str path)
+{
+    return str_starts(path, STR("/conversations/")) && !is_search(path);
+}
+
+int intercom_desk_whose(struct intercom_desk *desk, struct str method, struct str path, struct str body)
+{
+    yyjson_doc *doc = body.n ? json_read(body) : NULL;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    int contact = -1, conversation = -1;
+    (void)method;
+    if (str_starts(path, STR("/contacts/find")))
+        conversation = external_id_in(path);
+    else if (str_eq_c(path, "/contacts"))
+        conversation = conversation_of(json_get_str(root, "external_id"));
+    else if (is_search(path))
+        contact = contact_in_search(desk, root);
+    else if (is_of_thread(path) && thread_of(desk, path) >= 0)
+        contact = desk->threads[thread_of(desk, path)].contact;
+    else if (str_eq_c(path, "/conversations"))
+        contact = numbered(json_get_str(yyjson_obj_get(root, "from"), "id"), STR("contact"), 0, desk->contact_count);
+    yyjson_doc_free(doc);
+    return contact >= 0 ? desk->contacts[contact].conversation : conversation;
+}
+
+// ---- handling ----
+
+struct handling {
+    struct intercom_desk *desk;
+    struct str path;
+    yyjson_val *root; // of the body
+    int64_t now_us, search_lag_us;
+    struct json json;
+    struct intercom_answer *out;
+};
+
+static void fail(struct handling *h, int status, const char *message)
+{
+    h->out->status = status;
+    json_open(&h->json, '{');
+    json_key_str(&h->json, "type", STR("error.list"));
+    json_key_str(&h->json, "message", str_of(message));
+    json_close(&h->json, '}');
+}
+
+static void on_find(struct handling *h)
+{
+    int contact = find_contact(h->desk, external_id_in(h->path));
+    if (contact < 0)
+        fail(h, 404, "User Not Found");
+    else
+        write_contact(h->desk, &h->json, contact);
+}
+
+static void on_make_contact(struct handling *h)
+{
+    struct intercom_desk *desk = h->desk;
+    char text[120];
+    int conversation = conversation_of(json_get_str(h->root, "external_id"));
+    int contact = find_contact(desk, conversation);
+    if (conversation < 0) {
+        fail(h, 422, "what contact is that?");
+    } else if (contact >= 0) {
+        snprintf(text, sizeof text, "A contact matching those details already exists with id=contact%d", contact);
+        fail(h, 409, text);
+    } else {
+        desk->contacts[desk->contact_count] = (struct contact){conversation, h->now_us / SECOND};
+        write_contact(desk, &h->json, desk->contact_count++);
+    }
+}
+
+// The customer said something; its part.
+static struct part *take(struct handling *h, int thread)
+{
+    struct intercom_desk *desk = h->desk;
+    struct str body = json_get_str(h->root, "body");
+    struct part *part = &desk->parts[desk->part_count++];
+    int64_t created_s = 0;
+    json_get_int(h->root, "created_at", &created_s);
+    *part = (struct part){.thread = thread, .id = desk->part_count};
+    part->created_s = desk->own_clock ? h->now_us / SECOND : created_s;
+    snprintf(part->text, sizeof part->text, "%.*s", STR_ARG(body));
+    h->out->event = event_of_text(body);
+    h->out->conversation = desk->contacts[desk->threads[thread].contact].conversation;
+    return part;
+}
+
+static void on_open(struct handling *h)
+{
+    struct intercom_desk *desk = h->desk;
+    struct str from = json_get_str(yyjson_obj_get(h->root, "from"), "id");
+    int contact = numbered(from, STR("contact"), 0, desk->contact_count);
+    if (contact < 0) {
+        fail(h, 404, "User Not Found");
+        return;
+    }
+    int number = desk->thread_count++;
+    struct thread *thread = &desk->threads[number];
+    *thread = (struct thread){.contact = contact, .seen_us = h->now_us + h->search_lag_us};
+    const struct part *part = take(h, number);
+    thread->part = part->id;
+    thread->created_s = part->created_s;
+    json_open(&h->json, '{');
+    json_key_str(&h->json, "type", STR("user_message"));
+    write_id(&h->json, "id", "", part->id);
+    json_key_int(&h->json, "created_at", part->created_s);
+    write_text(&h->json, "body", part->text, false);
+    write_id(&h->json, "conversation_id", "", number + 1000);
+    json_close(&h->json, '}');
+}
+
+static void on_reply(struct handling *h)
+{
+    int thread = thread_of(h->desk, h->path);
+    if (thread < 0) {
+        fail(h, 404, "Resource Not Found");
+        return;
+    }
+    take(h, thread);
+    write_thread(h->desk, &h->json, thread, h->desk->part_count - 1, true);
+}
+
+static void on_get(struct handling *h)
+{
+    int thread = thread_of(h->desk, h->path);
+    if (thread < 0)
+        fail(h, 404, "Resource Not Found");
+    else
+        write_thread(h->desk, &h->json, thread, 0, false);
+}
+
+static void on_search(struct handling *h)
+{
+    struct intercom_desk *desk = h->desk;
+    int contact = contact_in_search(desk, h->root);
+    json_open(&h->json, '{');
+    json_key_str(&h->json, "type", STR("conversation.list"));
+    json_key(&h->json, "conversations");
+    json_open(&h->json, '[');
+    for (int i = 0; i < desk->thread_count; i++)
+        if (desk->threads[i].contact == contact && desk->threads[i].seen_us <= h->now_us)
+            write_thread(desk, &h->json, i, -1, true);
+    json_close(&h->json, ']');
+    json_close(&h->json, '}');
+}
+
+static void on_me(struct handling *h)
+{
+    json_raw(&h->json, STR("{\"type\":\"admin\",\"id\":\"1\"}"));
+}
+
+void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct str path, struct str body,
+                          int64_t now_us, int64_t search_lag_us, struct intercom_answer *out)
+{
+    *out = (struct intercom_answer){.status = 200, .event = -1, .conversation = -1};
+    buf_init(&out->body, 1 << 20);
+    yyjson_doc *doc = body.n ? json_read(body) : NULL;
+    struct handling h = {.desk = desk,
+                         .path = path,
+                         .root = yyjson_doc_get_root(doc),
+                         .now_us = now_us,
+                         .search_lag_us = search_lag_us,
+                         .json = {.out = &out->body},
+                         .out = out};
+    bool get = str_eq_c(method, "GET");
+    if (str_eq_c(path, "/me"))
+        on_me(&h);
+    else if (str_starts(path, STR("/contacts/find")))
+        on_find(&h);
+    else if (str_eq_c(path, "/contacts"))
+        on_make_contact(&h);
+    else if (is_search(path))
+        on_search(&h);
+    else if (str_eq_c(path, "/conversations"))
+        on_open(&h);
+    else if (is_of_thread(path) && get)
+        on_get(&h);
+    else if (is_of_thread(path))
+        on_reply(&h);
+    else
+        fail(&h, 404, "no such path");
+    yyjson_doc_free(doc);
+}

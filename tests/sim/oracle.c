@@ -1,0 +1,589 @@
+// The judge: a small model of the promise (README, DESIGN.md), which knows what was acknowledged, what is on the disk, which
+// requests left and what the desks took. It knows nothing of lanes' states, windows, rings or pages.
+//
+// Codes A1 to A13 are those of RELIABILITY.md 4.3; beside them: SWITCH (a request of a deactivated account), DISCARD (one of
+// a discarded message), COUNT (attempts), GUARD (skips in a row), MARK (in-flight marks), DOUBT (a doubt that got lost).
+#include "base/mem.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_IDENTITIES = 256, MOST_SKIPS = 5 };
+
+struct said {
+    bool acknowledged;
+    int64_t id, place; // 0: not stored
+    int epoch;         // of its account's order rule when it got its place
+    enum message_state state;
+    int attempts;
+    bool in_doubt, in_flight, held, late;
+    int marked_by; // the process that set the mark
+    int applied;   // times that the desk took it for new
+    // The last request about it:
+    uint64_t identity;
+    int open;
+    int64_t ended_us;
+    enum weather outage;
+    bool discard_asked, discard_due; // by hand, while in flight
+};
+
+struct account_model {
+    bool off; // deactivated, and that is in force
+    bool stored_active;
+    enum order_rule order;
+    int epoch;
+};
+
+struct desk_identity_model {
+    uint64_t identity;
+    int skips;
+    bool closed;
+    int64_t resumed_us;
+};
+
+struct oracle {
+    struct said said[MOST_EVENTS];
+    int event_of_id[MOST_IDS]; // + 1
+    struct account_model accounts[MOST_ACCOUNTS];
+    enum order_rule rules[MOST_ACCOUNTS][MOST_EVENTS]; // of an account's epochs
+    struct desk_identity_model identities[MOST_IDENTITIES];
+    int identity_count;
+    int64_t weather_since_us[MOST_DESKS], well_us[MOST_DESKS];
+    int64_t counts[4], accepted; // by state
+};
+
+struct oracle *oracle_new(struct sim *sim)
+{
+    struct oracle *o = mem_new_of(struct oracle);
+    for (int a = 0; a < sim->plan.accounts; a++) {
+        o->accounts[a].stored_active = true;
+        o->accounts[a].order = o->rules[a][0] = sim->plan.order[a];
+    }
+    return o;
+}
+
+void oracle_free(struct oracle *oracle)
+{
+    free(oracle);
+}
+
+static struct said *find(struct oracle *o, int64_t id, int *out_event)
+{
+    int event = id > 0 && id < MOST_IDS ? o->event_of_id[id] - 1 : -1;
+    *out_event = event;
+    return event >= 0 ? &o->said[event] : NULL;
+}
+
+static struct desk_identity_model *identity_of(struct oracle *o, uint64_t identity)
+{
+    for (int i = 0; i < o->identity_count; i++)
+        if (o->identities[i].identity == identity)
+            return &o->identities[i];
+    struct desk_identity_model *model = &o->identities[o->identity_count % MOST_IDENTITIES];
+    o->identity_count += o->identity_count < MOST_IDENTITIES - 1;
+    *model = (struct desk_identity_model){.identity = identity};
+    return model;
+}
+
+static bool is_intercom(const struct sim *sim, int event)
+{
+    return sim->plan.desk[sim->plan.desk_of[sim->plan.event[event].account]].intercom;
+}
+
+void oracle_show(const struct sim *sim, int event, char *out, size_t size)
+{
+    static const char *const states[] = {"pending", "delivered", "skipped", "discarded"};
+    const struct said *s = &sim->oracle->said[event];
+    snprintf(out, size, "e%d (message %lld of account %d, k%d, %s, attempts %d%s%s%s%s, taken %d times)", event,
+             (long long)s->id, sim->plan.event[event].account, sim->plan.event[event].conversation, states[s->state],
+             s->attempts, s->in_doubt ? ", in doubt" : "", s->in_flight ? ", marked" : "", s->held ? ", held" : "",
+             s->late ? ", late" : "", s->applied);
+}
+
+static void complain(struct sim *sim, const char *code, int event, const char *what)
+{
+    char who[200];
+    oracle_show(sim, event, who, sizeof who);
+    sim_fail(sim, code, "%s: %s", who, what);
+}
+
+// ---- order ----
+
+// Whether the first must be settled before the second is tried, both pending and the first with the lower place.
+static bool goes_before(const struct sim *sim, int first, int second)
+{
+    const struct oracle *o = sim->oracle;
+    const struct event_plan *a = &sim->plan.event[first], *b = &sim->plan.event[second];
+    const struct said *p = &o->said[first], *q = &o->said[second];
+    if (a->account != b->account)
+        return false;
+    return p->epoch != q->epoch || o->rules[a->account][p->epoch] == ORDER_ACCOUNT ||
+           a->conversation == b->conversation;
+}
+
+static void check_order(struct sim *sim, int event)
+{
+    struct oracle *o = sim->oracle;
+    const struct said *s = &o->said[event];
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *other = &o->said[i];
+        if (i == event || !other->id || !goes_before(sim, i, event))
+            continue;
+        if (other->open) {
+            complain(sim, "A9", event, "a request leaves while one of the same lane is open");
+            return;
+        }
+        if (other->state == MESSAGE_PENDING && other->place < s->place) {
+            char text[250];
+            oracle_show(sim, i, text, sizeof text);
+            sim_fail(sim, "A7", "e%d is tried before %s is settled", event, text);
+            return;
+        }
+    }
+}
+
+// ---- requests ----
+
+// The message whose attempt this must be: the one marked in that conversation.
+static int find_marked(const struct sim *sim, int conversation)
+{
+    int found = -1;
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        if (sim->plan.event[i].conversation != conversation || !s->id || s->state != MESSAGE_PENDING || !s->in_flight)
+            continue;
+        if (found < 0 || s->marked_by == sim->life)
+            found = i;
+    }
+    return found;
+}
+
+static bool check_marked(struct sim *sim, int desk, int *event, int conversation)
+{
+    if (!sim->plan.desk[desk].intercom)
+        return true;
+    if (*event < 0 && conversation >= 0)
+        *event = find_marked(sim, conversation);
+    if (*event < 0) {
+        sim_fail(sim, "MARK", "a request about conversation k%d leaves while no message of it is marked", conversation);
+        return false;
+    }
+    if (!sim->oracle->said[*event].in_flight)
+        complain(sim, "MARK", *event, "a request leaves, and the message is not marked");
+    return true;
+}
+
+static void check_may_leave(struct sim *sim, int event)
+{
+    const struct said *s = &sim->oracle->said[event];
+    if (s->state == MESSAGE_DELIVERED)
+        complain(sim, "A5", event, "a message known delivered is sent again");
+    else if (s->state != MESSAGE_PENDING)
+        complain(sim, s->state == MESSAGE_DISCARDED ? "DISCARD" : "A5", event, "a settled message is sent");
+    else if (sim->oracle->accounts[sim->plan.event[event].account].off)
+        complain(sim, "SWITCH", event, "a request leaves for an account that is deactivated");
+    else if (s->discard_due)
+        complain(sim, "DISCARD", event, "it was to be discarded if the attempt failed; it did, and is tried again");
+    else if (s->open)
+        complain(sim, "A9", event, "two requests about one message at a time");
+    else if (s->held)
+        complain(sim, "A7", event, "it is held for a person");
+}
+
+int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int conversation, bool probe, bool writes)
+{
+    (void)writes;
+    if (probe)
+        return -1;
+    if (event >= 0 && !sim->oracle->said[event].id) {
+        complain(sim, "A2", event, "a request leaves for a message that is not stored");
+        return -1;
+    }
+    if (!check_marked(sim, desk, &event, conversation))
+        return -1;
+    if (event < 0) {
+        sim_fail(sim, "A2", "a request leaves with a text that nobody said");
+        return -1;
+    }
+    struct said *s = &sim->oracle->said[event];
+    check_may_leave(sim, event);
+    check_order(sim, event);
+    if (sim->plan.desk_of[sim->plan.event[event].account] != desk)
+        complain(sim, "A3", event, "it goes to another's desk");
+    s->identity = identity;
+    s->open++;
+    return event;
+}
+
+void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
+                  bool probe)
+{
+    struct oracle *o = sim->oracle;
+    (void)probe;
+    if (!outage && response->failure == HTTP_ANSWERED)
+        o->well_us[desk] = sim_now(sim);
+    if (event < 0)
+        return;
+    struct said *s = &o->said[event];
+    s->open -= s->open > 0;
+    s->ended_us = sim_now(sim);
+    s->outage = outage;
+}
+
+void oracle_weather(struct sim *sim, int desk)
+{
+    sim->oracle->weather_since_us[desk] = sim_now(sim);
+}
+
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, struct str text)
+{
+    char expected[200];
+    (void)desk;
+    if (event < 0 || !sim->oracle->said[event].id) {
+        sim_fail(sim, "A2", "the desk has a message that nobody sent: %.*s", STR_ARG(text));
+        return;
+    }
+    struct said *s = &sim->oracle->said[event];
+    event_text(event, expected, sizeof expected);
+    if (!str_eq_c(text, expected))
+        complain(sim, "A3", event, "its text is another at the desk");
+    if (conversation != sim->plan.event[event].conversation)
+        complain(sim, "A3", event, "it is in another conversation at the desk");
+    if (s->applied++ && !sim->options->beyond_settle)
+        complain(sim, "A5", event, "it stands twice at the desk");
+}
+
+void oracle_repeated(struct sim *sim, int event)
+{
+    (void)sim, (void)event; // under the same id: the receiver can tell
+}
+
+// ---- transactions ----
+
+static int event_of_key(struct str key)
+{
+    int64_t n = -1;
+    return str_to_i64(str_sub(key, sizeof "key-" - 1, key.n), &n) && n >= 0 && n < MOST_EVENTS ? (int)n : -1;
+}
+
+static void see_accept(struct sim *sim, const struct store_accept *accept)
+{
+    struct oracle *o = sim->oracle;
+    int event = event_of_key(accept->event.dedupe_key);
+    struct said *s = &o->said[event];
+    if (accept->result == ACCEPT_DUPLICATE) {
+        if (!s->id)
+            complain(sim, "A1", event, "taken for a duplicate, and was never stored");
+        return;
+    }
+    if (s->id) {
+        complain(sim, "A13", event, "stored a second time");
+        return;
+    }
+    const struct account_model *account = &o->accounts[sim->plan.event[event].account];
+    s->id = accept->message_id;
+    s->place = accept->place;
+    s->epoch = account->epoch;
+    s->state = accept->state;
+    o->event_of_id[s->id] = event + 1;
+    o->accepted++;
+    o->counts[s->state]++;
+    sim->result->accepted++;
+    sim_trace(sim, "stored: e%d is message %lld", event, (long long)s->id);
+}
+
+static void check_attempts(struct sim *sim, int event, const struct store_outcome *outcome)
+{
+    struct said *s = &sim->oracle->said[event];
+    int max = sim->plan.max_attempts, more = outcome->attempts - s->attempts;
+    bool delivered = outcome->state == MESSAGE_DELIVERED;
+    int desk = sim->plan.desk_of[sim->plan.event[event].account];
+    if (!outcome->verdict)
+        return;
+    bool counts = delivered || strcmp(outcome->verdict, "retry") == 0 || strcmp(outcome->verdict, "rejected") == 0;
+    if (more < 0 || more > (counts ? 1 : 0))
+        complain(sim, "COUNT", event, "more is counted than the one failure");
+    if (outcome->attempts > max + delivered)
+        complain(sim, "COUNT", event, "more attempts are counted than max_attempts");
+    if (outcome->state == MESSAGE_SKIPPED && outcome->reason == REASON_GAVE_UP && outcome->attempts < max)
+        complain(sim, "COUNT", event, "given up before max_attempts");
+    bool still = s->outage && s->ended_us > sim->oracle->weather_since_us[desk] &&
+                 sim->oracle->well_us[desk] < s->ended_us;
+    if (more > 0 && still && !delivered)
+        complain(sim, "COUNT", event, "an attempt is counted that failed with the desk as a whole");
+}
+
+static void check_skips(struct sim *sim, int event, const struct store_outcome *outcome)
+{
+    const struct said *s = &sim->oracle->said[event];
+    struct desk_identity_model *identity = identity_of(sim->oracle, s->identity);
+    if (outcome->state == MESSAGE_DELIVERED)
+        identity->skips = 0;
+    if (outcome->state != MESSAGE_SKIPPED || s->ended_us <= identity->resumed_us)
+        return;
+    if (++identity->skips > MOST_SKIPS)
+        complain(sim, "GUARD", event, "the sixth in a row that is skipped at its desk, with no delivery between");
+}
+
+static void check_outcome(struct sim *sim, int event, const struct store_outcome *outcome)
+{
+    const struct said *s = &sim->oracle->said[event];
+    check_attempts(sim, event, outcome);
+    check_skips(sim, event, outcome);
+    if (outcome->state == MESSAGE_DELIVERED && !s->applied)
+        complain(sim, "A1", event, "recorded as delivered, and the desk does not have it");
+    if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && s->applied && is_intercom(sim, event) &&
+        !sim->options->beyond_settle)
+        complain(sim, "DOUBT", event, "the desk has it, and it is recorded as not in doubt");
+}
+
+static void set_mark(struct sim *sim, int64_t id, bool on)
+{
+    int event;
+    struct said *s = find(sim->oracle, id, &event);
+    if (!s || s->state != MESSAGE_PENDING)
+        return;
+    s->in_flight = on;
+    s->marked_by = sim->life;
+    sim_trace(sim, "stored: e%d is %s", event, on ? "marked" : "marked no longer");
+}
+
+static void trace_outcome(struct sim *sim, int event, const struct store_outcome *outcome)
+{
+    static const char *const states[] = {"pending", "delivered", "skipped", "discarded"};
+    int64_t wait_us = outcome->next_attempt_us ? outcome->next_attempt_us - sim->clock.wall_us : 0;
+    sim_trace(sim, "stored: e%d is %s (%s), attempts %d%s, next in %.3f s", event, states[outcome->state],
+              outcome->verdict ? outcome->verdict : "-", outcome->attempts, outcome->in_doubt ? ", in doubt" : "",
+              outcome->next_attempt_us == MESSAGE_HELD ? -1 : (double)wait_us / 1e6);
+}
+
+static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
+{
+    struct oracle *o = sim->oracle;
+    int event;
+    struct said *s = find(o, outcome->message_id, &event);
+    if (!s || !outcome->applied)
+        return;
+    trace_outcome(sim, event, outcome);
+    check_outcome(sim, event, outcome);
+    o->counts[s->state]--;
+    o->counts[outcome->state]++;
+    s->state = outcome->state;
+    s->attempts = outcome->attempts;
+    s->in_doubt = outcome->in_doubt;
+    s->in_flight = outcome->in_flight && s->state == MESSAGE_PENDING;
+    s->held = s->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
+    s->discard_due = s->discard_asked && s->state == MESSAGE_PENDING;
+    s->discard_asked = false;
+    sim->result->delivered += s->state == MESSAGE_DELIVERED;
+    if (outcome->mark_next)
+        set_mark(sim, outcome->mark_next, true);
+}
+
+static void see_retry(struct sim *sim, const struct store_retry *retry)
+{
+    struct oracle *o = sim->oracle;
+    int event;
+    struct said *s = find(o, retry->message_id, &event);
+    struct message *message;
+    if (!s || !retry->applied || sim->reader->ops->message(sim->reader, s->id, &message))
+        return;
+    o->counts[s->state]--;
+    o->counts[MESSAGE_PENDING]++;
+    s->state = MESSAGE_PENDING;
+    s->attempts = 0;
+    s->late = true;
+    s->place = message->place;
+    s->epoch = o->accounts[sim->plan.event[event].account].epoch;
+    message_free(message);
+    sim_trace(sim, "stored: e%d goes to the tail of its lane", event);
+}
+
+static bool waits_of_earlier_rule(const struct sim *sim, int account)
+{
+    const struct oracle *o = sim->oracle;
+    for (int i = 0; i < sim->plan.events; i++)
+        if (sim->plan.event[i].account == account && o->said[i].id && o->said[i].state == MESSAGE_PENDING &&
+            o->said[i].epoch < o->accounts[account].epoch)
+            return true;
+    return false;
+}
+
+static void see_account(struct sim *sim, const struct store_account_put *put)
+{
+    struct oracle *o = sim->oracle;
+    int number = (int)put->id - 1;
+    struct account_model *account = &o->accounts[number];
+    bool waits = waits_of_earlier_rule(sim, number);
+    account->stored_active = put->account->active;
+    if (put->order_kept && !waits)
+        sim_fail(sim, "A8", "account %d: a change of the order rule is refused, and nothing waits", number);
+    if (put->order == account->order)
+        return;
+    if (waits)
+        sim_fail(sim, "A7", "account %d: the order rule is changed again before the last change is over", number);
+    account->order = put->order;
+    if (account->epoch < MOST_EVENTS - 1)
+        account->epoch++;
+    o->rules[number][account->epoch] = put->order;
+    sim_trace(sim, "stored: account %d, order %s", number, order_rule_name(put->order));
+}
+
+static void see(struct sim *sim, const struct store_change *change)
+{
+    switch (change->kind) {
+    case STORE_ACCEPT:
+        see_accept(sim, change->accept);
+        break;
+    case STORE_OUTCOME:
+        see_outcome(sim, change->outcome);
+        break;
+    case STORE_MARK:
+        set_mark(sim, change->mark->message_id, change->mark->in_flight);
+        break;
+    case STORE_RETRY:
+        see_retry(sim, change->retry);
+        break;
+    case STORE_ACCOUNT_PUT:
+        see_account(sim, change->account_put);
+        break;
+    case STORE_ACCOUNT_ACTIVE:
+        sim->oracle->accounts[change->account_active->account_id - 1].stored_active = change->account_active->active;
+        break;
+    case STORE_DESK_HEALTH:
+        identity_of(sim->oracle, change->desk_health->desk)->closed = change->desk_health->guard_suspended;
+        break;
+    default:
+        break;
+    }
+}
+
+static void check_sum(struct sim *sim)
+{
+    const struct oracle *o = sim->oracle;
+    struct store_totals t;
+    if (sim->reader->ops->totals(sim->reader, &t))
+        return;
+    if (sim->options->breakage == BREAK_SUM)
+        t.delivered += t.accepted % 7 == 6;
+    if (t.accepted != t.delivered + t.pending + t.skipped + t.discarded)
+        sim_fail(sim, "A11", "accepted %lld is not the sum of the others", (long long)t.accepted);
+    if (t.accepted != o->accepted || t.delivered != o->counts[MESSAGE_DELIVERED] ||
+        t.pending != o->counts[MESSAGE_PENDING] || t.skipped != o->counts[MESSAGE_SKIPPED] ||
+        t.discarded != o->counts[MESSAGE_DISCARDED])
+        sim_fail(sim, "A11", "the totals are not what was stored");
+}
+
+void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        see(sim, &changes[i]);
+    check_sum(sim);
+}
+
+// ---- the process, and what is asked of it ----
+
+void oracle_process_started(struct sim *sim)
+{
+    for (int a = 0; a < sim->plan.accounts; a++)
+        sim->oracle->accounts[a].off = !sim->oracle->accounts[a].stored_active;
+}
+
+void oracle_process_ended(struct sim *sim, bool crashed)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        struct said *s = &sim->oracle->said[i];
+        if (!crashed && !sim->store_error && !sim->store_dead && s->in_flight && s->marked_by == sim->life)
+            complain(sim, "MARK", i, "an orderly stop leaves its mark");
+        s->open = 0;
+        s->discard_asked = s->discard_due = false;
+    }
+}
+
+void oracle_acknowledged(struct sim *sim, int event)
+{
+    struct said *s = &sim->oracle->said[event];
+    if (!s->id)
+        complain(sim, "A10", event, "answered 2xx before it is stored");
+    s->acknowledged = true;
+}
+
+void oracle_active(struct sim *sim, int account, bool active, bool answered)
+{
+    if (active)
+        sim->oracle->accounts[account].off = false;
+    else if (answered)
+        sim->oracle->accounts[account].off = true;
+}
+
+void oracle_resumed(struct sim *sim, uint64_t identity)
+{
+    struct desk_identity_model *model = identity_of(sim->oracle, identity);
+    model->skips = 0;
+    model->resumed_us = sim_now(sim);
+}
+
+void oracle_discarded(struct sim *sim, int64_t message_id, int err)
+{
+    int event;
+    struct said *s = find(sim->oracle, message_id, &event);
+    if (!s)
+        return;
+    if (err == ERR_BUSY && s->state == MESSAGE_PENDING)
+        s->discard_asked = true;
+    if (!err && s->state != MESSAGE_DISCARDED && s->state != MESSAGE_DELIVERED)
+        complain(sim, "DISCARD", event, "its discard was answered, and it is not discarded");
+}
+
+bool oracle_guard_closed(const struct sim *sim, uint64_t identity)
+{
+    return identity_of(sim->oracle, identity)->closed;
+}
+
+int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped)
+{
+    const struct oracle *o = sim->oracle;
+    enum message_state state = skipped ? MESSAGE_SKIPPED : MESSAGE_PENDING;
+    if (!o->counts[state])
+        return 0;
+    n %= (uint64_t)o->counts[state];
+    for (int i = 0; i < sim->plan.events; i++)
+        if (o->said[i].id && o->said[i].state == state && !n--)
+            return o->said[i].id;
+    return 0;
+}
+
+int64_t oracle_next_held(const struct sim *sim, int64_t after)
+{
+    int64_t next = 0;
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        if (s->id > after && s->held && (!next || s->id < next))
+            next = s->id;
+    }
+    return next;
+}
+
+// ---- the end ----
+
+bool oracle_is_through(const struct sim *sim)
+{
+    return sim->oracle->counts[MESSAGE_PENDING] == 0;
+}
+
+void oracle_judge_end(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        if (s->acknowledged && !s->id)
+            complain(sim, "A1", i, "acknowledged, and not in the store");
+        else if (s->id && s->state == MESSAGE_PENDING)
+            complain(sim, "A8", i, "not settled long after all faults ended");
+        else if (s->in_flight)
+            complain(sim, "MARK", i, "its mark is left when all is settled");
+        else if (s->state == MESSAGE_DELIVERED && !s->applied)
+            complain(sim, "A1", i, "recorded as delivered, and the desk does not have it");
+    }
+}

@@ -1,0 +1,831 @@
+// The relay's process: committer and dispatcher as they are, put together as relay/relay.c does it, with the threads'
+// queues as lists that are worked off in simulated time. What is asked by hand goes the way of relay/relay_calls.c.
+#include "base/mem.h"
+#include "base/must.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+// A webhook whose answer waits for the commit.
+struct parked {
+    struct intake_batch *batch;
+    struct sim *sim;
+    struct arena arena;
+    int events[16];
+    int count;
+    int64_t delivery;
+    struct parked *prev, *next;
+};
+
+// Something asked by hand.
+struct question {
+    struct job job; // first
+    struct sim *sim;
+    struct store_change change;
+    struct store_account_put put;
+    struct store_account_active active;
+    struct store_outcome outcome;
+    struct store_retry retry;
+    struct account *account;
+    struct message *message;
+    int64_t source_ids[4];
+    bool discard;
+    void (*begin)(struct question *question); // on the relay loop
+    void (*answered)(struct question *question);
+    struct question *prev, *next;
+};
+
+enum { STOP_CALLS, STOP_DOORS, STOP_LANES, STOP_CUT }; // what is waited for
+
+struct process {
+    struct sim *sim;
+    struct directory *directory;
+    struct board *board;
+    struct tally *tally;
+    struct committer *committer;
+    struct dispatcher *dispatcher;
+    struct intake intake;
+    struct loop_task *tasks, **tasks_tail; // of the relay loop, in order of posting
+    bool loop_runs, committer_runs;        // an event for it is on its way
+    int jobs;                              // with the committer
+    int64_t armed_us;
+    struct parked *parked;
+    struct question *questions;
+    bool dying, doomed;     // dying: being wound up, nothing counts any more
+    bool stopping, stopped; // orderly
+    int stop_step;          // enum above
+    int64_t cut_at_us;
+    struct chance chance;
+};
+
+bool process_is_up(const struct sim *sim)
+{
+    return sim->process && !sim->process->stopping && !sim->process->doomed;
+}
+
+// ---- the relay loop ----
+
+static void run_task(struct process *p)
+{
+    struct loop_task *task = p->tasks;
+    p->tasks = (struct loop_task *)task->node.next;
+    if (!p->tasks)
+        p->tasks_tail = &p->tasks;
+    task->run(task);
+}
+
+static void on_loop(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    p->loop_runs = false;
+    if (p->tasks)
+        run_task(p);
+    if (p->tasks && !p->loop_runs) {
+        p->loop_runs = true;
+        sim_after_here(sim, draw(&p->chance, 1, 30), on_loop, NULL);
+    }
+}
+
+static void post(struct process *p, struct loop_task *task)
+{
+    task->node.next = NULL;
+    *p->tasks_tail = task;
+    p->tasks_tail = (struct loop_task **)&task->node.next;
+    if (p->loop_runs || p->dying)
+        return;
+    p->loop_runs = true;
+    int64_t slow = draw_percent(&p->chance, 2) ? 20000 : 200;
+    sim_after_here(p->sim, draw(&p->chance, 1, slow), on_loop, NULL);
+}
+
+// ---- the committer ----
+
+static void on_committer(struct sim *sim, struct sim_event *event);
+
+static void wake_committer(struct process *p, int64_t us)
+{
+    if (p->committer_runs || p->dying)
+        return;
+    p->committer_runs = true;
+    sim_after_here(p->sim, us, on_committer, NULL);
+}
+
+static int64_t commit_takes(struct process *p)
+{
+    int64_t usual = p->sim->plan.commit_us;
+    return draw_percent(&p->chance, 1) ? draw(&p->chance, usual, 100 * usual) : draw(&p->chance, usual / 4, usual);
+}
+
+static void on_committer(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    p->committer_runs = false;
+    bool worked = committer_turn(p->committer);
+    if (p->doomed)
+        process_crash(sim);
+    else if (p->jobs)
+        wake_committer(p, worked ? commit_takes(p) : SECOND);
+}
+
+static void job_to_loop(struct job *job)
+{
+    struct process *p = job->owner;
+    p->jobs--;
+    post(p, &job->task);
+}
+
+static void submit(struct process *p, struct job *job)
+{
+    job->owner = p;
+    job->done = job_to_loop;
+    must(committer_submit(p->committer, job));
+    p->jobs++;
+    wake_committer(p, commit_takes(p));
+}
+
+struct announce_task {
+    struct loop_task task; // first
+    struct process *process;
+    struct announcement *list;
+};
+
+static void on_announced(struct loop_task *task)
+{
+    struct announce_task *announce = (struct announce_task *)task;
+    dispatcher_announced(announce->process->dispatcher, announce->list);
+    free(announce);
+}
+
+static void announce(void *arg, struct announcement *list)
+{
+    struct process *p = arg;
+    if (p->sim->options->breakage == BREAK_STUCK && draw_percent(&p->chance, 20)) {
+        while (list) {
+            struct announcement *next = list->next;
+            announcement_free(list);
+            list = next;
+        }
+        return;
+    }
+    struct announce_task *task = mem_new_of(struct announce_task);
+    task->process = p;
+    task->list = list;
+    task->task.run = on_announced;
+    post(p, &task->task);
+}
+
+static bool may_hand_on(void *arg)
+{
+    return dispatcher_has_room(((struct process *)arg)->dispatcher);
+}
+
+static void on_doom(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    process_crash(sim);
+}
+
+// Rule S1: the process ends.
+static void fatal(void *arg, const char *sentence)
+{
+    struct process *p = arg;
+    (void)sentence;
+    if (p->dying || p->doomed)
+        return;
+    sim_trace(p->sim, "the relay ends itself");
+    p->sim->away_us = draw(&p->chance, SECOND / 10, 5 * SECOND);
+    sim_after_here(p->sim, draw(&p->chance, 0, SECOND / 2), on_doom, NULL);
+}
+
+void process_crash_soon(struct sim *sim)
+{
+    sim->process->doomed = true;
+}
+
+// ---- the dispatcher's ports ----
+
+static void port_submit(void *arg, struct job *job)
+{
+    submit(arg, job);
+}
+
+static void *port_send(void *arg, const struct http_request *request, int64_t timeout_ms,
+                       void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
+{
+    struct process *p = arg;
+    if (p->dying)
+        sim_fail(p->sim, "A7", "a request leaves after the stop");
+    return world_send(p->sim, request, timeout_ms, done, done_arg);
+}
+
+static void port_cancel(void *arg, void *call)
+{
+    struct process *p = arg;
+    world_cancel(p->sim, call);
+}
+
+static void on_timer(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    if (event->n != p->armed_us)
+        return;
+    p->armed_us = 0;
+    dispatcher_tick(p->dispatcher);
+}
+
+static void port_arm(void *arg, int64_t at_us)
+{
+    struct process *p = arg;
+    if (at_us == p->armed_us)
+        return;
+    p->armed_us = at_us;
+    if (at_us && !p->dying)
+        sim_after_here(p->sim, at_us - sim_now(p->sim) + draw(&p->chance, 0, 999), on_timer, NULL)->n = at_us;
+}
+
+static void port_stopped(void *arg)
+{
+    ((struct process *)arg)->stopped = true;
+}
+
+// ---- start ----
+
+static void put_account(void *arg, struct account *account, struct str file_text)
+{
+    (void)file_text;
+    directory_put(arg, account);
+}
+
+static void restore_desk(void *arg, const struct store_desk_health *health)
+{
+    dispatcher_restore_desk(arg, health);
+}
+
+static void make_core(struct process *p)
+{
+    struct sim *sim = p->sim;
+    const struct plan *plan = &sim->plan;
+    p->committer = committer_new(&(struct committer_options){
+        .store = sim->store,
+        .clock = &sim->clock.clock,
+        .board = p->board,
+        .tally = p->tally,
+        .max_queue = (size_t)plan->max_queue,
+        .announce = announce,
+        .may_hand_on = may_hand_on,
+        .arg = p,
+        .fatal = fatal,
+        .fatal_arg = p,
+    });
+    p->dispatcher = dispatcher_new(
+        &(struct dispatcher_options){
+            .directory = p->directory,
+            .board = p->board,
+            .tally = p->tally,
+            .clock = &sim->clock.clock,
+            .seed = chance_next(&p->chance),
+            .store_id = STR("simulated"),
+            .max_attempts = plan->max_attempts,
+            .retry_base_ms = plan->retry_base_ms,
+            .retry_cap_ms = plan->retry_cap_ms,
+            .timeout_ms = plan->timeout_ms,
+            .settle_ms = plan->settle_ms,
+            .window = plan->window,
+            .concurrency = plan->concurrency,
+            .memory_messages = plan->memory_messages,
+        },
+        &(struct dispatcher_ports){
+            .arg = p,
+            .submit = port_submit,
+            .send = port_send,
+            .cancel = port_cancel,
+            .arm = port_arm,
+            .stopped = port_stopped,
+        });
+    p->intake = (struct intake){p->directory, p->committer, p->tally, &sim->clock.clock, NULL};
+}
+
+void process_start(struct sim *sim)
+{
+    struct process *p = mem_new_of(struct process);
+    p->sim = sim;
+    p->tasks_tail = &p->tasks;
+    p->directory = directory_new();
+    p->board = board_new();
+    p->tally = tally_new();
+    p->chance = sim_chance(sim, 'r', (uint64_t)++sim->life);
+    sim->process = p;
+    sim->disk->ops->each_account(sim->disk, put_account, p->directory);
+    make_core(p);
+    oracle_process_started(sim);
+    sim->disk->ops->each_desk_health(sim->disk, restore_desk, p->dispatcher);
+    dispatcher_start(p->dispatcher);
+}
+
+static void on_restart(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    if (sim->process)
+        return;
+    sim_trace(sim, "--- the relay starts");
+    process_start(sim);
+}
+
+// ---- the end ----
+
+static void free_parked(struct process *p, struct parked *parked)
+{
+    DL_DELETE(p->parked, parked);
+    intake_batch_free(parked->batch);
+    arena_done(&parked->arena);
+    free(parked);
+}
+
+static void free_question(struct process *p, struct question *question)
+{
+    DL_DELETE(p->questions, question);
+    account_unref(question->account);
+    message_free(question->message);
+    free(question);
+}
+
+static void wind_up(struct process *p)
+{
+    do {
+        while (p->tasks)
+            run_task(p);
+    } while (committer_turn(p->committer) || p->tasks);
+}
+
+static void process_free(struct process *p)
+{
+    struct sim *sim = p->sim;
+    must(p->stopped && !p->tasks);
+    dispatcher_free(p->dispatcher);
+    committer_free(p->committer);
+    while (p->parked)
+        free_parked(p, p->parked);
+    while (p->questions)
+        free_question(p, p->questions);
+    directory_free(p->directory);
+    board_free(p->board);
+    tally_free(p->tally);
+    free(p);
+    sim->process = NULL;
+    sim->store_dead = false;
+    sim->crash_in_apply = 0;
+    if (!sim->over)
+        sim_after(sim, sim->away_us, on_restart, NULL);
+}
+
+// Its parts are freed the way they free themselves, over a store that takes nothing any more.
+void process_crash(struct sim *sim)
+{
+    struct process *p = sim->process;
+    if (!sim->over)
+        sim_trace(sim, "--- the relay dies");
+    sim->result->crashes++;
+    p->dying = true;
+    sim->store_dead = true;
+    if (p->stop_step < STOP_LANES)
+        dispatcher_stop(p->dispatcher);
+    dispatcher_cut(p->dispatcher);
+    wind_up(p);
+    oracle_process_ended(sim, true);
+    process_free(p);
+}
+
+// As relay_stop, after the admin thread has ended.
+static void on_stopping(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    if (p->stop_step == STOP_CALLS && !p->questions) {
+        p->stop_step = STOP_DOORS;
+        p->cut_at_us = sim_now(sim) + sim->plan.shutdown_ms * 1000;
+    }
+    bool late = p->stop_step > STOP_CALLS && sim_now(sim) >= p->cut_at_us;
+    if (p->stop_step == STOP_DOORS && (!p->parked || late)) {
+        p->stop_step = STOP_LANES;
+        dispatcher_stop(p->dispatcher);
+    }
+    if (p->stop_step == STOP_LANES && late && !p->stopped) {
+        p->stop_step = STOP_CUT;
+        committer_hurry(p->committer);
+        dispatcher_cut(p->dispatcher);
+    }
+    if (!p->stopped) {
+        sim_after_here(sim, 5000, on_stopping, NULL);
+        return;
+    }
+    committer_close(p->committer);
+    wind_up(p);
+    sim_trace(sim, "--- the relay has stopped");
+    oracle_process_ended(sim, false);
+    p->dying = true;
+    process_free(p);
+}
+
+void process_stop(struct sim *sim)
+{
+    sim->process->stopping = true;
+    on_stopping(sim, NULL);
+}
+
+// ---- webhooks ----
+
+static void on_answer_given(struct sim *sim, struct sim_event *event)
+{
+    struct parked *parked = event->arg;
+    int err = parked->batch->job.err;
+    int events[16], count = parked->count;
+    int64_t delivery = parked->delivery;
+    memcpy(events, parked->events, sizeof events);
+    free_parked(sim->process, parked);
+    platform_answered(sim, events, count, delivery, err == 0);
+}
+
+// On the committer's thread; the HTTP thread answers.
+static void on_committed(struct job *job)
+{
+    struct parked *parked = job->owner;
+    struct process *p = parked->sim->process;
+    p->jobs--;
+    if (!p->dying)
+        sim_after_here(p->sim, draw(&p->chance, 10, 2000), on_answer_given, parked);
+}
+
+static struct event make_event(struct sim *sim, struct arena *arena, int number)
+{
+    char text[200];
+    event_text(number, text, sizeof text);
+    struct str who = arena_printf(arena, "k%d", sim->plan.event[number].conversation);
+    return (struct event){
+        .dedupe_key = arena_printf(arena, "key-%d", number),
+        .conversation = who,
+        .sender_id = who,
+        .sender_name = STR("Ann"),
+        .text = arena_str(arena, str_of(text)),
+        .sent_at_us = INT64_C(1700000000) * SECOND + number / 3 * SECOND, // several of one second
+    };
+}
+
+bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t delivery)
+{
+    struct process *p = sim->process;
+    if (!p || p->stopping)
+        return false;
+    const struct account *account = process_account(sim, sim->plan.event[numbers[0]].account);
+    if (!account)
+        return false;
+    struct parked *parked = mem_new_of(struct parked);
+    struct event events[16];
+    for (int i = 0; i < count; i++)
+        events[i] = make_event(sim, &parked->arena, parked->events[i] = numbers[i]);
+    parked->sim = sim;
+    parked->count = count;
+    parked->delivery = delivery;
+    parked->batch = intake_batch_new(&p->intake, account, &account->sources[0], events, (size_t)count);
+    parked->batch->job.owner = parked;
+    parked->batch->job.done = on_committed;
+    DL_APPEND(p->parked, parked);
+    if (!committer_submit(p->committer, &parked->batch->job)) {
+        free_parked(p, parked);
+        platform_answered(sim, numbers, count, delivery, false);
+        return true;
+    }
+    if (sim->options->breakage == BREAK_ANSWER_EARLY)
+        platform_answered(sim, numbers, count, delivery, true);
+    p->jobs++;
+    wake_committer(p, commit_takes(p));
+    return true;
+}
+
+// ---- by hand ----
+
+const struct account *process_account(struct sim *sim, int account)
+{
+    return sim->process ? directory_find_id(sim->process->directory, account + 1) : NULL;
+}
+
+static struct question *ask(struct sim *sim)
+{
+    struct question *question = mem_new_of(struct question);
+    question->sim = sim;
+    DL_APPEND(sim->process->questions, question);
+    return question;
+}
+
+static struct question *question_of(struct loop_task *task)
+{
+    return (struct question *)((char *)task - offsetof(struct job, task));
+}
+
+static void on_answered(struct loop_task *task)
+{
+    struct question *question = question_of(task);
+    question->answered(question);
+    free_question(question->sim->process, question);
+}
+
+static void submit_question(struct question *question, struct store_change change,
+                            void (*answered)(struct question *question))
+{
+    question->change = change;
+    question->answered = answered;
+    question->job = (struct job){
+        .kind = JOB_CHANGES, .changes = &question->change, .change_count = 1, .task.run = on_answered};
+    submit(question->sim->process, &question->job);
+}
+
+static void on_posted(struct loop_task *task)
+{
+    struct question *question = question_of(task);
+    if (question->sim->process->dying)
+        free_question(question->sim->process, question);
+    else
+        question->begin(question);
+}
+
+static void on_post(struct sim *sim, struct sim_event *event)
+{
+    struct question *question = event->arg;
+    question->job.task.run = on_posted;
+    post(sim->process, &question->job.task);
+}
+
+// The asking thread reads what it needs, then posts to the loop.
+static void post_question(struct question *question, void (*begin)(struct question *question))
+{
+    struct sim *sim = question->sim;
+    question->begin = begin;
+    sim_after_here(sim, draw(&sim->process->chance, 1, 3000), on_post, question);
+}
+
+static void publish(struct process *p, const struct account *account)
+{
+    const struct account *before = directory_find_id(p->directory, account->id);
+    directory_put(p->directory, account_ref(account));
+    if (p->sim->options->breakage != BREAK_SWITCH || account->active)
+        dispatcher_account_changed(p->dispatcher, before, account);
+    account_unref(before);
+}
+
+static void on_account_stored(struct question *question)
+{
+    struct account *account = question->account;
+    if (question->job.err)
+        return;
+    account->id = question->put.id;
+    account->order = question->put.order;
+    account->order_barrier = question->put.order_barrier;
+    for (size_t i = 0; i < account->source_count; i++) {
+        account->sources[i].id = question->source_ids[i];
+        account->sources[i].account_id = account->id;
+    }
+    publish(question->sim->process, account);
+}
+
+static void on_put_account(struct question *question)
+{
+    submit_question(question, (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &question->put},
+                    on_account_stored);
+}
+
+// The layers above ask one thing of an account at a time.
+static bool is_being_changed(const struct sim *sim, int64_t account_id)
+{
+    const struct question *question = NULL;
+    DL_FOREACH(sim->process->questions, question)
+    {
+        if (question->active.account_id == account_id || (question->account && question->account->id == account_id))
+            return true;
+    }
+    return false;
+}
+
+void process_put_account(struct sim *sim, const struct account *account)
+{
+    if (account->id && is_being_changed(sim, account->id))
+        return;
+    struct question *question = ask(sim);
+    question->account = account_copy(account);
+    question->put = (struct store_account_put){.account = question->account, .source_ids = question->source_ids};
+    if (account->id)
+        post_question(question, on_put_account);
+    else
+        on_put_account(question);
+}
+
+static void on_active_stored(struct question *question)
+{
+    struct process *p = question->sim->process;
+    bool active = question->active.active;
+    const struct account *now = directory_find_id(p->directory, question->active.account_id);
+    if (!question->job.err && now && now->active != active) {
+        struct account *copy = account_copy(now);
+        copy->active = active;
+        publish(p, copy);
+        account_unref(copy);
+    }
+    account_unref(now);
+    if (!question->job.err && !p->dying)
+        oracle_active(question->sim, (int)question->active.account_id - 1, active, true);
+}
+
+static void on_set_active(struct question *question)
+{
+    submit_question(question, (struct store_change){.kind = STORE_ACCOUNT_ACTIVE, .account_active = &question->active},
+                    on_active_stored);
+}
+
+void process_set_active(struct sim *sim, int account, bool active)
+{
+    if (is_being_changed(sim, account + 1))
+        return;
+    struct question *question = ask(sim);
+    question->active = (struct store_account_active){account + 1, active};
+    oracle_active(sim, account, active, false);
+    post_question(question, on_set_active);
+}
+
+static void on_resume(struct question *question)
+{
+    struct process *p = question->sim->process;
+    const struct account *account = directory_find_id(p->directory, question->active.account_id);
+    if (account) {
+        oracle_resumed(question->sim, desk_identity(&account->desk));
+        dispatcher_resume_desk(p->dispatcher, account);
+    }
+    account_unref(account);
+    free_question(p, question);
+}
+
+void process_resume(struct sim *sim, int account)
+{
+    struct question *question = ask(sim);
+    question->active.account_id = account + 1;
+    post_question(question, on_resume);
+}
+
+static void on_break_guard(struct sim *sim, struct sim_event *event)
+{
+    (void)event;
+    for (int a = 0; a < sim->plan.accounts; a++) {
+        const struct account *account = process_account(sim, a);
+        if (account)
+            dispatcher_resume_desk(sim->process->dispatcher, account);
+        account_unref(account);
+    }
+}
+
+void process_break_guard(struct sim *sim)
+{
+    if (process_is_up(sim))
+        sim_after_here(sim, 0, on_break_guard, NULL);
+}
+
+static void tell_discarded(struct question *question, int err)
+{
+    if (question->discard && !question->sim->process->dying)
+        oracle_discarded(question->sim, question->message->id, err);
+}
+
+static void on_changed(struct question *question)
+{
+    tell_discarded(question, question->job.err);
+}
+
+static void change_pending(struct question *question)
+{
+    struct process *p = question->sim->process;
+    int err = dispatcher_reload(p->dispatcher, question->message, question->discard);
+    if (err) {
+        tell_discarded(question, err);
+        free_question(p, question);
+        return;
+    }
+    submit_question(question, (struct store_change){.kind = STORE_OUTCOME, .outcome = &question->outcome}, on_changed);
+    dispatcher_tick(p->dispatcher);
+}
+
+static bool is_in_doubt(const struct message *message)
+{
+    return message->in_doubt || message->in_flight;
+}
+
+static void on_try_now(struct question *question)
+{
+    struct sim *sim = question->sim;
+    struct message *now;
+    if (sim->reader->ops->message(sim->reader, question->message->id, &now)) {
+        free_question(sim->process, question);
+        return;
+    }
+    bool held = now->next_attempt_us == MESSAGE_HELD;
+    bool waits = now->state == MESSAGE_PENDING && now->next_attempt_us && (held || !is_in_doubt(now));
+    question->outcome = (struct store_outcome){
+        .message_id = now->id, .in_doubt = is_in_doubt(now), .at_us = sim->clock.wall_us};
+    message_free(now);
+    if (waits)
+        change_pending(question);
+    else
+        free_question(sim->process, question);
+}
+
+static void on_retried(struct question *question)
+{
+    if (!question->job.err && question->retry.applied)
+        dispatcher_work(question->sim->process->dispatcher, question->message->account_id, question->retry.lane);
+}
+
+static void on_retry_skipped(struct question *question)
+{
+    question->retry.message_id = question->message->id;
+    submit_question(question, (struct store_change){.kind = STORE_RETRY, .retry = &question->retry}, on_retried);
+}
+
+void process_retry(struct sim *sim, int64_t message_id)
+{
+    struct question *question = ask(sim);
+    if (sim->reader->ops->message(sim->reader, message_id, &question->message)) {
+        free_question(sim->process, question);
+        return;
+    }
+    sim_trace(sim, "by hand: retry of message %lld", (long long)message_id);
+    if (question->message->state == MESSAGE_SKIPPED)
+        post_question(question, on_retry_skipped);
+    else if (question->message->state == MESSAGE_PENDING)
+        post_question(question, on_try_now);
+    else
+        free_question(sim->process, question);
+}
+
+static void on_discard(struct question *question)
+{
+    if (question->message->state == MESSAGE_PENDING)
+        change_pending(question);
+    else
+        submit_question(question, (struct store_change){.kind = STORE_OUTCOME, .outcome = &question->outcome},
+                        on_changed);
+}
+
+void process_discard(struct sim *sim, int64_t message_id)
+{
+    struct question *question = ask(sim);
+    if (sim->reader->ops->message(sim->reader, message_id, &question->message) ||
+        question->message->state == MESSAGE_DELIVERED || question->message->state == MESSAGE_DISCARDED) {
+        free_question(sim->process, question);
+        return;
+    }
+    sim_trace(sim, "by hand: discard of message %lld", (long long)message_id);
+    const struct message *message = question->message;
+    question->discard = true;
+    question->outcome = (struct store_outcome){
+        .message_id = message_id,
+        .state = MESSAGE_DISCARDED,
+        .reason = REASON_BY_HAND,
+        .attempts = message->attempts,
+        .in_doubt = is_in_doubt(message),
+        .at_us = sim->clock.wall_us,
+    };
+    if (sim->options->breakage == BREAK_DISCARD) { // answered, and not done
+        oracle_discarded(sim, message_id, 0);
+        free_question(sim->process, question);
+        return;
+    }
+    post_question(question, on_discard);
+}
+
+// ---- accounts as they begin ----
+
+struct account *account_of_plan(const struct sim *sim, int index)
+{
+    const struct plan *plan = &sim->plan;
+    int desk = plan->desk_of[index];
+    struct account *account = account_new();
+    struct arena *arena = &account->arena;
+    account->name = arena_printf(arena, "account-%d", index);
+    account->order = plan->order[index];
+    account->on_failure = plan->on_failure[index];
+    account->source_count = 1;
+    account->sources = arena_of(arena, struct source);
+    account->sources[0] = (struct source){
+        .account = account->name, .name = STR("shop"), .platform = STR("webhook"), .secret = STR("none")};
+    account->desk = (struct desk){.probe = plan->desk[desk].probe, .rate_per_min = plan->rate_per_min[index]};
+    if (plan->desk[desk].intercom) {
+        account->desk.platform = STR("intercom");
+        account->desk.token = STR("token-0");
+        account->desk.api_url = arena_printf(arena, "http://desk%d.test", desk);
+    } else {
+        account->desk.platform = STR("webhook");
+        account->desk.url = arena_printf(arena, "http://desk%d.test/0", desk);
+        account->desk.secret = STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    }
+    return account;
+}

@@ -1,0 +1,296 @@
+// The simulator: the relay core as it is (intake after parsing, committer, dispatcher, courier, the desks' step machines,
+// governor, guard, health) in one thread, on simulated clock, chance, store, network, platforms and desks. One seed is one
+// history. docs/internals/simulator.md says what is real, what is drawn, and what is checked.
+//
+// Faults and actions have names (ids) that do not depend on one another, so that a history can be run again with only some
+// of them: that is how a failing one is shrunk.
+#pragma once
+#include "base/buf.h"
+#include "base/chance.h"
+#include "base/clock.h"
+#include "base/heap.h"
+#include "model/account.h"
+#include "model/http.h"
+#include "relay/dispatcher.h"
+#include "relay/intake.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+
+enum { SECOND = 1000000, MINUTE = 60 * SECOND };
+enum { MOST_ACCOUNTS = 6, MOST_CONVERSATIONS = 24, MOST_DESKS = 4, MOST_EVENTS = 2000, MOST_IDS = 2 * MOST_EVENTS };
+
+// ---- what is drawn at the start (plan.c) ----
+
+enum action_kind {
+    ACT_SAY,        // a customer's message reaches the platform: event `a`
+    ACT_WEATHER,    // desk `a`, kind `b`, for `us`
+    ACT_STORE,      // error `a` for `us`
+    ACT_CRASH,      // now, or in the next transaction before (a=1) or after (a=2) it is on the disk; away for `us`
+    ACT_STOP,       // an orderly stop and a start after `us`
+    ACT_SWITCH,     // account `a` on or off
+    ACT_ORDER,      // account `a`: the other order rule
+    ACT_ON_FAILURE, // account `a`: the other policy
+    ACT_TOKEN,      // account `a`: another token or url of the same desk
+    ACT_RETRY,      // by hand, of some message
+    ACT_DISCARD,
+    ACT_RESUME, // of account `a`'s desk
+    ACT_CLOCK,  // the wall clock is set by `us`
+    ACT_KINDS,
+};
+
+struct action {
+    enum action_kind kind;
+    int64_t at_us, us;
+    int a, b;
+};
+
+enum weather {
+    FAIR,
+    W_REFUSED,   // no connection
+    W_SILENT,    // requests vanish
+    W_SILENT_IN, // they are taken, the answers vanish
+    W_DROPPED,
+    W_502,
+    W_503,
+    W_504,
+    W_429,
+    W_401, // for the tokens up to the present one
+    W_403,
+    W_500,  // to everything
+    W_400,  // to every message
+    W_SLOW, // but well
+    WEATHERS,
+};
+
+// A message that is ill by itself.
+enum illness { WELL, ILL_400, ILL_422, ILL_500, ILL_500_TAKEN, ILL_DROPS, ILL_SILENT, ILL_SILENT_TAKEN, ILLNESSES };
+
+struct event_plan {
+    int account, conversation;
+    enum illness illness;
+    bool together; // in one webhook with the event before
+};
+
+struct desk_plan {
+    bool intercom, own_clock;
+    enum desk_probe probe;
+    int limit; // requests in ten seconds; 0 = none said
+};
+
+struct plan {
+    int accounts, conversations, desks, events;
+    int desk_of[MOST_ACCOUNTS];
+    int account_of[MOST_CONVERSATIONS];
+    enum order_rule order[MOST_ACCOUNTS];
+    enum failure_policy on_failure[MOST_ACCOUNTS];
+    int64_t rate_per_min[MOST_ACCOUNTS];
+    struct desk_plan desk[MOST_DESKS];
+    struct event_plan event[MOST_EVENTS];
+    struct action *actions;
+    size_t action_count;
+    int64_t faults_end_us; // then everything heals
+    int max_attempts, window, concurrency, memory_messages, max_queue;
+    int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
+    int desk_faults;                  // of a thousand requests
+    int lost, lost_answers, repeated; // of a hundred webhooks
+    int64_t desk_us, commit_us;       // usual times
+};
+
+// ---- one run ----
+
+// Deliberate faults of what stands around the core, each to be found by the judge.
+enum breakage {
+    BREAK_NOTHING,
+    BREAK_ANSWER_EARLY, // 200 before the commit
+    BREAK_LOSE_COMMIT,  // a transaction that is told to be stored, and is not
+    BREAK_LOSE_MESSAGE, // a failure is recorded as a delivery
+    BREAK_FORGET,       // the store does not know at the start which lanes have work
+    BREAK_DROP_MARKS,
+    BREAK_REPEAT,  // what the desk has is sent once more
+    BREAK_OVERLAP, // two requests at a time
+    BREAK_SWAP,    // pages come in another order
+    BREAK_ALTER,   // the text changes on its way
+    BREAK_PHANTOM, // something that nobody said
+    BREAK_DEDUPE,  // an event that comes again is stored again
+    BREAK_COUNT,   // everything counts as an attempt
+    BREAK_SUM,
+    BREAK_STUCK,   // announcements get lost
+    BREAK_SWITCH,  // the dispatcher is not told of a deactivation
+    BREAK_DOUBT,   // doubts get lost
+    BREAK_GUARD,   // skips are not counted
+    BREAK_DISCARD, // answered and not done
+    BREAKAGES,
+};
+extern const char *const breakage_names[BREAKAGES];
+
+struct sim_options {
+    uint64_t seed;
+    bool trace;
+    bool beyond_settle; // the desk may apply later than delivery.settle: doubles are then allowed
+    enum breakage breakage;
+    const uint64_t *only; // sorted: faults and actions that may happen; NULL = all
+    size_t only_count;
+};
+
+struct sim_result {
+    char code[8]; // of the anomaly; "" = none
+    char why[400];
+    int64_t simulated_us;
+    int accepted, delivered, requests, faults, crashes, transactions;
+    uint64_t *used; // what happened, in order; the caller's to free
+    size_t used_count;
+};
+
+void sim_run(const struct sim_options *options, struct sim_result *out);
+
+struct sim;
+struct sim_event {
+    struct heap_item item; // first
+    void (*run)(struct sim *sim, struct sim_event *event);
+    int life; // of the process it belongs to; 0: to none
+    void *arg;
+    int64_t n;
+};
+
+struct call;
+struct process;
+struct oracle;
+struct world;
+struct platforms;
+
+struct sim {
+    const struct sim_options *options;
+    struct sim_result *result;
+    struct plan plan;
+    struct clock_manual clock;
+    struct heap events;
+    int life;                    // of the process that runs, or ran last
+    struct process *process;     // NULL while none runs
+    struct store *disk, *store;  // as it is, and as the relay sees it
+    struct store_reader *reader; // of the disk
+    bool store_dead;             // until the next process
+    int store_error;             // while not 0
+    int64_t store_error_until_us;
+    int crash_in_apply; // 1 before, 2 after
+    int64_t away_us;
+    bool healing, over;
+    int64_t healing_since_us;
+    struct world *world;
+    struct oracle *oracle;
+    struct platforms *platforms;
+    struct used *used;
+    size_t used_size;
+    jmp_buf bug; // must() failed
+};
+
+// Whether the fault or action of that name may happen; notes that it did.
+bool sim_may(struct sim *sim, uint64_t kind, uint64_t key);
+// Chance for one thing of a name: does not depend on what else is drawn.
+struct chance sim_chance(const struct sim *sim, uint64_t kind, uint64_t key);
+uint64_t sim_mix(uint64_t a, uint64_t b);
+int64_t draw(struct chance *chance, int64_t from, int64_t to); // both included
+bool draw_percent(struct chance *chance, int percent);
+struct sim_event *sim_after(struct sim *sim, int64_t us, void (*run)(struct sim *, struct sim_event *), void *arg);
+// Of the process that runs: nothing happens when it is gone by then.
+struct sim_event *sim_after_here(struct sim *sim, int64_t us, void (*run)(struct sim *, struct sim_event *), void *arg);
+int64_t sim_now(const struct sim *sim); // monotonic
+// The first anomaly ends the run.
+void sim_fail(struct sim *sim, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+void plan_make(struct plan *plan, uint64_t seed);
+void plan_done(struct plan *plan);
+const char *action_name(enum action_kind kind);
+
+// ---- the relay's process (process.c) ----
+
+void process_start(struct sim *sim);
+// It dies: what was in memory is gone, requests on their way go on by themselves.
+void process_crash(struct sim *sim);
+void process_crash_soon(struct sim *sim);
+void process_stop(struct sim *sim); // orderly; comes back by itself after sim->away_us
+bool process_is_up(const struct sim *sim);
+// A webhook with these events (numbers), answered by platform_answered. False when nobody listens.
+bool process_webhook(struct sim *sim, const int *events, int count, int64_t delivery);
+void process_put_account(struct sim *sim, const struct account *account);
+void process_set_active(struct sim *sim, int account, bool active);
+void process_retry(struct sim *sim, int64_t message_id);
+void process_discard(struct sim *sim, int64_t message_id);
+void process_resume(struct sim *sim, int account);
+void process_break_guard(struct sim *sim);                           // a negative control
+const struct account *process_account(struct sim *sim, int account); // counted
+void process_answered(struct sim *sim, void (*done)(void *arg, const struct http_response *response), void *arg,
+                      const struct http_response *response);
+struct account *account_of_plan(const struct sim *sim, int index); // as it begins
+
+// ---- the store (disk.c) ----
+
+struct store *disk_open(struct sim *sim);
+
+// ---- desks and the network (world.c, intercom.c) ----
+
+struct world *world_new(struct sim *sim);
+void world_free(struct world *world);
+void *world_send(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
+                 void (*done)(void *arg, const struct http_response *response), void *arg);
+void world_cancel(struct sim *sim, void *call);
+void world_weather(struct sim *sim, int desk, enum weather weather, int64_t until_us);
+const char *weather_name(enum weather weather);
+
+// A conversation at the stand-in for Intercom.
+struct intercom_desk;
+struct intercom_desk *intercom_desk_new(bool own_clock);
+void intercom_desk_free(struct intercom_desk *desk);
+struct intercom_answer {
+    int status;
+    struct buf body;
+    int event;        // applied: the message's number; -1 = none
+    int conversation; // of the relay's, whom it was about; -1 = unknown
+};
+// Handles the request as the desk would, now. `search_lag_us`: how long what it makes stays out of searches.
+void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct str path, struct str body,
+                          int64_t now_us, int64_t search_lag_us, struct intercom_answer *out);
+// Whom a request is about, without handling it; -1 = nobody or unknown.
+int intercom_desk_whose(struct intercom_desk *desk, struct str method, struct str path, struct str body);
+
+// The text of an event, and back (-1: of none).
+void event_text(int event, char *out, size_t size);
+int event_of_text(struct str text);
+
+// ---- platforms and customers (platforms.c) ----
+
+struct platforms *platforms_new(struct sim *sim);
+void platforms_free(struct platforms *platforms);
+void platform_say(struct sim *sim, int event);
+void platform_answered(struct sim *sim, const int *events, int count, int64_t number, bool ok);
+bool platforms_are_through(const struct sim *sim);
+
+// ---- the judge (oracle.c) ----
+
+struct oracle *oracle_new(struct sim *sim);
+void oracle_free(struct oracle *oracle);
+// On the disk now, in this order; told before the relay is.
+void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count);
+void oracle_process_started(struct sim *sim);
+void oracle_process_ended(struct sim *sim, bool crashed);
+void oracle_acknowledged(struct sim *sim, int event);
+// A request leaves. `event` -1: unknown, found by the mark in `conversation`. `probe`: about no message. The event.
+int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int conversation, bool probe, bool writes);
+void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
+                  bool probe);
+// The desk has it now.
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, struct str text);
+void oracle_repeated(struct sim *sim, int event); // the receiver knew the id
+void oracle_active(struct sim *sim, int account, bool active, bool answered);
+void oracle_resumed(struct sim *sim, uint64_t identity);
+void oracle_discarded(struct sim *sim, int64_t message_id, int err);
+void oracle_weather(struct sim *sim, int desk);
+bool oracle_is_through(const struct sim *sim);
+void oracle_judge_end(struct sim *sim);
+// Ids for actions by hand: the n-th (modulo) pending or skipped message; 0 = none.
+int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped);
+// Pending messages that wait for a person, one after the other; 0 = none behind `after`.
+int64_t oracle_next_held(const struct sim *sim, int64_t after);
+bool oracle_guard_closed(const struct sim *sim, uint64_t identity);
+void oracle_show(const struct sim *sim, int event, char *out, size_t size);

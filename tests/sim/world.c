@@ -1,0 +1,607 @@
+// Desks and the way there. What befalls a request is decided when it leaves: whether and when the desk takes it, and what
+// the relay hears and when. The desk may take a request that the relay has given up, within delivery.settle.
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { MOST_TOKENS = 2048, WINDOW_US = 10 * SECOND };
+
+struct desk_world {
+    struct intercom_desk *intercom; // NULL: a signed webhook
+    int taken[MOST_EVENTS];         // webhook: how often under its id
+    enum weather weather;
+    int64_t until_us;
+    bool seen[MOST_TOKENS], refused[MOST_TOKENS];
+    int64_t window_us; // of its limit
+    int in_window;
+    uint64_t probes;
+};
+
+struct world {
+    struct desk_world desks[MOST_DESKS];
+    struct call *calls;
+    uint64_t requests[MOST_EVENTS];
+    uint64_t others;
+};
+
+// What becomes of a request, in times from its leaving.
+struct fate {
+    bool reaches; // the desk handles it
+    bool never;   // no answer
+    int64_t handle_us, end_us;
+    enum http_failure failure;
+    bool written;
+    int status; // instead of the handler's; 0: that one
+    int retry_after_s;
+    bool junk;
+    enum weather outage; // it is the desk as a whole that fails so
+    const char *name;
+};
+
+struct call {
+    struct sim *sim;
+    struct arena arena;
+    int desk, event, conversation, token;
+    bool probe, writes;
+    struct str method, path, body;
+    void (*done)(void *arg, const struct http_response *response);
+    void *arg;
+    bool open; // the relay waits for it
+    struct fate fate;
+    struct sim_event *handling, *ending;
+    int status;
+    struct buf answer;
+    int remaining; // of the desk's limit; -1: not said
+    struct call *prev, *next;
+};
+
+const char *weather_name(enum weather weather)
+{
+    static const char *const names[WEATHERS] = {"fair", "refused", "silent", "silent, taken", "dropped", "502", "503",
+                                                "504",  "429",     "401",    "403",           "500",     "400", "slow"};
+    return names[weather];
+}
+
+struct world *world_new(struct sim *sim)
+{
+    struct world *world = mem_new_of(struct world);
+    for (int i = 0; i < sim->plan.desks; i++)
+        if (sim->plan.desk[i].intercom)
+            world->desks[i].intercom = intercom_desk_new(sim->plan.desk[i].own_clock);
+    return world;
+}
+
+static void call_free(struct world *world, struct call *call)
+{
+    DL_DELETE(world->calls, call);
+    buf_done(&call->answer);
+    arena_done(&call->arena);
+    free(call);
+}
+
+void world_free(struct world *world)
+{
+    for (int i = 0; i < MOST_DESKS; i++)
+        intercom_desk_free(world->desks[i].intercom);
+    while (world->calls)
+        call_free(world, world->calls);
+    free(world);
+}
+
+void world_weather(struct sim *sim, int desk, enum weather weather, int64_t until_us)
+{
+    struct desk_world *d = &sim->world->desks[desk];
+    d->weather = weather;
+    d->until_us = until_us;
+    memcpy(d->refused, d->seen, sizeof d->refused);
+    sim_trace(sim, "desk %d: %s", desk, weather_name(weather));
+    oracle_weather(sim, desk);
+}
+
+// ---- fates ----
+
+static int64_t latest_us(const struct sim *sim)
+{
+    int64_t settle_us = sim->plan.settle_ms * 1000;
+    return sim->options->beyond_settle ? 3 * settle_us : settle_us - 5 * SECOND;
+}
+
+static struct fate answered(const struct call *call, struct chance *c)
+{
+    int64_t usual = call->sim->plan.desk_us;
+    int64_t end = draw(c, usual / 2, 2 * usual);
+    if (end > call->sim->plan.timeout_ms * 500)
+        end = call->sim->plan.timeout_ms * 500;
+    return (struct fate){.reaches = true, .handle_us = end / 2, .end_us = end, .written = true, .name = ""};
+}
+
+static struct fate status(struct fate fate, int status, bool taken)
+{
+    fate.status = status;
+    fate.reaches = taken;
+    return fate;
+}
+
+static struct fate failed(struct fate fate, enum http_failure failure, bool written, bool taken)
+{
+    fate.failure = failure;
+    fate.written = written;
+    fate.reaches = taken;
+    return fate;
+}
+
+static struct fate silent(struct fate fate, bool taken)
+{
+    fate.never = true;
+    fate.reaches = taken;
+    return fate;
+}
+
+static struct fate late(struct call *call, struct fate fate, struct chance *c)
+{
+    int64_t gone = fate.never ? call->sim->plan.timeout_ms * 1000 : fate.end_us;
+    fate.handle_us = gone + draw(c, 0, latest_us(call->sim));
+    return fate;
+}
+
+static struct fate limited(struct fate fate, struct chance *c)
+{
+    fate = status(fate, 429, false);
+    fate.retry_after_s = draw_percent(c, 50) ? (int)draw(c, 1, draw_percent(c, 5) ? 4000 : 60) : 0;
+    return fate;
+}
+
+// A fault of this one request.
+static struct fate mishap(struct call *call, struct fate fate, struct chance *c)
+{
+    bool intercom = call->sim->world->desks[call->desk].intercom;
+    bool taken = draw_percent(c, 50);
+    switch (draw(c, 0, 19)) {
+    case 0:
+        return failed(fate, HTTP_NOT_CONNECTED, false, false);
+    case 1:
+        return failed(fate, HTTP_DROPPED, draw_percent(c, 70), false);
+    case 2:
+        return failed(fate, HTTP_DROPPED, true, true);
+    case 3:
+        return late(call, failed(fate, HTTP_DROPPED, true, true), c);
+    case 4:
+    case 5:
+        return silent(fate, taken);
+    case 6:
+        return late(call, silent(fate, true), c);
+    case 7:
+        return status(fate, 500, taken);
+    case 8:
+        return status(fate, draw_percent(c, 50) ? 502 : 504, taken);
+    case 9:
+        return late(call, status(fate, draw_percent(c, 50) ? 502 : 504, true), c);
+    case 10:
+        return status(fate, 503, taken);
+    case 11:
+        return limited(fate, c);
+    case 12:
+        return status(fate, draw_percent(c, 50) ? 401 : 403, false);
+    case 13:
+        return status(fate, 302, false);
+    case 14:
+        return status(fate, 408, false);
+    case 15:
+        fate.end_us = draw(c, SECOND, call->sim->plan.timeout_ms * 990);
+        fate.handle_us = draw(c, 0, fate.end_us);
+        return fate;
+    case 16:
+        return failed(fate, HTTP_UNREADABLE, true, taken);
+    case 17:
+        return failed(fate, HTTP_RESENT, true, taken);
+    case 18:
+        return status(fate, intercom || call->probe ? 400 : (int)draw(c, 0, 2) * 3 + 404, false); // 404, 407, 410
+    default:
+        fate.junk = true;
+        return fate;
+    }
+}
+
+static struct fate in_weather(const struct call *call, struct fate fate, enum weather weather, struct chance *c)
+{
+    const struct desk_world *desk = &call->sim->world->desks[call->desk];
+    fate.outage = weather;
+    switch (weather) {
+    case W_REFUSED:
+        return failed(fate, HTTP_NOT_CONNECTED, false, false);
+    case W_SILENT:
+        return silent(fate, false);
+    case W_SILENT_IN:
+        return silent(fate, true);
+    case W_DROPPED:
+        return failed(fate, HTTP_DROPPED, true, draw_percent(c, 30));
+    case W_502:
+        return status(fate, 502, draw_percent(c, 20));
+    case W_503:
+        return status(fate, 503, draw_percent(c, 20));
+    case W_504:
+        return status(fate, 504, draw_percent(c, 50));
+    case W_429:
+        return limited(fate, c);
+    case W_401:
+        if (desk->refused[call->token])
+            return status(fate, 401, false);
+        break;
+    case W_403:
+        return status(fate, 403, false);
+    case W_500:
+        fate.outage = FAIR; // it counts: nothing tells it from messages that fail
+        return status(fate, 500, draw_percent(c, 10));
+    case W_400:
+        if (call->probe)
+            break;
+        fate.outage = FAIR;
+        return status(fate, 400, false);
+    case W_SLOW:
+        fate.end_us = draw(c, SECOND, call->sim->plan.timeout_ms * 900);
+        fate.handle_us = draw(c, 0, fate.end_us);
+        break;
+    default:
+        break;
+    }
+    fate.outage = FAIR;
+    return fate;
+}
+
+static struct fate ill(struct fate fate, enum illness illness)
+{
+    switch (illness) {
+    case ILL_400:
+        return status(fate, 400, false);
+    case ILL_422:
+        return status(fate, 422, false);
+    case ILL_500:
+        return status(fate, 500, false);
+    case ILL_500_TAKEN:
+        return status(fate, 500, true);
+    case ILL_DROPS:
+        return failed(fate, HTTP_DROPPED, true, false);
+    case ILL_SILENT:
+        return silent(fate, false);
+    case ILL_SILENT_TAKEN:
+        return silent(fate, true);
+    default:
+        return fate;
+    }
+}
+
+static uint64_t name_of(struct call *call)
+{
+    struct world *world = call->sim->world;
+    uint64_t nth = call->event >= 0 ? world->requests[call->event]++
+                   : call->probe    ? world->desks[call->desk].probes++
+                                    : world->others++;
+    uint64_t whose = (uint64_t)(call->event + 1) << 8 | (uint64_t)call->desk << 1 | call->probe;
+    return sim_mix(whose, nth);
+}
+
+static bool is_over_limit(struct call *call)
+{
+    struct sim *sim = call->sim;
+    struct desk_world *desk = &sim->world->desks[call->desk];
+    int limit = sim->plan.desk[call->desk].limit;
+    if (!limit)
+        return false;
+    if (sim->clock.wall_us < desk->window_us || sim->clock.wall_us >= desk->window_us + WINDOW_US) {
+        desk->window_us = sim->clock.wall_us / WINDOW_US * WINDOW_US;
+        desk->in_window = 0;
+    }
+    desk->in_window++;
+    call->remaining = desk->in_window < limit ? limit - desk->in_window : 0;
+    return desk->in_window > limit;
+}
+
+static struct fate draw_fate(struct call *call)
+{
+    struct sim *sim = call->sim;
+    struct desk_world *desk = &sim->world->desks[call->desk];
+    uint64_t name = name_of(call);
+    struct chance c = sim_chance(sim, 'q', name);
+    struct fate fate = answered(call, &c);
+    if (desk->weather && sim_now(sim) >= desk->until_us)
+        world_weather(sim, call->desk, FAIR, 0);
+    if (sim->healing)
+        return is_over_limit(call) ? status(fate, 429, false) : fate;
+    if (desk->weather) {
+        struct fate in = in_weather(call, fate, desk->weather, &c);
+        if (in.outage || in.status || desk->weather == W_SLOW)
+            return in;
+    }
+    if (is_over_limit(call))
+        return status(fate, 429, false);
+    if (call->writes && call->event >= 0 && sim->plan.event[call->event].illness &&
+        sim_may(sim, 'i', (uint64_t)call->event))
+        return ill(fate, sim->plan.event[call->event].illness);
+    if ((int)draw(&c, 0, 999) < sim->plan.desk_faults && sim_may(sim, 'q', name))
+        return mishap(call, fate, &c);
+    return fate;
+}
+
+// ---- the desk handles it ----
+
+static void take_webhook(struct call *call)
+{
+    struct desk_world *desk = &call->sim->world->desks[call->desk];
+    yyjson_doc *doc = json_read(call->body);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    call->status = 200;
+    if (call->event < 0) { // of no event of ours: the judge wants to know
+        oracle_applied(call->sim, call->desk, -1, -1, json_get_str(root, "text"));
+    } else if (desk->taken[call->event]++) {
+        oracle_repeated(call->sim, call->event);
+    } else {
+        struct str who = json_get_str(root, "conversation");
+        int64_t conversation = -1;
+        if (!str_to_i64(str_sub(who, 1, who.n), &conversation))
+            conversation = -1;
+        oracle_applied(call->sim, call->desk, call->event, (int)conversation, json_get_str(root, "text"));
+    }
+    yyjson_doc_free(doc);
+}
+
+static void take_intercom(struct call *call)
+{
+    struct sim *sim = call->sim;
+    struct intercom_answer answer;
+    struct chance c = sim_chance(sim, 's', (uint64_t)sim_now(sim));
+    int64_t lag_us = draw_percent(&c, 50) ? draw(&c, 0, latest_us(sim)) : 0;
+    yyjson_doc *doc = call->body.n ? json_read(call->body) : NULL;
+    intercom_desk_handle(sim->world->desks[call->desk].intercom, call->method, call->path, call->body,
+                         sim->clock.wall_us, lag_us, &answer);
+    call->status = answer.status;
+    call->answer = answer.body;
+    if (getenv("SIM_BODIES"))
+        sim_trace(sim, "  took %.*s, answers %d %.*s", STR_ARG(call->body), answer.status,
+                  STR_ARG(buf_str(&answer.body)));
+    if (call->writes && answer.status == 200)
+        oracle_applied(sim, call->desk, answer.event, answer.conversation,
+                       json_get_str(yyjson_doc_get_root(doc), "body"));
+    yyjson_doc_free(doc);
+}
+
+static void go_if_over(struct call *call)
+{
+    if (!call->open && !call->handling && !call->ending)
+        call_free(call->sim->world, call);
+}
+
+static void on_handle(struct sim *sim, struct sim_event *event)
+{
+    struct call *call = event->arg;
+    call->handling = NULL;
+    if (!call->open)
+        sim_trace(sim, "desk %d takes e%d, which nobody waits for any more", call->desk, call->event);
+    if (sim->world->desks[call->desk].intercom)
+        take_intercom(call);
+    else if (call->probe)
+        call->status = 200;
+    else
+        take_webhook(call);
+    go_if_over(call);
+}
+
+// ---- the relay hears ----
+
+static int add_headers(struct call *call, struct http_header headers[4])
+{
+    int count = 0;
+    if (call->fate.retry_after_s)
+        headers[count++] = (struct http_header){STR("Retry-After"),
+                                                arena_printf(&call->arena, "%d", call->fate.retry_after_s)};
+    if (call->remaining >= 0) {
+        int64_t reset_us = call->sim->world->desks[call->desk].window_us + WINDOW_US;
+        headers[count++] = (struct http_header){STR("X-RateLimit-Remaining"),
+                                                arena_printf(&call->arena, "%d", call->remaining)};
+        headers[count++] = (struct http_header){STR("X-RateLimit-Reset"),
+                                                arena_printf(&call->arena, "%lld", (long long)(reset_us / SECOND))};
+    }
+    return count;
+}
+
+static void trace_end(struct call *call, const struct http_response *response)
+{
+    static const char *const failures[] = {"answered", "not connected", "tls",        "timeout",
+                                           "dropped",  "resent",        "unreadable", "cancelled"};
+    if (response->failure)
+        sim_trace(call->sim, "desk %d, %s: %s", call->desk, call->probe ? "probe" : "request",
+                  failures[response->failure]);
+    else
+        sim_trace(call->sim, "desk %d, e%d: %d%s%s", call->desk, call->event, response->status,
+                  call->fate.outage ? " (as to everybody)" : "",
+                  call->fate.reaches || response->status == 200 ? "" : ", not taken");
+}
+
+static void end_call(struct call *call, struct http_response *response)
+{
+    struct http_header headers[4];
+    response->headers = headers;
+    response->header_count = response->failure ? 0 : (size_t)add_headers(call, headers);
+    if (response->failure)
+        response->error = STR("no answer");
+    call->open = false;
+    trace_end(call, response);
+    oracle_ended(call->sim, call->desk, call->event, response, call->fate.outage, call->probe);
+    call->done(call->arg, response);
+    go_if_over(call);
+}
+
+static void on_end(struct sim *sim, struct sim_event *event)
+{
+    struct call *call = event->arg;
+    const struct fate *fate = &call->fate;
+    (void)sim;
+    call->ending = NULL;
+    if (!call->open) {
+        go_if_over(call);
+        return;
+    }
+    struct http_response response = {.written = true};
+    if (fate->never) {
+        response.failure = HTTP_TIMEOUT;
+    } else if (fate->failure) {
+        response.failure = fate->failure;
+        response.written = fate->written;
+    } else {
+        response.status = fate->status ? fate->status : call->status;
+        response.body = fate->junk ? STR("<html>welcome") : buf_str(&call->answer);
+        if (fate->status)
+            response.body = STR("no");
+    }
+    end_call(call, &response);
+}
+
+void world_cancel(struct sim *sim, void *call_)
+{
+    struct call *call = call_;
+    int64_t latest = sim_now(sim) + latest_us(sim);
+    struct http_response response = {.failure = HTTP_CANCELLED, .written = true};
+    if (call->handling && call->handling->item.at > latest)
+        heap_set(&sim->events, &call->handling->item, latest);
+    end_call(call, &response);
+}
+
+// ---- a request leaves ----
+
+static int token_of(const struct http_request *request, struct str path, bool intercom)
+{
+    struct str token = http_header_get(request->headers, request->header_count, "Authorization");
+    struct str number = intercom ? str_sub(token, sizeof "Bearer token-" - 1, token.n) : str_sub(path, 1, path.n);
+    int64_t n;
+    must(str_to_i64(number, &n) && n >= 0 && n < MOST_TOKENS);
+    return (int)n;
+}
+
+// "http://desk3.test/..."
+static void read_target(struct call *call, const struct http_request *request)
+{
+    size_t host = sizeof "http://desk" - 1;
+    size_t slash = str_index(request->target, '/', host);
+    call->desk = request->target.p[host] - '0';
+    call->path = arena_str(&call->arena, str_sub(request->target, slash, request->target.n));
+    call->method = arena_str(&call->arena, request->method);
+    call->body = arena_str(&call->arena, request->body);
+}
+
+static int event_in(struct str body, const char *key)
+{
+    yyjson_doc *doc = body.n ? json_read(body) : NULL;
+    int event = event_of_text(json_get_str(yyjson_doc_get_root(doc), key));
+    yyjson_doc_free(doc);
+    return event;
+}
+
+static uint64_t identity_of(struct call *call)
+{
+    char base[40], text[60];
+    bool intercom = call->sim->world->desks[call->desk].intercom;
+    struct desk desk = {.platform = intercom ? STR("intercom") : STR("webhook")};
+    snprintf(base, sizeof base, "http://desk%d.test", call->desk);
+    snprintf(text, sizeof text, intercom ? "token-%d" : "http://desk%d.test/%d", intercom ? call->token : call->desk,
+             call->token);
+    if (intercom) {
+        desk.token = str_of(text);
+        desk.api_url = str_of(base);
+    } else {
+        desk.url = str_of(text);
+        desk.secret = STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    }
+    return desk_identity(&desk);
+}
+
+static void describe(struct call *call, const struct http_request *request)
+{
+    struct intercom_desk *intercom = call->sim->world->desks[call->desk].intercom;
+    call->token = token_of(request, call->path, intercom != NULL);
+    call->event = call->conversation = -1;
+    call->probe = intercom ? str_eq_c(call->path, "/me") : str_eq_c(call->method, "HEAD");
+    if (intercom) {
+        call->writes = str_eq_c(call->path, "/conversations") || str_ends(call->path, STR("/reply"));
+        call->conversation = intercom_desk_whose(intercom, call->method, call->path, call->body);
+        call->event = call->writes ? event_in(call->body, "body") : -1;
+    } else if (!call->probe) {
+        call->writes = true;
+        call->event = event_in(call->body, "text");
+    }
+}
+
+static struct call *make_call(struct sim *sim, const struct http_request *request)
+{
+    struct call *call = mem_new_of(struct call);
+    call->sim = sim;
+    call->remaining = -1;
+    read_target(call, request);
+    must(call->desk >= 0 && call->desk < sim->plan.desks);
+    describe(call, request);
+    sim->world->desks[call->desk].seen[call->token] = true;
+    DL_APPEND(sim->world->calls, call);
+    return call;
+}
+
+static void start_call(struct call *call)
+{
+    struct sim *sim = call->sim;
+    int64_t timeout_us = call->probe ? 5 * SECOND : sim->plan.timeout_ms * 1000;
+    sim->result->requests++;
+    call->fate = draw_fate(call);
+    if (call->fate.never || call->fate.end_us > timeout_us) {
+        call->fate.never = true;
+        call->fate.end_us = timeout_us;
+    }
+    if (call->fate.reaches) {
+        call->handling = sim_after(sim, call->fate.handle_us, on_handle, call);
+    }
+    call->ending = sim_after(sim, call->fate.end_us + 1, on_end, call);
+}
+
+// The first character of what was said, behind its number.
+static void alter(struct call *call)
+{
+    char *at = memmem(call->body.p, call->body.n, ". ", 2);
+    if (at)
+        at[1] = '!';
+}
+
+static void nobody_hears(void *arg, const struct http_response *response)
+{
+    (void)arg, (void)response;
+}
+
+void *world_send(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
+                 void (*done)(void *arg, const struct http_response *response), void *arg)
+{
+    struct call *call = make_call(sim, request);
+    (void)timeout_ms;
+    call->open = true;
+    call->done = done;
+    call->arg = arg;
+    if (sim->options->breakage == BREAK_ALTER && call->writes && call->event >= 0 && call->body.n > 20)
+        alter(call);
+    if (sim->options->breakage == BREAK_PHANTOM && call->writes)
+        call->event = MOST_EVENTS - 1;
+    call->event = oracle_sent(sim, call->desk, identity_of(call), call->event, call->conversation, call->probe,
+                              call->writes);
+    sim_trace(sim, "desk %d <- %.*s %.*s e%d", call->desk, STR_ARG(call->method), STR_ARG(call->path), call->event);
+    start_call(call);
+    struct chance c = sim_chance(sim, 'B', (uint64_t)sim_now(sim));
+    if (((sim->options->breakage == BREAK_REPEAT && draw_percent(&c, 10)) || sim->options->breakage == BREAK_OVERLAP) &&
+        call->writes && sim->world->desks[call->desk].intercom) { // somebody sends it once more
+        struct call *again = make_call(sim, request);
+        again->done = nobody_hears;
+        again->event = call->event;
+        if (sim->options->breakage == BREAK_OVERLAP)
+            oracle_sent(sim, call->desk, identity_of(call), call->event, call->conversation, false, true);
+        start_call(again);
+    }
+    return call;
+}

@@ -1,0 +1,177 @@
+// What the simulator (tests/sim) found, each as the shortest story that shows it.
+#include "support/rig.h"
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct rig rig;
+
+static void with(struct rig_options options)
+{
+    rig_init(&rig, &options);
+}
+
+static struct message is_now(int64_t id)
+{
+    struct message *message = rig_message(&rig, id), copy = *message;
+    message_free(message);
+    return copy;
+}
+
+// ---- a changed order rule ----
+
+// With memory for one message, the lane of the rule before could not load its own while one behind it took the room.
+static void test_a_lane_that_is_behind_takes_no_room_from_the_one_before(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_ACCOUNT, .memory_messages = 1});
+    rig_say(&rig, "acme", "c1", "one");
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    rig_answer(&rig, rig_open_with(&rig, "one"), 500, "");
+    rig_say(&rig, "acme", "c2", "two");
+    rig_pass(&rig, 5000);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
+static struct {
+    struct account *account;
+    int64_t source_ids[1];
+    struct store_account_put put;
+    struct store_change change;
+    struct job job;
+} order_change;
+
+static void on_order_stored(struct loop_task *task)
+{
+    (void)task;
+    struct account *account = order_change.account;
+    const struct account *before = rig_account(&rig, "acme");
+    account->order = order_change.put.order;
+    account->order_barrier = order_change.put.order_barrier;
+    directory_put(rig.directory, account_ref(account));
+    dispatcher_account_changed(rig.dispatcher, before, account);
+    account_unref(before);
+    account_unref(account);
+}
+
+// Both were stored in one transaction, and the lanes heard of the message first.
+static void test_a_message_stored_with_the_change_of_the_rule_waits_for_the_ones_before(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    rig_say(&rig, "acme", "c1", "one");
+    const struct account *before = rig_account(&rig, "acme");
+    order_change.account = account_copy(before);
+    order_change.account->order = ORDER_ACCOUNT;
+    account_unref(before);
+    order_change.put = (struct store_account_put){.account = order_change.account,
+                                                  .source_ids = order_change.source_ids};
+    order_change.change = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &order_change.put};
+    order_change.job = (struct job){.kind = JOB_CHANGES, .changes = &order_change.change, .change_count = 1};
+    rig_submit(&rig, &order_change.job, on_order_stored);
+    rig_say(&rig, "acme", "c2", "two");
+    assert_null(rig_open_with(&rig, "two"));
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
+static void resume(void)
+{
+    const struct account *account = rig_account(&rig, "acme");
+    dispatcher_resume_desk(rig.dispatcher, account);
+    account_unref(account);
+    rig_turn(&rig);
+}
+
+static void discard(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    struct store_outcome outcome = {.message_id = id, .state = MESSAGE_DISCARDED, .reason = REASON_BY_HAND};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), 0);
+    assert_int_equal(rig.store->ops->apply(rig.store, &change, 1), 0);
+    dispatcher_tick(rig.dispatcher);
+    rig_turn(&rig);
+    message_free(message);
+}
+
+// The change before was over in the store, and no lane had noticed: what was behind it stood in front of the new barrier
+// and was waited for, by itself too.
+static void test_a_second_change_of_the_rule_lets_go_what_was_behind_the_first(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    int64_t one = rig_say(&rig, "acme", "c1", "one");
+    assert_true(rig_set_order(&rig, "acme", ORDER_ACCOUNT));
+    rig_say(&rig, "acme", "c2", "two");
+    assert_null(rig_open_with(&rig, "two"));
+    rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_NOT_CONNECTED, false);
+    discard(one);
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    resume();
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_say(&rig, "acme", "c3", "three");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_done(&rig);
+}
+
+// ---- what is counted ----
+
+static int64_t say_and_refuse(const char *text)
+{
+    int64_t id = rig_say(&rig, "acme", "c1", text);
+    rig_answer(&rig, rig_open_with(&rig, text), 422, "");
+    return id;
+}
+
+// Only a delivery or a person sets the count of skips in a row to 0, not a probe that finds the desk well.
+static void test_a_recovery_without_a_delivery_does_not_forget_the_skips(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    for (int i = 0; i < 4; i++)
+        say_and_refuse("refused");
+    rig_say(&rig, "acme", "c1", "fifth");
+    rig_lose(&rig, rig_open_with(&rig, "fifth"), HTTP_NOT_CONNECTED, false);
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
+    rig_answer(&rig, rig_open_with(&rig, "fifth"), 422, "");
+    int64_t sixth = say_and_refuse("sixth");
+    assert_int_equal(is_now(sixth).state, MESSAGE_PENDING);
+    rig_done(&rig);
+}
+
+static void test_a_last_look_up_that_is_refused_is_no_attempt(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom", .max_attempts = 1});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, "{\"type\":\"contact\",\"id\":\"c1\"}");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200,
+               "{\"type\":\"user_message\",\"id\":\"1\",\"conversation_id\":\"9\"}");
+    int64_t two = rig_say(&rig, "acme", "c1", "two");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 500, "");
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open(&rig), 400, ""); // the look-up
+    assert_int_equal(is_now(two).state, MESSAGE_SKIPPED);
+    assert_int_equal(is_now(two).attempts, 1);
+    assert_true(is_now(two).in_doubt);
+    rig_done(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_lane_that_is_behind_takes_no_room_from_the_one_before),
+        cmocka_unit_test(test_a_message_stored_with_the_change_of_the_rule_waits_for_the_ones_before),
+        cmocka_unit_test(test_a_second_change_of_the_rule_lets_go_what_was_behind_the_first),
+        cmocka_unit_test(test_a_recovery_without_a_delivery_does_not_forget_the_skips),
+        cmocka_unit_test(test_a_last_look_up_that_is_refused_is_no_attempt),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
