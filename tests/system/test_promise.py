@@ -1,14 +1,15 @@
 """The promise, clause by clause: accounted for at every instant, once in, in order, an outage skips nothing, once out."""
 import random
+import signal
 import threading
 import time
 
 import pytest
 
 from harness.client import Crowd, WebhookSource
-from harness.common import CANARY, SLOW, text_of, wait_for
+from harness.common import CANARY, SLOW, make_secret, text_of, wait_for
 from harness.record import Sampler, assert_good, webhook_history
-from harness.relay import account
+from harness.relay import account, webhook_source
 from harness.scripted import Answer, Drop, Raw, Server, Stall
 
 
@@ -54,6 +55,35 @@ def test_order_rule_changed_under_traffic_keeps_each_conversation_in_order(make_
     assert_good(webhook_history(relay, source, desk))
     lanes = relay.query("SELECT DISTINCT lane & 3 FROM messages")
     assert {kind for kind, in lanes} == {0, 1}  # both rules were in force
+    relay.verify()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_definitions_changed_again_and_again_under_traffic_lose_nothing(make_relay, desk, make_telegram, seed):
+    """Whatever a reload can change of an account while its messages are on their way: rule, activity, secrets, the bot's mode and secret,
+    sources that go and come. All at once, two reloads at a time now and then."""
+    chance, bot = random.Random(seed), make_telegram()
+    sources = [webhook_source(), webhook_source("site", make_secret()), bot.config()]
+    relay = make_relay([account("acme", desk.config(), list(sources), order="conversation")], public_url="https://relay.example.test").allow(".*").start()
+    source, definition = WebhookSource(relay, "acme"), relay.config["accounts"][0]
+    changes = [lambda: definition.update(order=chance.choice(["account", "conversation"])), lambda: definition.update(active=chance.random() < 0.6),
+               lambda: sources[1].update(secret=make_secret()), lambda: sources[2].update(secret=f"kanarie-{chance.randrange(10**9)}"),
+               lambda: sources[2].update(mode=chance.choice(["webhook", "polling"])), lambda: definition.update(sources=sources[:chance.randrange(1, 4)])]
+    sampler, crowd = Sampler(relay), Crowd(source, lanes=6, per_lane=60 // SLOW)
+    reloads = 0
+    while not crowd.done() or reloads < 20:
+        chance.choice(changes)()
+        relay.write_config()
+        if chance.random() < 0.3:
+            relay.send_signal(signal.SIGHUP)
+        relay.cli("reload")
+        reloads += 1
+    crowd.join()
+    definition.update(active=True, sources=sources)
+    relay.write_config()
+    relay.cli("reload")
+    relay.wait_settled(60 * SLOW)
+    assert_good(webhook_history(relay, source, desk, sums=sampler.end()))
     relay.verify()
 
 
