@@ -264,6 +264,15 @@ def test_41_a_cursor_of_one_list_is_none_of_another_and_survives_what_it_pointed
 
 # By hand
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b'{"active":1}', b'{"active":"false"}', b'{"active":null}', b'{"active":true,"active":false}', b'{"active":false,"active":true}', b'{"active":false}x', b'{"active":false,"x":1}',
+                                  b"\xef\xbb\xbf" + b'{"active":false}', b'{"active":false,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"active":NaN}', b" " * (1 << 20) + b'{"active":false}', b'{"active":false\0}'],
+                         ids=lambda b: b[:32].decode("latin-1"))
+def test_26_odd_bodies_to_the_admin_side_change_nothing(rig, body):
+    """What could mean two things, or more than one asked for, is refused whole."""
+    assert rig.relay.api("PATCH", "/api/v1/accounts/acme", body, {"Content-Type": "application/json"}).status in (400, 409, 413)
+    assert {a["name"]: a["active"] for a in rig.relay.status()["accounts"]}["acme"] is True
+
+
 def together(count, work):
     """The results of `work(n)` of so many threads that begin at once."""
     barrier, results = threading.Barrier(count), []
