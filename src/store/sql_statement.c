@@ -16,6 +16,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_SET_TOTALS] = {SQL_WRITER, "UPDATE totals SET accepted = ?1, delivered = ?2, skipped = ?3, discarded = ?4, "
                                     "aged_delivered = ?5, aged_discarded = ?6, last_number = ?7, moved_number = ?8"},
     [SQL_SET_CLEAN] = {SQL_WRITER, "UPDATE store SET clean = ?1"},
+    [SQL_BEGIN_LOG] = {SQL_WRITER, "UPDATE store SET log_number = log_number + 1"},
 
     [SQL_FIND_KEY] = {SQL_WRITER, "SELECT id, digest FROM messages WHERE source_id = ?1 AND dedupe_key = ?2"},
     [SQL_FIND_CONVERSATION] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "

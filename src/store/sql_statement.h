@@ -13,6 +13,7 @@ enum sql_statement {
     SQL_TOTALS,
     SQL_SET_TOTALS,
     SQL_SET_CLEAN,
+    SQL_BEGIN_LOG,
 
     SQL_FIND_KEY,
     SQL_FIND_CONVERSATION,

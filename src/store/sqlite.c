@@ -80,7 +80,9 @@ static int write_totals(struct sqlite_store *s)
 static int transact_body(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
 {
     struct sqlite_totals before = s->totals;
-    int err = body(s, arg);
+    int err = s->log_is_moved ? sql_run(&s->sql, SQL_BEGIN_LOG) : 0;
+    if (!err)
+        err = body(s, arg);
     if (!err && memcmp(&before, &s->totals, sizeof before) != 0)
         err = write_totals(s);
     if (!err)
@@ -129,6 +131,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
     if (frames < s->log_frames)
         s->log_frames_moved = 0; // it was all moved, and is written from its beginning again
     s->log_frames = frames;
+    s->log_is_moved = false;
     return SQLITE_OK;
 }
 
@@ -140,7 +143,8 @@ static int move_log(struct sqlite_store *s, int mode)
     int code = sqlite3_wal_checkpoint_v2(s->sql.db, NULL, mode, &in_log, &moved);
     if (in_log >= 0)
         s->log_frames = s->log_frames_moved = in_log;
-    if (code == SQLITE_OK && in_log == moved)
+    s->log_is_moved = code == SQLITE_OK && in_log == moved;
+    if (s->log_is_moved)
         s->totals.moved_number = s->totals.last_number;
     return sqlite_note(s, sql_error(&s->sql, code));
 }
@@ -300,43 +304,54 @@ static int open_database(struct sqlite_store *s)
     return err ? err : sql_prepare(&s->sql, SQL_WRITER);
 }
 
-static int read_store_row(struct sqlite_store *s, bool *out_clean)
+static int read_store_row(struct sqlite_store *s, bool *out_clean, int64_t *out_log_number)
 {
     sqlite3_stmt *q = NULL;
-    int code = sqlite3_prepare_v2(s->sql.db, "SELECT id, clean FROM store", -1, &q, NULL);
+    int code = sqlite3_prepare_v2(s->sql.db, "SELECT id, clean, log_number FROM store", -1, &q, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_step(q);
     bool found = code == SQLITE_ROW;
     if (found) {
         snprintf(s->id, sizeof s->id, "%.*s", STR_ARG(sql_column_str(q, 0)));
         *out_clean = sql_column_int(q, 1) == 1;
+        *out_log_number = sql_column_int(q, 2);
     }
     int err = sql_error(&s->sql, code);
     sqlite3_finalize(q);
     return err ? err : found && *s->id ? 0 : ERR_CORRUPT;
 }
 
-// The id that the file has without its log; "" when it cannot be told. Before the file is open: S6.
-static void read_id_without_log(const char *path, char out_id[33])
+// What the file says of itself without its log. Before the file is open: S6.
+static void read_without_log(struct sqlite_store *s)
 {
     struct arena arena = {0};
     struct buf uri;
     buf_init(&uri, 65536);
     buf_printf(&uri, "file:");
-    for (const char *c = path; *c; c++)
+    for (const char *c = s->files.path; *c; c++)
         buf_printf(&uri, strchr("?#%", *c) ? "%%%02x" : "%c", (unsigned char)*c);
     buf_printf(&uri, "?immutable=1");
     sqlite3 *db = NULL;
     sqlite3_stmt *q = NULL;
-    *out_id = 0;
     int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
     if (!uri.failed && sqlite3_open_v2(arena_str(&arena, buf_str(&uri)).p, &db, flags, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(db, "SELECT id FROM store", -1, &q, NULL) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
-        snprintf(out_id, 33, "%.*s", STR_ARG(sql_column_str(q, 0)));
+        sqlite3_prepare_v2(db, "SELECT id, log_number FROM store", -1, &q, NULL) == SQLITE_OK &&
+        sqlite3_step(q) == SQLITE_ROW) {
+        snprintf(s->file.id, sizeof s->file.id, "%.*s", STR_ARG(sql_column_str(q, 0)));
+        s->file.log_number = sql_column_int(q, 1);
+    }
     sqlite3_finalize(q);
     sqlite3_close(db);
     buf_done(&uri);
     arena_done(&arena);
+}
+
+// The first transaction of a log says which it is, so that it is not taken for the log of another file, nor of an older
+// copy of this one.
+static bool log_belongs(const struct sqlite_store *s, int64_t log_number)
+{
+    bool same = strcmp(s->file.id, s->id) == 0;
+    return !*s->file.id || (same && (log_number == s->file.log_number || log_number == s->file.log_number + 1));
 }
 
 // Structure of the whole file where that is quick.
@@ -379,9 +394,10 @@ static int check_unclean(struct sqlite_store *s, int64_t after, int64_t *out_dam
 static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_damaged)
 {
     bool clean = false, not_clean = false;
-    int err = read_store_row(s, &clean);
-    if (!err && *s->id_without_log && strcmp(s->id_without_log, s->id) != 0)
-        err = ERR_EXISTS; // the log of another store
+    int64_t log_number = 0;
+    int err = read_store_row(s, &clean, &log_number);
+    if (!err && !log_belongs(s, log_number))
+        err = ERR_EXISTS;
     if (!err)
         err = sqlite_totals_read(&s->sql, &s->totals);
     int64_t after = s->totals.moved_number; // of the last process; moving the log sets ours
@@ -417,7 +433,9 @@ static const char *open_trouble(struct sqlite_store *s, int err, struct arena *a
         return arena_printf(arena, "the store %s was made by a newer version (or SQLite would not keep it safe)", path)
             .p;
     case ERR_EXISTS:
-        return arena_printf(arena, "%s-wal is the log of another store; put the one that belongs to %s in its place",
+        return arena_printf(arena,
+                            "%s-wal is the log of another store, or of a later state of this one than %s: put together "
+                            "what belongs together, or remove the log to go on without it",
                             path, path)
             .p;
     case ERR_BUSY:
@@ -455,7 +473,7 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
         return NULL;
     }
     int64_t damaged = 0;
-    read_id_without_log(s->files.path, s->id_without_log);
+    read_without_log(s);
     int err = open_database(s);
     if (!err)
         err = make_ready(s, options->log_bytes, &damaged);

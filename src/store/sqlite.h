@@ -24,8 +24,13 @@ struct sqlite_store {
     struct store store; // first
     struct sql sql;
     struct sqlite_files files;
-    char id[33], id_without_log[33];
-    int broken; // the error that broke it; 0
+    char id[33];
+    struct {
+        char id[33]; // "": cannot be told
+        int64_t log_number;
+    } file;            // what the file says without its log
+    bool log_is_moved; // all of it: the next commit begins it anew
+    int broken;        // the error that broke it; 0
     struct sqlite_totals totals;
     int log_frames;       // in the log
     int log_frames_long;  // more than so many are worth an alarm

@@ -14,6 +14,7 @@
 //           messages accepted later are greater, and nothing that has aged out is given again
 //   messages: (source_id, dedupe_key, digest) once; (lane, place) once among state 0
 //   in_flight = 1 only with state 0
+//   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
 //   sum fits the columns that never change (row.c); conversations.sum fits the whole row
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
@@ -148,6 +149,10 @@ static const char *const migrations[] = {
     "ALTER TABLE accounts ADD COLUMN order_barrier INTEGER NOT NULL DEFAULT 0;"
     // The lanes of one account, without a look at those of all others.
     "CREATE INDEX conversations_of_source ON conversations(source_id);",
+
+    // How often the log was begun anew, by which a file and a log that do not belong together are told. It begins so
+    // large that it always takes the same room in its row.
+    "ALTER TABLE store ADD COLUMN log_number INTEGER NOT NULL DEFAULT 4294967296;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours
