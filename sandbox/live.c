@@ -106,7 +106,8 @@ void live_join(struct live *live, struct http_exchange *exchange)
     *listener = (struct listener){.next = live->listeners, .live = live, .exchange = exchange};
     live->listeners = listener;
     live->count++;
-    listener->gone = !http_exchange_stream(exchange, 200, STR("text/event-stream"), listener_gone, listener);
+    struct http_stream stream = {.gone = listener_gone, .arg = listener};
+    listener->gone = !http_exchange_stream(exchange, 200, STR("text/event-stream"), NULL, 0, &stream);
     live_changed(live);
 }
 

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,8 +77,7 @@ struct http_exchange {
     struct http_connection *connection; // NULL once it has gone
     bool keep_alive, is_head, is_http10;
     bool chunked;
-    void (*gone)(void *arg);
-    void *gone_arg;
+    struct http_stream stream; // `gone` is set once it is one
 };
 
 // A part of an answer that the kernel did not take at once.
@@ -190,8 +190,8 @@ static void on_closed(uv_handle_t *handle)
     free(connection);
     if (exchange) {
         exchange->connection = NULL;
-        if (exchange->gone)
-            exchange->gone(exchange->gone_arg);
+        if (exchange->stream.gone)
+            exchange->stream.gone(exchange->stream.arg);
     }
     http_server_handle_closed(server);
 }
@@ -252,6 +252,13 @@ static void read_stop(struct http_connection *connection)
 
 static void answered(struct http_connection *connection);
 
+static void tell_taken(const struct http_connection *connection)
+{
+    const struct http_exchange *exchange = connection->exchange;
+    if (exchange && exchange->stream.taken)
+        exchange->stream.taken(exchange->stream.arg);
+}
+
 static void on_unsent(uv_write_t *uv, int status)
 {
     struct unsent *unsent = (struct unsent *)uv;
@@ -259,8 +266,12 @@ static void on_unsent(uv_write_t *uv, int status)
     free(unsent);
     if (status < 0)
         http_connection_close(connection);
-    else if (connection->state == CONNECTION_WRITING && connection->uv.stream.write_queue_size == 0)
+    else if (connection->uv.stream.write_queue_size > 0)
+        return;
+    else if (connection->state == CONNECTION_WRITING)
         answered(connection);
+    else if (connection->state == CONNECTION_STREAMING)
+        tell_taken(connection);
 }
 
 static bool write_later(struct http_connection *connection, const uv_buf_t *bufs, size_t count, size_t skip)
@@ -628,7 +639,7 @@ struct loop *http_exchange_loop(struct http_exchange *exchange)
 void http_exchange_answer(struct http_exchange *exchange, int status, struct str content_type,
                           const struct http_header *headers, size_t header_count, struct str body)
 {
-    must(!exchange->gone);
+    must(!exchange->stream.gone);
     struct answer answer = {
         .status = status,
         .content_type = content_type,
@@ -646,12 +657,20 @@ void http_exchange_answer(struct http_exchange *exchange, int status, struct str
     exchange_close(exchange);
 }
 
-bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type, void (*gone)(void *arg),
-                          void *arg)
+// A client that vanished is noticed by what it does not confirm, after as long as one that does not read.
+static void watch_for_silence(const struct http_connection *connection)
 {
-    must(!exchange->gone && gone);
-    exchange->gone = gone;
-    exchange->gone_arg = arg;
+    uv_os_fd_t fd = -1;
+    unsigned limit_ms = (unsigned)connection->server->options.write_ms;
+    if (connection->uv.handle.type == UV_TCP && uv_fileno(&connection->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
+}
+
+bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type,
+                          const struct http_header *headers, size_t header_count, const struct http_stream *stream)
+{
+    must(!exchange->stream.gone && stream->gone);
+    exchange->stream = *stream;
     exchange->chunked = !exchange->is_http10;
     if (!is_connected(exchange))
         return exchange->connection != NULL; // if it is closing still, `gone` is to come
@@ -661,6 +680,8 @@ bool http_exchange_stream(struct http_exchange *exchange, int status, struct str
     struct answer answer = {
         .status = status,
         .content_type = content_type,
+        .headers = headers,
+        .header_count = header_count,
         .length = exchange->chunked ? ANSWER_CHUNKED : ANSWER_UNTIL_CLOSE,
         .close = true,
     };
@@ -668,13 +689,14 @@ bool http_exchange_stream(struct http_exchange *exchange, int status, struct str
     answer_write_head(&server->head, &answer, &server->date);
     uv_buf_t head = uv_buf_of(buf_str(&server->head));
     set_state(connection, CONNECTION_STREAMING);
+    watch_for_silence(connection);
     write_all(connection, &head, 1);
     return true;
 }
 
 bool http_exchange_write(struct http_exchange *exchange, struct str bytes)
 {
-    must(exchange->gone);
+    must(exchange->stream.gone);
     if (!is_connected(exchange))
         return false;
     if (exchange->is_head || bytes.n == 0)
@@ -687,6 +709,11 @@ bool http_exchange_write(struct http_exchange *exchange, struct str bytes)
     if (written && exchange->connection->uv.stream.write_queue_size > STREAM_MAX)
         close_hard(exchange->connection);
     return is_connected(exchange);
+}
+
+size_t http_exchange_unsent(const struct http_exchange *exchange)
+{
+    return is_connected(exchange) ? exchange->connection->uv.stream.write_queue_size : 0;
 }
 
 // The last bytes of an exchange that was begun by hand.
@@ -707,13 +734,13 @@ static void end_with(struct http_exchange *exchange, struct str bytes)
 
 void http_exchange_end(struct http_exchange *exchange)
 {
-    must(exchange->gone);
+    must(exchange->stream.gone);
     end_with(exchange, exchange->chunked && !exchange->is_head ? STR("0\r\n\r\n") : STR(""));
 }
 
 void http_exchange_cut(struct http_exchange *exchange, struct str bytes, bool reset)
 {
-    must(!exchange->gone);
+    must(!exchange->stream.gone);
     if (reset && is_connected(exchange)) {
         struct http_connection *connection = exchange->connection;
         connection->exchange = NULL;

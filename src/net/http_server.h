@@ -61,13 +61,23 @@ struct loop *http_exchange_loop(struct http_exchange *exchange);
 // Content-Type when content_type is set. Everything is copied. Ends the exchange.
 void http_exchange_answer(struct http_exchange *exchange, int status, struct str content_type,
                           const struct http_header *headers, size_t header_count, struct str body);
-// An answer whose body comes bit by bit (chunked), for live streams; the connection is closed after it. `gone` is
-// called once, from the loop and never from inside these calls, when the client has left, does not keep up, or the
-// server drains; write returns false from then on. end() ends the exchange, after `gone` too; `gone` does not come
-// after it. False: the client had left before; `gone` will not be called, end() is still to be.
-bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type, void (*gone)(void *arg),
-                          void *arg);
+// An answer whose body comes bit by bit (chunked), for live streams; the connection is closed after it. `headers` as
+// above. end() ends the exchange, after `gone` too.
+struct http_stream {
+    // The client has left, does not keep up, or the server drains: called once, from the loop and never from inside these
+    // calls, and not after end(). write() returns false from then on.
+    void (*gone)(void *arg);
+    // The client has taken all that waited here (http_exchange_unsent); from the loop, likewise. May be NULL.
+    void (*taken)(void *arg);
+    void *arg;
+};
+// False: the client had left before; `gone` will not be called, end() is still to be.
+bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type,
+                          const struct http_header *headers, size_t header_count, const struct http_stream *stream);
 bool http_exchange_write(struct http_exchange *exchange, struct str bytes);
+// Bytes of the stream that wait in this process because the kernel does not take them. Who can wait writes no more until
+// `taken`; beyond 1 MiB the connection is reset.
+size_t http_exchange_unsent(const struct http_exchange *exchange);
 void http_exchange_end(struct http_exchange *exchange);
 // For stand-ins and tests of the other side: ends the exchange without an answer. `bytes` go out as they are (none, or a
 // part of an answer, or what is no HTTP), then the connection is closed; with `reset` it is reset (RST).

@@ -34,6 +34,7 @@ struct served {
     pthread_cond_t changed;
     size_t requests; // that reached the handler
     size_t gone;     // streams that ended from outside
+    size_t taken;    // times that a stream's client had caught up
     struct http_exchange *parked[PARKED_MAX];
     size_t parked_count;
     char *big;
@@ -61,12 +62,17 @@ static void wait_for_count(struct served *served, const size_t *count, size_t n)
     assert_int_equal(got, n);
 }
 
-static size_t requests_of(struct served *served)
+static size_t count_of(struct served *served, const size_t *count)
 {
     pthread_mutex_lock(&served->lock);
-    size_t n = served->requests;
+    size_t n = *count;
     pthread_mutex_unlock(&served->lock);
     return n;
+}
+
+static size_t requests_of(struct served *served)
+{
+    return count_of(served, &served->requests);
 }
 
 static int on_head(void *arg, const struct http_request *request, size_t *max_body)
@@ -93,6 +99,12 @@ static void on_gone(void *arg)
     change(served, &served->gone);
 }
 
+static void on_taken(void *arg)
+{
+    struct served *served = arg;
+    change(served, &served->taken);
+}
+
 static void answer_echo(struct http_exchange *exchange)
 {
     const struct http_request *request = http_exchange_request(exchange);
@@ -109,8 +121,10 @@ static void on_request(void *arg, struct http_exchange *exchange)
     change(served, &served->requests);
     if (str_starts(path, STR("/park")) || str_starts(path, STR("/stream"))) {
         served->parked[served->parked_count] = exchange;
+        struct http_stream stream = {.gone = on_gone, .taken = on_taken, .arg = served};
+        struct http_header more = {STR("X-Path"), path};
         if (str_starts(path, STR("/stream")))
-            http_exchange_stream(exchange, 200, STR("text/event-stream"), on_gone, served);
+            http_exchange_stream(exchange, 200, STR("text/event-stream"), &more, 1, &stream);
         change(served, &served->parked_count);
     } else if (str_starts(path, STR("/big"))) {
         http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, (struct str){served->big, BIG});
@@ -1177,6 +1191,7 @@ static void test_stream_comes_in_chunks_and_ends(void **state)
         call(served, stream_two_and_end);
         wire_read_answer(fd, &answer, false);
         assert_string_equal(answer.body, "one,two");
+        assert_non_null(strstr(answer.head, "\r\nX-Path: /stream\r\n"));
         assert_true(wire_is_ended(fd));
         close(fd);
     }
@@ -1194,6 +1209,40 @@ static void test_stream_is_told_that_its_client_left(void **state)
     close(fd);
     wait_for_count(served, &served->gone, 1);
     call(served, end_stream);
+    stop_serving(served);
+}
+
+static void write_until_it_waits(struct served *served)
+{
+    struct http_exchange *exchange = served->parked[0];
+    while (!http_exchange_unsent(exchange))
+        assert_true(http_exchange_write(exchange, (struct str){served->big, 50 * 1000}));
+}
+
+static void end_stream_well(struct served *served)
+{
+    struct http_exchange *exchange = served->parked[--served->parked_count];
+    assert_int_equal(http_exchange_unsent(exchange), 0);
+    http_exchange_end(exchange);
+}
+
+static void test_stream_tells_when_its_client_has_caught_up(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    char bytes[65536];
+    int fd = wire_connect(served->port);
+    wire_send_text(fd, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    call(served, write_until_it_waits);
+    assert_int_equal(count_of(served, &served->taken), 0);
+    while (!count_of(served, &served->taken))
+        assert_true(recv(fd, bytes, sizeof bytes, 0) > 0);
+    call(served, end_stream_well);
+    while (recv(fd, bytes, sizeof bytes, 0) > 0) {
+    }
+    assert_int_equal(served->gone, 0);
+    close(fd);
     stop_serving(served);
 }
 
@@ -1547,6 +1596,7 @@ int main(void)
         cmocka_unit_test(test_exchange_can_be_cut_for_stand_ins),
         cmocka_unit_test(test_stream_comes_in_chunks_and_ends),
         cmocka_unit_test(test_stream_is_told_that_its_client_left),
+        cmocka_unit_test(test_stream_tells_when_its_client_has_caught_up),
         cmocka_unit_test(test_stream_that_is_not_read_is_ended),
         cmocka_unit_test(test_drain_ends_idle_ones_and_streams_and_lets_requests_finish),
         cmocka_unit_test(test_two_loops_share_one_address),
