@@ -345,6 +345,7 @@ static int apply_file(struct daemon *daemon, struct config *config)
     }
     free(kept);
     log_info("reloaded", LOG_N("accounts_changed", (int64_t)plan.put_count));
+    news_tell_of(board_news(daemon->board), NEWS_RELOADED, NULL, STR_NONE, STR_NONE);
     accounts_plan_done(&plan);
     forget_known(daemon);
     return err;

@@ -12,11 +12,15 @@
 #include <uthash.h>
 #include <utlist.h>
 
+enum { KEY_SIZE = 256 }; // a name, and two names of at most 63 bytes
+
 struct alarm {
     const char *name;
+    char *key; // "NAME SUBJECT"
     char *subject, *text;
     int64_t since_us;
-    struct alarm *prev, *next;
+    struct alarm *prev, *next; // oldest first
+    UT_hash_handle hh;
 };
 
 // A desk that is suspended, or a source with something to say.
@@ -30,19 +34,33 @@ struct state {
 
 struct board {
     pthread_mutex_t lock;
-    struct alarm *alarms;
+    struct alarm *alarms, *alarms_by_key;
     struct state *desks, *sources;
+    struct news *news;
+};
+
+const char *const board_alarm_names[] = {
+    "desk_refuses", "disk_full", "order_waits", "skip_guard", "source_refused", "store_busy", NULL,
 };
 
 struct board *board_new(void)
 {
     struct board *board = mem_new_of(struct board);
     pthread_mutex_init(&board->lock, NULL);
+    board->news = news_new();
     return board;
 }
 
-static void free_alarm(struct alarm *alarm)
+struct news *board_news(struct board *board)
 {
+    return board->news;
+}
+
+static void drop_alarm(struct board *board, struct alarm *alarm)
+{
+    DL_DELETE(board->alarms, alarm);
+    HASH_DEL(board->alarms_by_key, alarm);
+    free(alarm->key);
     free(alarm->subject);
     free(alarm->text);
     free(alarm);
@@ -66,24 +84,27 @@ void board_free(struct board *board)
     struct alarm *alarm, *next;
     DL_FOREACH_SAFE(board->alarms, alarm, next)
     {
-        DL_DELETE(board->alarms, alarm);
-        free_alarm(alarm);
+        drop_alarm(board, alarm);
     }
     free_states(&board->desks);
     free_states(&board->sources);
+    news_free(board->news);
     pthread_mutex_destroy(&board->lock);
     free(board);
 }
 
+static void write_key(char out[KEY_SIZE], const char *name, struct str subject)
+{
+    snprintf(out, KEY_SIZE, "%s %.*s", name, STR_ARG(subject));
+}
+
 static struct alarm *find_alarm(struct board *board, const char *name, struct str subject)
 {
-    struct alarm *alarm;
-    DL_FOREACH(board->alarms, alarm)
-    {
-        if (strcmp(alarm->name, name) == 0 && str_eq_c(subject, alarm->subject))
-            return alarm;
-    }
-    return NULL;
+    struct alarm *alarm = NULL;
+    char key[KEY_SIZE];
+    write_key(key, name, subject);
+    HASH_FIND_STR(board->alarms_by_key, key, alarm);
+    return alarm;
 }
 
 static void set_text(char **text, struct str to)
@@ -102,25 +123,31 @@ void board_alarm(struct board *board, const char *name, struct str subject, stru
         alarm->name = name;
         alarm->since_us = clock_wall_us(&clock_system);
         set_text(&alarm->subject, subject);
+        alarm->key = mem_new(KEY_SIZE);
+        write_key(alarm->key, name, subject);
         DL_APPEND(board->alarms, alarm);
+        HASH_ADD_KEYPTR(hh, board->alarms_by_key, alarm->key, strlen(alarm->key), alarm);
     }
     set_text(&alarm->text, text);
     pthread_mutex_unlock(&board->lock);
-    if (begins)
-        log_error("alarm", LOG_C("name", name), LOG_S("subject", subject), LOG_S("text", text));
+    if (!begins)
+        return;
+    log_error("alarm", LOG_C("name", name), LOG_S("subject", subject), LOG_S("text", text));
+    news_tell_of(board->news, NEWS_ALARM, name, subject, text);
 }
 
 void board_alarm_end(struct board *board, const char *name, struct str subject)
 {
     pthread_mutex_lock(&board->lock);
     struct alarm *alarm = find_alarm(board, name, subject);
-    if (alarm) {
-        DL_DELETE(board->alarms, alarm);
-        free_alarm(alarm);
-    }
+    bool stood = alarm != NULL;
+    if (stood)
+        drop_alarm(board, alarm);
     pthread_mutex_unlock(&board->lock);
-    if (alarm)
-        log_error("alarm_end", LOG_C("name", name), LOG_S("subject", subject));
+    if (!stood)
+        return;
+    log_error("alarm_end", LOG_C("name", name), LOG_S("subject", subject));
+    news_tell_of(board->news, NEWS_ALARM_END, name, subject, STR_NONE);
 }
 
 void board_each_alarm(struct board *board, void (*each)(void *arg, const struct board_alarm_line *line), void *arg)
@@ -197,15 +224,17 @@ int board_desks_suspended(struct board *board)
     return count;
 }
 
-void board_source_set(struct board *board, int64_t source_id, enum source_health health, struct str text)
+bool board_source_set(struct board *board, int64_t source_id, enum source_health health, struct str text)
 {
     pthread_mutex_lock(&board->lock);
     struct state *state = get_state(&board->sources, (uint64_t)source_id);
-    if (state->health != (int)health || !state->at_us)
+    bool changed = state->health != (int)health || !state->at_us;
+    if (changed)
         state->at_us = clock_wall_us(&clock_system);
     state->health = (int)health;
     set_text(&state->text, text);
     pthread_mutex_unlock(&board->lock);
+    return changed;
 }
 
 void board_source_get(struct board *board, int64_t source_id, struct board_source *out, char *text, size_t size)

@@ -5,6 +5,7 @@
 // tributary_alarm{name}. Names are fixed words of ours; the subject is an account, "account/source", or "".
 #pragma once
 #include "base/str.h"
+#include "relay/news.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,8 @@ struct board;
 
 struct board *board_new(void);
 void board_free(struct board *board);
+// What happens, for those who listen; lives as long as the board, which tells alarms itself.
+struct news *board_news(struct board *board);
 
 // Begins an alarm (logged once), or changes its text. `text`: one sentence, no secrets.
 void board_alarm(struct board *board, const char *name, struct str subject, struct str text);
@@ -24,6 +27,8 @@ struct board_alarm_line {
     struct str subject, text;
     int64_t since_us;
 };
+// Names of alarms are fixed words: all there are, NULL-terminated. The metric shows each of them.
+extern const char *const board_alarm_names[];
 // Called under the lock, oldest first.
 void board_each_alarm(struct board *board, void (*each)(void *arg, const struct board_alarm_line *line), void *arg);
 
@@ -45,7 +50,8 @@ struct board_source {
     struct str text; // one sentence, "" when well
     int64_t since_us;
 };
-void board_source_set(struct board *board, int64_t source_id, enum source_health health, struct str text);
+// True when its health was another one before.
+bool board_source_set(struct board *board, int64_t source_id, enum source_health health, struct str text);
 // SOURCE_WELL when never named (a source that needs no keeping).
 void board_source_get(struct board *board, int64_t source_id, struct board_source *out, char *text, size_t size);
 const char *source_health_name(enum source_health health);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "relay/tell.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -231,6 +232,16 @@ static void announce(struct committer *committer, const struct line *batch)
         committer->options.announce(committer->options.arg, list);
 }
 
+static void tell_news(struct committer *committer, const struct line *batch)
+{
+    if (!news_wanted(board_news(committer->options.board)))
+        return;
+    for (struct job *job = batch->head; job; job = job->next)
+        for (size_t i = 0; i < job->change_count; i++)
+            if (job->changes[i].kind == STORE_ACCEPT)
+                tell_accepted(committer->options.board, job->changes[i].accept);
+}
+
 static void finish(struct line *batch, int err)
 {
     for (struct job *job; (job = line_take(batch));) {
@@ -279,8 +290,10 @@ static void commit_batch(struct committer *committer)
     if (is_passing(err) || (!err && accepts.head))
         set_refusing(committer, err);
     finish_outcomes(committer, &outcomes, outcome_count, err, !accepts.head);
-    if (!err) // behind the changes: a changed order rule is known before the first message that was stored under it
+    if (!err) { // behind the changes: a changed order rule is known before the first message that was stored under it
+        tell_news(committer, &accepts);
         announce(committer, &accepts);
+    }
     finish(&accepts, err);
 }
 

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
+#include "relay/tell.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -42,7 +43,8 @@ static int64_t next_try_us(struct dispatcher *d, struct desk_state *desk)
     return at > desk->not_before_us ? at : desk->not_before_us;
 }
 
-static void pause_desk(struct dispatcher *d, struct desk_state *desk, struct str reason)
+// Gives when it is tried again.
+static int64_t pause_desk(struct dispatcher *d, struct desk_state *desk, struct str reason)
 {
     desk->failures++;
     int64_t at = next_try_us(d, desk);
@@ -53,6 +55,7 @@ static void pause_desk(struct dispatcher *d, struct desk_state *desk, struct str
     }
     due_set(d, &desk->due, at);
     desk_show(d, desk, reason, at);
+    return at;
 }
 
 void desk_await(struct dispatcher *d, struct desk_state *desk)
@@ -115,7 +118,7 @@ void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reas
              LOG_S("reason", reason));
     desk_delist(d, desk);
     suspend_lanes(d, desk);
-    pause_desk(d, desk, reason);
+    tell_desk(d->options.board, desk->account, true, reason, pause_desk(d, desk, reason));
 }
 
 static void release_parked(struct dispatcher *d, struct desk_state *desk, bool well)
@@ -142,6 +145,7 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     desk_show(d, desk, STR(""), 0);
     end_alarms(d, desk);
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
+    tell_desk(d->options.board, desk->account, false, STR_NONE, 0);
     struct lane_account *owner;
     DL_FOREACH2(desk->accounts, owner, all_next)
     {

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "relay/tell.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -235,6 +236,7 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         break;
     case LANE_WAITING: // memory is for lanes that move: it is read again when the time has come
         due_set(d, &lane->due, lane_head(lane)->message->next_attempt_us);
+        tell_lane_waits(d->options.board, lane);
         lane_truncate(d, lane, 0);
         break;
     case LANE_HELD:

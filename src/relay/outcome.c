@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
+#include "relay/tell.h"
 
 #include <stdlib.h>
 
@@ -172,6 +173,8 @@ static void take_outcome(struct attempt *attempt)
         free(head->conversation->link);
         head->conversation->link = link_copy(outcome->link);
     }
+    if (outcome->applied)
+        tell_outcome(d->options.board, head->message, outcome);
     if (!outcome->applied || outcome->state != MESSAGE_PENDING) {
         if (outcome->applied)
             report_settled(attempt);

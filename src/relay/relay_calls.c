@@ -2,6 +2,7 @@
 // Each is a task on the relay loop, and the asking thread waits for its answer.
 #include "base/log.h"
 #include "relay/relay_own.h"
+#include "relay/tell.h"
 
 #include <stdlib.h>
 
@@ -65,13 +66,16 @@ static void call_submit(struct call *call, struct store_change *changes, size_t 
         call_answer(call, ERR_CLOSED);
 }
 
-static void publish(struct relay *relay, const struct account *account)
+// `is_news`: more than where it is defined is another.
+static void publish(struct relay *relay, const struct account *account, bool is_news)
 {
     const struct account *before = directory_find_id(relay->options.directory, account->id);
     directory_put(relay->options.directory, account_ref(account));
     dispatcher_account_changed(relay->dispatcher, before, account);
     sources_account_changed(relay->sources, before, account);
     clock_watch_forget(relay->intake.clock_watch, before);
+    if (is_news)
+        tell_account(relay->options.board, before, account);
     account_unref(before);
 }
 
@@ -103,7 +107,7 @@ static void on_accounts_stored(struct loop_task *task)
             account->sources[j].id = call->puts[i].source_ids[j];
             account->sources[j].account_id = account->id;
         }
-        publish(call->relay, account);
+        publish(call->relay, account, true);
     }
     call_answer(call, call->job.err);
 }
@@ -159,7 +163,7 @@ static void on_move_accounts(struct loop_task *task)
             continue;
         struct account *copy = account_copy(now);
         copy->defined_at = arena_str(&copy->arena, call->accounts[i]->defined_at);
-        publish(call->relay, copy);
+        publish(call->relay, copy, false);
         account_unref(copy);
         account_unref(now);
     }
@@ -180,7 +184,7 @@ static void on_active_stored(struct loop_task *task)
     if (!call->job.err && now && now->active != call->active.active) {
         struct account *copy = account_copy(now);
         copy->active = call->active.active;
-        publish(call->relay, copy);
+        publish(call->relay, copy, true);
         log_info(copy->active ? "account_activated" : "account_deactivated", LOG_S("account", copy->name));
         account_unref(copy);
     }
@@ -228,8 +232,10 @@ static int read_message(struct relay *relay, int64_t message_id, struct message 
 static void on_retried(struct loop_task *task)
 {
     struct call *call = call_of_job(task);
-    if (!call->job.err && call->retry.applied)
+    if (!call->job.err && call->retry.applied) {
+        tell_retried(call->relay->options.board, call->message);
         dispatcher_work(call->relay->dispatcher, call->message->account_id, call->retry.lane);
+    }
     call_answer(call, call->job.err);
 }
 
@@ -326,13 +332,14 @@ static void on_discard(struct loop_task *task)
     call_submit(call, &call->change, 1, on_changed);
 }
 
-static void tally_discard(struct relay *relay, const struct message *message)
+static void tell_discarded(struct relay *relay, const struct message *message, const struct store_outcome *outcome)
 {
     const struct account *account = directory_find_id(relay->options.directory, message->account_id);
     const struct source *source = account ? account_find_source_id(account, message->source_id) : NULL;
     if (source)
         tally_message(relay->options.tally, TALLY_DISCARDED, source->platform, message->direction);
     account_unref(account);
+    tell_outcome(relay->options.board, message, outcome);
 }
 
 int relay_discard(struct relay *relay, int64_t message_id)
@@ -355,7 +362,7 @@ int relay_discard(struct relay *relay, int64_t message_id)
     else if (message->state != MESSAGE_DISCARDED)
         err = call_wait(relay, &call, on_discard);
     if (!err && call.outcome.applied)
-        tally_discard(relay, message);
+        tell_discarded(relay, message, &call.outcome);
     message_free(message);
     return err;
 }

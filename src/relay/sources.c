@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "platform/platform.h"
+#include "relay/tell.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,13 @@ static void keeper_end(struct keeper *keeper)
         keeper_free_if_done(keeper);
 }
 
+static void show(const struct keeper *keeper, enum source_health health, struct str text)
+{
+    struct board *board = keeper->sources->options.board;
+    if (board_source_set(board, keeper->source_id, health, text))
+        tell_source(board, keeper->account, keeper->source, health, text);
+}
+
 static void keep(struct keeper *keeper, const struct http_response *last);
 
 static void on_time(void *arg)
@@ -90,7 +98,7 @@ static void rest(struct keeper *keeper, enum source_health health, struct str wh
 {
     struct sources *sources = keeper->sources;
     int64_t pause_ms = (until_us - clock_wall_us(sources->options.clock)) / 1000;
-    board_source_set(sources->options.board, keeper->source_id, health, why);
+    show(keeper, health, why);
     if (health == SOURCE_REFUSED)
         board_alarm(sources->options.board, "source_refused", subject_of(keeper), why);
     else
@@ -253,7 +261,7 @@ static void keep(struct keeper *keeper, const struct http_response *last)
         keeper->call = http_client_send(sources->client, &step.request, step.timeout_ms, on_answer, keeper);
         break;
     case SOURCE_STORE:
-        board_source_set(sources->options.board, keeper->source_id, SOURCE_WELL, STR(""));
+        show(keeper, SOURCE_WELL, STR(""));
         store_events(keeper, &step);
         break;
     case SOURCE_LEARN:
@@ -280,7 +288,7 @@ static void keeper_begin(struct sources *sources, const struct account *account,
     keeper->timer = loop_timer_new(sources->options.loop, on_time, keeper);
     upkeep_begin(keeper);
     HASH_ADD(hh, sources->keepers, source_id, sizeof keeper->source_id, keeper);
-    board_source_set(sources->options.board, source->id, SOURCE_STARTING, STR("being connected"));
+    show(keeper, SOURCE_STARTING, STR("being connected"));
     loop_timer_set(keeper->timer, 0);
 }
 
