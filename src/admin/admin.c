@@ -35,6 +35,7 @@ struct admin {
     int64_t started_us;
     struct loop *loop;
     struct door doors[2]; // TCP, Unix
+    struct events *events;
     pthread_t thread;
     bool locks[API_LOCKS];
     int64_t wrong_since_us; // mono: begin of the minute in which wrong tokens are counted
@@ -51,6 +52,11 @@ const struct admin_options *admin_of(const struct api_call *call)
 int64_t admin_started_us(const struct api_call *call)
 {
     return call->admin->started_us;
+}
+
+struct events *admin_events(const struct api_call *call)
+{
+    return call->admin->events;
 }
 
 bool api_lock(struct api_call *call, enum api_lock lock)
@@ -236,6 +242,7 @@ static struct admin *admin_new(const struct admin_options *options)
     admin->options.socket = NULL;
     admin->started_us = clock_wall_us(options->clock);
     admin->loop = loop_new();
+    admin->events = events_new(admin->loop, board_news(options->board), options->directory);
     if (options->reader)
         options->reader->ops->set_time_cap(options->reader, READER_CAP_MS);
     return admin;
@@ -246,6 +253,7 @@ static void admin_free(struct admin *admin)
     for (size_t i = 0; i < 2; i++)
         if (admin->doors[i].server)
             http_server_free(admin->doors[i].server);
+    events_free(admin->events);
     loop_free(admin->loop);
     if (admin->options.reader)
         admin->options.reader->ops->free(admin->options.reader);
@@ -298,6 +306,7 @@ static void look_whether_drained(void *arg)
 static void on_stop(struct loop_task *task)
 {
     struct admin *admin = (struct admin *)((char *)task - offsetof(struct admin, stop_task));
+    events_end(admin->events);
     for (size_t i = 0; i < 2; i++)
         if (admin->doors[i].server)
             http_server_drain(admin->doors[i].server);

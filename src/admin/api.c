@@ -34,6 +34,11 @@ void api_answer(struct api_call *call, int status, struct str content_type, stru
     answer_with(call, status, content_type, NULL, 0, body);
 }
 
+bool api_stream(struct api_call *call, struct str content_type, const struct http_stream *stream)
+{
+    return http_exchange_stream(call->exchange, 200, content_type, answer_headers, ANSWER_HEADERS, stream);
+}
+
 struct json *api_json_begin(struct api_json *out)
 {
     buf_init(&out->buf, API_ANSWER_MAX);

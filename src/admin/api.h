@@ -10,6 +10,7 @@
 enum { API_LIMIT = 100, API_LIMIT_MAX = 1000, API_BODY_MAX = 1 << 20, API_ANSWER_MAX = 64 << 20 };
 
 struct route;
+struct events;
 
 // Lives in the exchange's arena, as long as the exchange.
 struct api_call {
@@ -34,6 +35,8 @@ struct api_json {
 struct json *api_json_begin(struct api_json *out);
 void api_json_send(struct api_call *call, int status, struct api_json *json);
 void api_answer(struct api_call *call, int status, struct str content_type, struct str body);
+// Begins an answer that comes bit by bit (http_exchange_stream), with 200.
+bool api_stream(struct api_call *call, struct str content_type, const struct http_stream *stream);
 
 // Answers with a problem document (RFC 9457); `detail` is one sentence for people.
 void api_problem(struct api_call *call, int status, const char *detail, ...) __attribute__((format(printf, 3, 4)));
@@ -70,6 +73,13 @@ enum api_lock { API_LOCK_VERIFY, API_LOCK_RELOAD, API_LOCKS };
 bool api_lock(struct api_call *call, enum api_lock lock);
 void api_unlock(struct api_call *call, enum api_lock lock);
 
+// The streams of GET /api/v1/events (api_events.c).
+struct events *events_new(struct loop *loop, struct news *news, struct directory *directory);
+// Ends all streams; there will be no others.
+void events_end(struct events *events);
+void events_free(struct events *events);
+struct events *admin_events(const struct api_call *call);
+
 // Handlers, one file per noun. Each answers exactly once.
 void api_status_get(struct api_call *call);
 void api_ready_get(struct api_call *call);
@@ -86,6 +96,7 @@ void api_messages_get(struct api_call *call);
 void api_messages_retry(struct api_call *call);
 void api_messages_discard(struct api_call *call);
 void api_verify_get(struct api_call *call);
+void api_events_get(struct api_call *call);
 void api_reload_post(struct api_call *call);
 // A file of the status page; false when there is none of that path.
 bool api_page_get(struct api_call *call);

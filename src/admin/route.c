@@ -13,6 +13,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/messages/{id}", api_messages_get, "", false},
     {"POST", "/api/v1/messages/{id}/retry", api_messages_retry, "", false},
     {"POST", "/api/v1/messages/{id}/discard", api_messages_discard, "", false},
+    {"GET", "/api/v1/events", api_events_get, "account types", false},
     {"GET", "/api/v1/verify", api_verify_get, "deep", false},
     {"POST", "/api/v1/reload", api_reload_post, "", false},
     {"GET", "/metrics", api_metrics_get, "", true},
