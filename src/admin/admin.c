@@ -164,6 +164,13 @@ static void no_route(struct api_call *call, int status)
         api_problem(call, 400, "The path is not well percent-encoded UTF-8.");
 }
 
+// Content-Type is what a form of a foreign page cannot set to this.
+static bool has_json_or_nothing(const struct http_request *request)
+{
+    struct str type = http_header_get(request->headers, request->header_count, "content-type");
+    return !request->body.n || !type.p || str_ieq_c(http_media_type(type), "application/json");
+}
+
 static void handle(struct api_call *call)
 {
     struct str allow, unknown, unclear;
@@ -179,9 +186,12 @@ static void handle(struct api_call *call)
     else if (status || !route)
         no_route(call, status);
     else if (!route_knows_query(route, call->request->query, &unknown))
-        api_problem(call, 400, "There is no parameter \"%.*s\" here.", unknown.n < 64 ? (int)unknown.n : 64, unknown.p);
+        api_problem(call, 400, "There is no parameter \"%.*s\" here; there %s%s.", unknown.n < 64 ? (int)unknown.n : 64,
+                    unknown.p, *route->query ? "are: " : "is none", route->query);
     else if (!route_reads_query(call, &unclear))
         api_problem(call, 400, "%.*s stands twice, or its value is not well percent-encoded UTF-8.", STR_ARG(unclear));
+    else if (!has_json_or_nothing(call->request))
+        api_problem(call, 415, "The body of a request is JSON, with Content-Type: application/json.");
     else
         route->handle(call);
 }

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { ALARM_NAMES_MAX = 64 };
+
 static uint64_t load(const atomic_uint_fast64_t *value)
 {
     return atomic_load_explicit(value, memory_order_relaxed);
@@ -74,26 +76,16 @@ static void write_gauge(struct buf *out, const char *name, const char *help, dou
     buf_printf(out, "%s %.10g\n", name, value);
 }
 
-// How often each name of an alarm stands. Names are fixed words of ours.
+// How often each name of an alarm stands: a series for each of board_alarm_names, 0 or not, and no others.
 struct alarms {
-    struct {
-        const char *name;
-        int count;
-    } list[32];
-    size_t count;
+    int counts[ALARM_NAMES_MAX];
 };
 
 static void on_alarm(void *arg, const struct board_alarm_line *line)
 {
     struct alarms *alarms = arg;
-    size_t i = 0;
-    while (i < alarms->count && strcmp(alarms->list[i].name, line->name) != 0)
-        i++;
-    if (i == sizeof alarms->list / sizeof *alarms->list)
-        return;
-    if (i == alarms->count)
-        alarms->list[alarms->count++].name = line->name;
-    alarms->list[i].count++;
+    for (size_t i = 0; i < ALARM_NAMES_MAX && board_alarm_names[i]; i++)
+        alarms->counts[i] += strcmp(board_alarm_names[i], line->name) == 0;
 }
 
 static void write_board(struct buf *out, struct board *board)
@@ -102,8 +94,8 @@ static void write_board(struct buf *out, struct board *board)
     write_gauge(out, "tributary_desk_suspended", "Desks that are suspended now.", board_desks_suspended(board));
     board_each_alarm(board, on_alarm, &alarms);
     head(out, "tributary_alarm", "gauge", "Alarms that stand now, by name.");
-    for (size_t i = 0; i < alarms.count; i++)
-        buf_printf(out, "tributary_alarm{name=\"%s\"} %d\n", alarms.list[i].name, alarms.list[i].count);
+    for (size_t i = 0; i < ALARM_NAMES_MAX && board_alarm_names[i]; i++)
+        buf_printf(out, "tributary_alarm{name=\"%s\"} %d\n", board_alarm_names[i], alarms.counts[i]);
 }
 
 // The store may be slow; what is counted in memory is shown all the same.

@@ -1,5 +1,7 @@
 #include "admin/route.h"
 
+#include <string.h>
+
 static const struct route routes[] = {
     {"GET", "/api/v1/status", api_status_get, "", false},
     {"GET", "/api/v1/accounts", api_accounts_list, "limit after", false},
@@ -68,8 +70,9 @@ int route_find(struct api_call *call, struct str *out_allow)
         if (!matches(&routes[i], call->request->path, params))
             continue;
         if (!has_method(&routes[i], call->request->method)) {
-            *out_allow = arena_printf(call->arena, "%.*s%s%s", STR_ARG(*out_allow), out_allow->n ? ", " : "",
-                                      routes[i].method);
+            bool is_get = strcmp(routes[i].method, "GET") == 0;
+            *out_allow = arena_printf(call->arena, "%.*s%s%s%s", STR_ARG(*out_allow), out_allow->n ? ", " : "",
+                                      routes[i].method, is_get ? ", HEAD" : "");
             continue;
         }
         call->route = &routes[i];

@@ -113,11 +113,24 @@ static void set_text(char **text, struct str to)
     *text = mem_dup(to.p, to.n);
 }
 
+#if TRIBUTARY_CHECKS
+static bool is_alarm_name(const char *name)
+{
+    size_t i = 0;
+    while (board_alarm_names[i] && strcmp(board_alarm_names[i], name) != 0)
+        i++;
+    return board_alarm_names[i] != NULL;
+}
+#endif
+
 void board_alarm(struct board *board, const char *name, struct str subject, struct str text)
 {
     pthread_mutex_lock(&board->lock);
     struct alarm *alarm = find_alarm(board, name, subject);
     bool begins = !alarm;
+#if TRIBUTARY_CHECKS
+    must(is_alarm_name(name));
+#endif
     if (begins) {
         alarm = mem_new_of(struct alarm);
         alarm->name = name;

@@ -17,7 +17,7 @@ void board_free(struct board *board);
 // What happens, for those who listen; lives as long as the board, which tells alarms itself.
 struct news *board_news(struct board *board);
 
-// Begins an alarm (logged once), or changes its text. `text`: one sentence, no secrets.
+// Begins an alarm (logged once), or changes its text. `name` is one of board_alarm_names; `text`: one sentence, no secrets.
 void board_alarm(struct board *board, const char *name, struct str subject, struct str text);
 // Ends it (logged) if it stands.
 void board_alarm_end(struct board *board, const char *name, struct str subject);
@@ -27,7 +27,7 @@ struct board_alarm_line {
     struct str subject, text;
     int64_t since_us;
 };
-// Names of alarms are fixed words: all there are, NULL-terminated. The metric shows each of them.
+// All names there are, NULL-terminated. The metric shows each of them and no others.
 extern const char *const board_alarm_names[];
 // Called under the lock, oldest first.
 void board_each_alarm(struct board *board, void (*each)(void *arg, const struct board_alarm_line *line), void *arg);

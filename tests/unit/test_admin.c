@@ -375,7 +375,7 @@ static void test_answers_carry_the_headers_that_keep_browsers_calm(void **state)
 static void test_status_counts(void **state)
 {
     (void)state;
-    board_alarm(f.board, "desk_suspended", STR("acme"), STR("it says 401"));
+    board_alarm(f.board, "desk_refuses", STR("acme"), STR("it says 401"));
     struct answer *answer = get("/api/v1/status");
     assert_int_equal(number_at(answer->root, "accepted"), 3);
     assert_int_equal(number_at(answer->root, "delivered"), 0);
@@ -391,7 +391,10 @@ static void test_status_counts(void **state)
     assert_str(json_get_str(yyjson_arr_get_first(yyjson_obj_get(answer->root, "desks")), "state"), "ok");
     assert_int_equal(yyjson_arr_size(yyjson_obj_get(answer->root, "sources")), 3);
     drop(answer);
-    board_alarm_end(f.board, "desk_suspended", STR("acme"));
+    board_alarm_end(f.board, "desk_refuses", STR("acme"));
+    answer = get("/api/v1/status");
+    assert_int_equal(yyjson_arr_size(yyjson_obj_get(answer->root, "alarms")), 0);
+    drop(answer);
 }
 
 static void test_no_answer_holds_a_secret(void **state)
@@ -502,7 +505,13 @@ static void test_what_cannot_be_asked_is_told(void **state)
         {"/api/v1/messages?after=zz", 400, "cursor"},
         {"/api/v1/messages?after=6d31aaaaaaaa", 400, "cursor"},
         {"/api/v1/messages?after=", 400, "cursor"},
-        {"/api/v1/messages?sort=color", 400, "sort"},
+        {"/api/v1/messages?sort=color", 400, "\"sort\" here; there are: account source"},
+        {"/api/v1/messages?limit=1e2", 400, "limit"},
+        {"/api/v1/messages?limit=%201", 400, "limit"},
+        {"/api/v1/messages?limit", 400, "limit"},
+        {"/api/v1/messages?acount=acme", 400, "acount"},
+        {"/api/v1/messages?%61ccount=acme", 400, "parameter"},
+        {"/api/v1/status?pretty", 400, "there is none"},
         {"/api/v1/messages?state=lost", 400, "state"},
         {"/api/v1/messages?direction=up", 400, "direction"},
         {"/api/v1/messages?source=bot", 400, "account"},
@@ -533,7 +542,7 @@ static void test_what_cannot_be_asked_is_told(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_problem(get(wrong[i].target), wrong[i].status, wrong[i].part);
     struct answer *answer = send_to("DELETE", "/api/v1/accounts/acme", "");
-    assert_non_null(strstr(answer->text, "Allow: GET, PATCH"));
+    assert_non_null(strstr(answer->text, "Allow: GET, HEAD, PATCH"));
     assert_problem(answer, 405, "methods");
     answer = send_to("DELETE", "/style.css", "");
     assert_non_null(strstr(answer->text, "Allow: GET, HEAD"));
@@ -546,6 +555,33 @@ static void test_what_cannot_be_asked_is_told(void **state)
     memcpy(term, "/api/v1/messages?q=", 19);
     term[sizeof term - 1] = 0;
     assert_problem(get(term), 400, "1000");
+}
+
+static struct answer *patch_as(const char *type, const char *body)
+{
+    char headers[128];
+    snprintf(headers, sizeof headers, "Content-Type: %s\r\n", type);
+    return receive(ask(true, "PATCH", "/api/v1/accounts/acme", headers, body));
+}
+
+static void test_a_body_is_json_and_not_too_large(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+                                        "application/jsonp", ""};
+    noted.answer = ERR_OK;
+    noted.asked = NULL;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_problem(patch_as(wrong[i], "{\"active\":false}"), 415, "application/json");
+    assert_null(noted.asked);
+    static const char *const right[] = {"application/json", "Application/JSON; charset=utf-8"};
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        struct answer *answer = patch_as(right[i], "{\"active\":false}");
+        assert_int_equal(answer->status, 200);
+        drop(answer);
+    }
+    int fd = ask(true, "PATCH", "/api/v1/accounts/acme", "Content-Length: 1048577\r\nX-Not-", ""); // X-Not-Content-Length: 0
+    assert_problem(receive(fd), 413, "");
 }
 
 static void test_a_cursor_of_another_list_is_refused(void **state)
@@ -707,6 +743,74 @@ static void test_metrics_and_readiness(void **state)
     noted.ready = true;
 }
 
+// "name{label,label}" of a sample, its labels without values.
+static void series_of(const char *line, char *out)
+{
+    bool inside = false;
+    for (; *line && (*line != ' ' || inside); line++) {
+        if (*line == '"')
+            inside = !inside;
+        else if (!inside && *line != '=')
+            *out++ = *line;
+    }
+    *out = '\0';
+}
+
+// Labels have values of ours only: nothing that a stranger sends, and no account, makes a series.
+static void test_metrics_are_these_with_these_labels(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {
+        "tributary_build_info{version}",
+        "tributary_messages_accepted_total{platform,direction}",
+        "tributary_messages_delivered_total{platform,direction}",
+        "tributary_messages_skipped_total{platform,direction}",
+        "tributary_messages_discarded_total{platform,direction}",
+        "tributary_messages_duplicate_total{platform,direction}",
+        "tributary_webhooks_total{platform,answer}",
+        "tributary_attempts_total{desk,verdict}",
+        "tributary_in_doubt_total{outcome}",
+        "tributary_messages_pending",
+        "tributary_oldest_pending_seconds",
+        "tributary_desk_suspended",
+        "tributary_alarm{name}",
+        "tributary_webhook_seconds_bucket{le}",
+        "tributary_webhook_seconds_sum",
+        "tributary_webhook_seconds_count",
+        "tributary_delivery_seconds_bucket{le}",
+        "tributary_delivery_seconds_sum",
+        "tributary_delivery_seconds_count",
+        "tributary_commit_seconds_bucket{le}",
+        "tributary_commit_seconds_sum",
+        "tributary_commit_seconds_count",
+    };
+    size_t at = 0, samples = 0;
+    board_alarm(f.board, "source_refused", STR("acme/bot"), STR("canary"));
+    board_alarm(f.board, "source_refused", STR("b-corp/bot"), STR("canary"));
+    struct answer *answer = receive(ask(false, "GET", "/metrics", "", ""));
+    assert_non_null(strstr(answer->body, "\ntributary_alarm{name=\"source_refused\"} 2\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_alarm{name=\"disk_full\"} 0\n"));
+    assert_null(strstr(answer->body, "acme"));
+    assert_null(strstr(answer->body, "canary"));
+    for (char *rest = NULL, *line = strtok_r((char *)(uintptr_t)answer->body, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char series[256];
+        if (*line == '#')
+            continue;
+        series_of(line, series);
+        samples++;
+        if (at && strcmp(wanted[at - 1], series) == 0)
+            continue;
+        assert_true(at < sizeof wanted / sizeof *wanted);
+        assert_string_equal(series, wanted[at++]);
+    }
+    assert_int_equal(at, sizeof wanted / sizeof *wanted);
+    assert_true(samples < 400);
+    drop(answer);
+    board_alarm_end(f.board, "source_refused", STR("acme/bot"));
+    board_alarm_end(f.board, "source_refused", STR("b-corp/bot"));
+}
+
 static void test_guessing_tokens_becomes_slow(void **state)
 {
     (void)state;
@@ -810,6 +914,7 @@ int main(void)
         cmocka_unit_test(test_messages_come_in_order_and_in_pages),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_what_cannot_be_asked_is_told),
+        cmocka_unit_test(test_a_body_is_json_and_not_too_large),
         cmocka_unit_test(test_a_cursor_of_another_list_is_refused),
         cmocka_unit_test(test_a_message_comes_with_its_attempts),
         cmocka_unit_test(test_active_is_changed),
@@ -819,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_one_reload_at_a_time),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_metrics_and_readiness),
+        cmocka_unit_test(test_metrics_are_these_with_these_labels),
         cmocka_unit_test(test_guessing_tokens_becomes_slow),
         cmocka_unit_test(test_a_stop_does_not_wait_for_a_verification),
         cmocka_unit_test(test_a_place_that_is_taken_is_told),
