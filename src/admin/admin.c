@@ -317,6 +317,8 @@ static void on_stop(struct loop_task *task)
 {
     struct admin *admin = (struct admin *)((char *)task - offsetof(struct admin, stop_task));
     events_end(admin->events);
+    if (admin->options.relay)
+        relay_end_checks(admin->options.relay);
     for (size_t i = 0; i < 2; i++)
         if (admin->doors[i].server)
             http_server_drain(admin->doors[i].server);

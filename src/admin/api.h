@@ -91,6 +91,8 @@ void api_sources_list(struct api_call *call);
 void api_sources_get(struct api_call *call);
 void api_desk_get(struct api_call *call);
 void api_desk_resume(struct api_call *call);
+void api_sources_check(struct api_call *call);
+void api_desk_check(struct api_call *call);
 void api_messages_list(struct api_call *call);
 void api_messages_get(struct api_call *call);
 void api_messages_retry(struct api_call *call);

@@ -10,6 +10,8 @@ static const struct route routes[] = {
     {"GET", "/api/v1/accounts/{account}/sources", api_sources_list, "limit after", false},
     {"GET", "/api/v1/accounts/{account}/sources/{source}", api_sources_get, "", false},
     {"GET", "/api/v1/accounts/{account}/desk", api_desk_get, "", false},
+    {"POST", "/api/v1/accounts/{account}/sources/{source}/check", api_sources_check, "", false},
+    {"POST", "/api/v1/accounts/{account}/desk/check", api_desk_check, "", false},
     {"POST", "/api/v1/accounts/{account}/desk/resume", api_desk_resume, "", false},
     {"GET", "/api/v1/messages", api_messages_list, "account source conversation state direction q limit after", false},
     {"GET", "/api/v1/messages/{id}", api_messages_get, "", false},

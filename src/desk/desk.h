@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "model/account.h"
 #include "model/http.h"
+#include "model/inquiry.h"
 #include "model/message.h"
 #include "model/verdict.h"
 
@@ -65,6 +66,10 @@ struct desk_connector {
     // What an answer's headers say of the desk's rate: true when the desk said how many requests are left
     // (`out_remaining`) until when (`out_reset_us`, wall time). NULL when it never says.
     bool (*rate)(const struct http_response *response, int64_t *out_remaining, int64_t *out_reset_us);
+    // The next step of what a person asks of the desk, which changes nothing; `last` is NULL at the start. True: send
+    // `out_request` and come back with the answer; false: inquiry_end was called.
+    bool (*ask)(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
+                struct http_request *out_request);
 };
 
 // NULL when there is none of that name.

@@ -450,4 +450,5 @@ const struct desk_connector desk_intercom = {
     .probe = intercom_probe,
     .probe_verdict = intercom_probe_verdict,
     .rate = intercom_rate,
+    .ask = intercom_ask,
 };

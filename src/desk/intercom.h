@@ -52,6 +52,10 @@ struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_va
 // Whether a body as the desk shows it (HTML or plain text) is what we sent.
 bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena);
 
+// desk_connector.ask.
+bool intercom_ask(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
+                  struct http_request *out_request);
+
 // The step machine -----------------------------------------------------------------------------------------
 
 // What was sent last: `attempt->phase`.

@@ -111,6 +111,32 @@ static struct verdict webhook_probe_verdict(const struct http_response *response
     return verdict;
 }
 
+static bool webhook_ask(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
+                        struct http_request *out_request)
+{
+    struct str url = http_shown_url(inquiry->arena, desk->url);
+    if (!last)
+        inquiry_text(inquiry, "url", url);
+    if (!last && webhook_probe(desk, inquiry->arena, out_request))
+        return true;
+    if (!last) {
+        inquiry_end(inquiry, true, "Nothing is asked of %.*s, which has probe: none; the next message tells.",
+                    STR_ARG(url));
+        return false;
+    }
+    struct verdict verdict = webhook_probe_verdict(last, inquiry->now_us, inquiry->arena);
+    if (last->status)
+        inquiry_number(inquiry, "status", last->status);
+    if (verdict.kind == VERDICT_DELIVERED)
+        inquiry_end(inquiry, true, "%.*s answers (HTTP %d to HEAD).", STR_ARG(url), last->status);
+    else if (last->failure == HTTP_ANSWERED)
+        inquiry_end(inquiry, false, "%.*s answers as one that takes no messages (%.*s).", STR_ARG(url),
+                    STR_ARG(verdict.error));
+    else
+        inquiry_end(inquiry, false, "%.*s cannot be reached: %.*s.", STR_ARG(url), STR_ARG(verdict.error));
+    return false;
+}
+
 const struct desk_connector desk_webhook = {
     .name = "webhook",
     .has_key = true,
@@ -118,4 +144,5 @@ const struct desk_connector desk_webhook = {
     .step = webhook_step,
     .probe = webhook_probe,
     .probe_verdict = webhook_probe_verdict,
+    .ask = webhook_ask,
 };

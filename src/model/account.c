@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "model/http.h"
 #include "base/must.h"
 
 #include <stdlib.h>
@@ -106,6 +107,14 @@ struct str source_secret(const struct source *source)
     if (str_eq_c(source->secret, "none"))
         return STR_NONE;
     return source->secret.p ? source->secret : source->made_secret;
+}
+
+struct str source_hook_url(const struct source *source, struct str public_url, struct arena *arena)
+{
+    if (str_ends(public_url, STR("/")))
+        public_url.n--;
+    return arena_printf(arena, "%.*s/hooks/%.*s/%.*s", STR_ARG(public_url), STR_ARG(http_escape(arena, source->account)),
+                        STR_ARG(http_escape(arena, source->name)));
 }
 
 uint64_t desk_identity(const struct desk *desk)

@@ -77,6 +77,8 @@ const struct source *account_find_source_id(const struct account *account, int64
 
 // The secret that requests of this source are checked with: configured, else made by us; STR_NONE = none.
 struct str source_secret(const struct source *source);
+// Where the platform's webhooks for this source are to go; without a public URL only the path.
+struct str source_hook_url(const struct source *source, struct str public_url, struct arena *arena);
 // Two desks are the same when address and token are: they share a governor, a suspension and a guard.
 uint64_t desk_identity(const struct desk *desk);
 

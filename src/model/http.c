@@ -29,6 +29,18 @@ static bool is_unreserved(char c)
            c == '_' || c == '~';
 }
 
+struct str http_shown_url(struct arena *arena, struct str url)
+{
+    url = str_sub(url, 0, str_index(url, '?', 0));
+    url = str_sub(url, 0, str_index(url, '#', 0));
+    size_t scheme = str_starts(url, STR("https://")) ? 8 : str_starts(url, STR("http://")) ? 7 : 0;
+    size_t host_end = str_index(url, '/', scheme), host = scheme;
+    for (size_t i = scheme; i < host_end; i++)
+        if (url.p[i] == '@')
+            host = i + 1;
+    return arena_printf(arena, "%.*s%.*s", STR_ARG(str_sub(url, 0, scheme)), STR_ARG(str_sub(url, host, url.n)));
+}
+
 struct str http_escape(struct arena *arena, struct str text)
 {
     static const char digits[] = "0123456789ABCDEF";

@@ -51,6 +51,8 @@ struct str http_header_get(const struct http_header *headers, size_t count, cons
 size_t http_header_count(const struct http_header *headers, size_t count, const char *name);
 // The media type of a Content-Type value, without parameters and spaces ("application/json").
 struct str http_media_type(struct str content_type);
+// A URL for people: without user, query and fragment, where secrets may stand.
+struct str http_shown_url(struct arena *arena, struct str url);
 // Percent-encoded for one path segment or query value (RFC 3986: everything but unreserved).
 struct str http_escape(struct arena *arena, struct str text);
 // Decoded once; STR_NONE when a % is not followed by two hex digits or a NUL would come out.

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "model/account.h"
 #include "model/http.h"
+#include "model/inquiry.h"
 #include "model/message.h"
 
 enum receipt_kind {
@@ -78,6 +79,10 @@ struct platform {
     // NULL when there is nothing to keep.
     void (*keep)(struct source_upkeep *upkeep, const struct http_response *last, int64_t now_us, struct arena *arena,
                  struct source_step *out);
+    // The next step of what a person asks of the source, which changes nothing; `last` is NULL at the start. True: send
+    // `out_request` and come back with the answer; false: inquiry_end was called. `public_url` as in source_upkeep.
+    bool (*ask)(const struct source *source, struct str public_url, struct inquiry *inquiry,
+                const struct http_response *last, struct http_request *out_request);
 };
 
 // NULL when there is none of that name.

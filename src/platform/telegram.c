@@ -327,4 +327,5 @@ const struct platform platform_telegram = {
     .customer = telegram_customer,
     .receive = telegram_receive,
     .keep = telegram_keep,
+    .ask = telegram_ask,
 };

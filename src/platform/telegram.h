@@ -29,5 +29,16 @@ struct str telegram_words(struct str kind, yyjson_val *content, struct arena *ar
 // A text of an update in the arena, with U+FFFD for a NUL, which no later stage should have to carry.
 struct str telegram_text(yyjson_val *value, struct arena *arena);
 
+// The source is polled, by its mode or for want of a public URL.
+bool telegram_wants_polling(const struct source *source, struct str public_url);
+// A webhook's URL is where the source's should point, or one that we registered before.
+bool telegram_is_own_url(const struct source *source, struct str public_url, struct str url, struct arena *arena);
+// Where a webhook points, for people: never with our token.
+struct str telegram_shown_url(const struct source *source, struct str url, struct arena *arena);
+
+enum { TELEGRAM_ERROR_FRESH_S = 900 }; // an error of a delivery that is older says nothing of now
+
+bool telegram_ask(const struct source *source, struct str public_url, struct inquiry *inquiry,
+                  const struct http_response *last, struct http_request *out_request);
 void telegram_keep(struct source_upkeep *upkeep, const struct http_response *last, int64_t now_us, struct arena *arena,
                    struct source_step *out);

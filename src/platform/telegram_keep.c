@@ -31,7 +31,6 @@ enum {
     PAUSE_CAP_S = 60,
     REFUSED_S = 60,
     LOOK_S = 600,
-    ERROR_FRESH_S = 900,
     EMPTY_REST_MS = 100, // against a server that answers an empty list at once
 };
 
@@ -53,11 +52,16 @@ struct answer {
     yyjson_val *result;
 };
 
+bool telegram_wants_polling(const struct source *source, struct str public_url)
+{
+    if (source->mode == SOURCE_DEFAULT)
+        return !public_url.n;
+    return source->mode == SOURCE_POLLING;
+}
+
 static bool wants_polling(const struct keeping *k)
 {
-    if (k->source->mode == SOURCE_DEFAULT)
-        return !k->upkeep->public_url.n;
-    return k->source->mode == SOURCE_POLLING;
+    return telegram_wants_polling(k->source, k->upkeep->public_url);
 }
 
 static struct str own_secret(const struct keeping *k)
@@ -68,35 +72,37 @@ static struct str own_secret(const struct keeping *k)
 
 static struct str own_url(const struct keeping *k)
 {
-    struct str base = k->upkeep->public_url;
-    if (str_ends(base, STR("/")))
-        base.n--;
-    return arena_printf(k->arena, "%.*s/hooks/%.*s/%.*s", STR_ARG(base),
-                        STR_ARG(http_escape(k->arena, k->source->account)),
-                        STR_ARG(http_escape(k->arena, k->source->name)));
+    return source_hook_url(k->source, k->upkeep->public_url, k->arena);
+}
+
+bool telegram_is_own_url(const struct source *source, struct str public_url, struct str url, struct arena *arena)
+{
+    if (str_eq(url, source->registered_url))
+        return true;
+    return public_url.n && str_eq(url, source_hook_url(source, public_url, arena));
 }
 
 static bool is_ours(const struct keeping *k, struct str url)
 {
-    if (str_eq(url, k->upkeep->registered_url) || str_eq(url, k->source->registered_url))
-        return true;
-    return k->upkeep->public_url.n && str_eq(url, own_url(k));
+    return str_eq(url, k->upkeep->registered_url) ||
+           telegram_is_own_url(k->source, k->upkeep->public_url, url, k->arena);
 }
 
-// Where a webhook points, for people: without user, query and fragment, and never with our token.
+struct str telegram_shown_url(const struct source *source, struct str url, struct arena *arena)
+{
+    struct str shown = http_shown_url(arena, url);
+    for (size_t i = 0; source->token.n && i + source->token.n <= shown.n; i++) {
+        if (!str_eq(str_sub(shown, i, i + source->token.n), source->token))
+            continue;
+        size_t scheme = str_starts(shown, STR("https://")) ? 8 : str_starts(shown, STR("http://")) ? 7 : 0;
+        return arena_printf(arena, "%.*s/...", STR_ARG(str_sub(shown, 0, str_index(shown, '/', scheme))));
+    }
+    return shown;
+}
+
 static struct str shown_url(const struct keeping *k, struct str url)
 {
-    url = str_sub(url, 0, str_index(url, '?', 0));
-    url = str_sub(url, 0, str_index(url, '#', 0));
-    size_t scheme = str_starts(url, STR("https://")) ? 8 : str_starts(url, STR("http://")) ? 7 : 0;
-    size_t host_end = str_index(url, '/', scheme);
-    size_t at = str_index(url, '@', scheme);
-    struct str rest = str_sub(url, at < host_end ? at + 1 : scheme, url.n);
-    struct str host = str_sub(rest, 0, str_index(rest, '/', 0));
-    for (size_t i = 0; i + k->source->token.n <= rest.n; i++)
-        if (str_eq(str_sub(rest, i, i + k->source->token.n), k->source->token))
-            rest = arena_printf(k->arena, "%.*s/...", STR_ARG(host));
-    return arena_printf(k->arena, "%.*s%.*s", STR_ARG(str_sub(url, 0, scheme)), STR_ARG(rest));
+    return telegram_shown_url(k->source, url, k->arena);
 }
 
 // Steps ---------------------------------------------------------------------------------------------------
@@ -242,7 +248,7 @@ static void report_settled(struct keeping *k, yyjson_val *info)
     struct str words = json_get_str(info, "last_error_message");
     bool told = json_get_int(info, "pending_update_count", &pending) && json_get_int(info, "last_error_date", &at_s);
     rest(k, SETTLED, k->now_us + LOOK_S * INT64_C(1000000) + pause_us(k) * 30);
-    if (told && words.n && pending > 0 && at_s > now_s - ERROR_FRESH_S && at_s <= now_s + ERROR_FRESH_S) {
+    if (told && words.n && pending > 0 && at_s > now_s - TELEGRAM_ERROR_FRESH_S && at_s <= now_s + TELEGRAM_ERROR_FRESH_S) {
         k->out->healthy = false;
         k->out->until_us = k->now_us + PAUSE_CAP_S * INT64_C(1000000);
         k->out->why = arena_printf(k->arena, "Telegram cannot deliver here: %.*s (%" PRId64 " waiting)", STR_ARG(words),

@@ -279,9 +279,25 @@ static struct str webhook_identity(const struct source *source, struct arena *ar
     return STR_NONE;
 }
 
+// Whoever sends here is not known before it does.
+static bool webhook_ask(const struct source *source, struct str public_url, struct inquiry *inquiry,
+                        const struct http_response *last, struct http_request *out_request)
+{
+    (void)last, (void)out_request;
+    struct str url = source_hook_url(source, public_url, inquiry->arena);
+    bool is_signed = !str_eq_c(source->secret, "none");
+    inquiry_text(inquiry, "url", url);
+    inquiry_bool(inquiry, "signed", is_signed);
+    inquiry_end(inquiry, true,
+                "Nothing can be asked of a signed webhook: whoever sends posts to %.*s%s, %s the source's secret.",
+                STR_ARG(url), public_url.n ? "" : " of this relay", is_signed ? "signed with" : "without needing");
+    return false;
+}
+
 const struct platform platform_webhook = {
     .name = "webhook",
     .check = webhook_check,
     .identity = webhook_identity,
     .receive = webhook_receive,
+    .ask = webhook_ask,
 };

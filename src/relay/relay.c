@@ -190,6 +190,7 @@ static void make_loop(struct relay *relay)
         .clock = relay->options.clock,
         .public_url = relay->options.public_url,
     });
+    relay->checks = checks_new(relay->loop, relay->options.clock, relay->options.public_url);
 }
 
 static int wanted_doors(void)
@@ -267,6 +268,7 @@ static void relay_free(struct relay *relay)
     }
     dispatcher_free(relay->dispatcher);
     sources_free(relay->sources);
+    checks_free(relay->checks);
     http_client_free(relay->client);
     loop_timer_free(relay->timer);
     if (relay->cut_timer)
@@ -373,6 +375,7 @@ static void on_stop(struct loop_task *task)
     struct relay *relay = ((struct begin_task *)task)->relay;
     free(task);
     sources_stop(relay->sources);
+    checks_stop(relay->checks);
     relay->cut_timer = loop_timer_new(relay->loop, on_cut, relay);
     int64_t left_us = relay->cut_at_us - clock_mono_us(relay->options.clock);
     loop_timer_set(relay->cut_timer, left_us > 0 ? left_us / 1000 : 0);

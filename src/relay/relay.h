@@ -3,6 +3,7 @@
 #pragma once
 #include "base/clock.h"
 #include "relay/board.h"
+#include "relay/checks.h"
 #include "relay/directory.h"
 #include "relay/tally.h"
 #include "store/store.h"
@@ -51,3 +52,19 @@ int relay_resume_desk(struct relay *relay, int64_t account_id);
 // message in flight gives ERR_BUSY (202: it takes effect if the attempt fails).
 int relay_retry(struct relay *relay, int64_t message_id);
 int relay_discard(struct relay *relay, int64_t message_id);
+
+// A person asks a source's platform, or the account's desk, now; nothing changes by it, and it takes 10 s at most.
+struct relay_check {
+    struct loop_task task; // first; the relay's own
+    struct relay *relay;
+    int64_t account_id, source_id; // source_id 0: the desk
+    // Called once, on the relay loop. `err` is ERR_NOT_FOUND, ERR_BUSY (too many are asked), ERR_CLOSED or 0: then
+    // check.inquiry has ended, and lies in check.arena, which is the caller's to end.
+    void (*done)(struct relay_check *check);
+    int err;
+    struct check check;
+};
+// False: the relay is going down, and done() is not called. Any thread.
+bool relay_check(struct relay *relay, struct relay_check *check);
+// Ends all checks under way with ERR_CLOSED; there will be no others. Any thread.
+void relay_end_checks(struct relay *relay);

@@ -33,6 +33,7 @@ struct relay {
     struct http_client *client;
     struct dispatcher *dispatcher;
     struct sources *sources;
+    struct checks *checks;
     struct door doors[MOST_DOORS];
     int door_count;
     pthread_t committer_thread, loop_thread;

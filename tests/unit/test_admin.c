@@ -72,6 +72,27 @@ int relay_discard(struct relay *relay, int64_t message_id)
     return note("discard", message_id, false);
 }
 
+// Answers at once, from the thread that asks.
+bool relay_check(struct relay *relay, struct relay_check *check)
+{
+    (void)relay;
+    check->err = note("check", check->source_id ? check->source_id : check->account_id, check->source_id != 0);
+    struct inquiry *inquiry = &check->check.inquiry;
+    inquiry->arena = &check->check.arena;
+    inquiry_text(inquiry, "bot", STR("@bot"));
+    inquiry_number(inquiry, "pending_updates", 3);
+    inquiry_time(inquiry, "last_error_at", 0);
+    inquiry_bool(inquiry, "signed", true);
+    inquiry_end(inquiry, false, "It is \"%s\".", "so");
+    check->done(check);
+    return true;
+}
+
+void relay_end_checks(struct relay *relay)
+{
+    (void)relay;
+}
+
 static int reload(void *arg, struct buf *report)
 {
     (void)arg;
@@ -632,6 +653,32 @@ static void test_active_is_changed(void **state)
     noted.answer = 0;
 }
 
+static void test_sources_and_desks_are_asked(void **state)
+{
+    (void)state;
+    noted.answer = ERR_OK;
+    struct answer *answer = send_to("POST", "/api/v1/accounts/acme/sources/bot/check", "");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(answer->body, "{\"ok\":false,\"text\":\"It is \\\"so\\\".\",\"data\":{\"bot\":\"@bot\","
+                                      "\"pending_updates\":3,\"last_error_at\":null,\"signed\":true}}");
+    assert_string_equal(noted.asked, "check");
+    assert_true(noted.flag);
+    drop(answer);
+    answer = send_to("POST", "/api/v1/accounts/acme/desk/check", "");
+    assert_int_equal(answer->status, 200);
+    assert_int_equal(noted.id, f.first_id);
+    assert_false(noted.flag);
+    drop(answer);
+    assert_problem(send_to("POST", "/api/v1/accounts/nobody/desk/check", ""), 404, "account");
+    assert_problem(send_to("POST", "/api/v1/accounts/nobody/sources/bot/check", ""), 404, "account");
+    assert_problem(send_to("POST", "/api/v1/accounts/acme/sources/none/check", ""), 404, "source");
+    noted.answer = ERR_BUSY;
+    assert_problem(send_to("POST", "/api/v1/accounts/acme/desk/check", ""), 503, "Too many");
+    noted.answer = ERR_CLOSED;
+    assert_problem(send_to("POST", "/api/v1/accounts/acme/desk/check", ""), 503, "going down");
+    noted.answer = ERR_OK;
+}
+
 static void test_messages_are_changed_by_hand(void **state)
 {
     (void)state;
@@ -918,6 +965,7 @@ int main(void)
         cmocka_unit_test(test_a_cursor_of_another_list_is_refused),
         cmocka_unit_test(test_a_message_comes_with_its_attempts),
         cmocka_unit_test(test_active_is_changed),
+        cmocka_unit_test(test_sources_and_desks_are_asked),
         cmocka_unit_test(test_messages_are_changed_by_hand),
         cmocka_unit_test(test_reload_reports),
         cmocka_unit_test(test_status_answers_while_a_change_blocks),
