@@ -32,9 +32,12 @@ static const struct command commands[] = {
     {"account deactivate", "NAME", "", 1, 1, cli_account_deactivate,
      "stop delivering; messages are still taken and stored"},
     {"desk show", "ACCOUNT", "", 1, 1, cli_desk_show, "the account's desk"},
+    {"source check", "ACCOUNT [NAME...]", "", 1, CLI_ARGS_MAX, cli_source_check,
+     "what the platform says of the account's sources now"},
+    {"desk check", "ACCOUNT", "", 1, 1, cli_desk_check, "what the account's desk says now"},
     {"desk resume", "ACCOUNT", "", 1, 1, cli_desk_resume, "go on after a suspension"},
-    {"messages", "", "account source conversation state direction q limit all", 0, 0, cli_messages,
-     "messages in order of acceptance"},
+    {"messages", "", "account source conversation state direction q limit all follow", 0, 0, cli_messages,
+     "messages in order of acceptance; --follow: as they come"},
     {"show", "MESSAGE", "", 1, 1, cli_show, "one message with its attempts"},
     {"retry", "MESSAGE...", "account skipped", 0, CLI_ARGS_MAX, cli_retry,
      "try again; or --account A --skipped: all skipped ones"},
@@ -53,6 +56,7 @@ static void print_help(struct buf *out)
     buf_add_str(out,
                 STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
                     "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
+                    "          --follow shows them as they come and change, until Ctrl-C; not with --q, --limit, --all\n"
                     "verify:   --deep reads every row's checksum and the whole file\n"
                     "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
 }
@@ -116,6 +120,7 @@ static bool find_option(struct cli *cli, const char *name, struct option_place *
         {"deep", {.flag = &cli->deep}},
         {"skipped", {.flag = &cli->skipped}},
         {"all", {.flag = &cli->all}},
+        {"follow", {.flag = &cli->follow}},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, name) == 0) {

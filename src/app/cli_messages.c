@@ -143,6 +143,8 @@ static int list_as_json(struct cli *cli, size_t limit)
 int cli_messages(struct cli *cli)
 {
     size_t limit;
+    if (cli->follow)
+        return cli_follow(cli);
     if (!limit_of(cli, &limit)) {
         cli_fail("--limit takes a number from 1");
         return CLI_USAGE;

@@ -23,7 +23,7 @@ int cli_fail(const char *format, ...)
     return CLI_FAILED;
 }
 
-static int find_socket(struct cli *cli)
+int cli_find_socket(struct cli *cli)
 {
     struct str socket;
     struct buf errors;
@@ -45,7 +45,7 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
 {
     struct http_local_answer answer;
     const char *why;
-    if (find_socket(cli))
+    if (cli_find_socket(cli))
         return CLI_FAILED;
     bool long_work = strstr(target, "/verify") || strstr(target, "/reload");
     if (!http_local_call(cli->socket, method, target, body, long_work ? 0 : ANSWER_S, &cli->arena, &answer, &why))

@@ -13,12 +13,14 @@ struct cli {
     // Options, NULL when not given.
     const char *config, *socket;
     const char *account, *source, *conversation, *state, *direction, *query, *limit;
-    bool deep, skipped, all;
+    bool deep, skipped, all, follow;
     // Arguments behind the command's words.
     const char *args[CLI_ARGS_MAX];
     size_t arg_count;
 };
 
+// Fills cli->socket. CLI_DONE, or it was complained about.
+int cli_find_socket(struct cli *cli);
 // A request to the relay. CLI_DONE: `out_doc` is the JSON of a 2xx answer (yyjson_doc_free); else it was complained about.
 // `arena` holds the target.
 int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc);
@@ -49,7 +51,11 @@ int cli_account_activate(struct cli *cli);
 int cli_account_deactivate(struct cli *cli);
 int cli_desk_show(struct cli *cli);
 int cli_desk_resume(struct cli *cli);
+int cli_source_check(struct cli *cli);
+int cli_desk_check(struct cli *cli);
 int cli_messages(struct cli *cli);
+// messages --follow
+int cli_follow(struct cli *cli);
 int cli_show(struct cli *cli);
 int cli_retry(struct cli *cli);
 int cli_discard(struct cli *cli);

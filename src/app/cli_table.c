@@ -147,6 +147,11 @@ static void write_cell(struct buf *out, struct str text, size_t width, bool righ
         write_spaces(out, width - used);
 }
 
+void cli_write_cut(struct buf *out, struct str text, size_t width)
+{
+    write_cell(out, text, width ? width : SIZE_MAX, false, true);
+}
+
 static void write_row(const struct cli_table *table, const struct str *cells, const size_t *widths, struct buf *out)
 {
     for (size_t i = 0; i < table->columns; i++) {

@@ -22,5 +22,7 @@ void cli_table_write(const struct cli_table *table, size_t width, struct buf *ou
 
 // The text made harmless, in the arena; a line break becomes a blank.
 struct str cli_clean(struct arena *arena, struct str text);
+// The (clean) text, cut with "..." where it takes more than `width` columns; 0 = no limit.
+void cli_write_cut(struct buf *out, struct str text, size_t width);
 // Columns that the (clean) text takes.
 size_t cli_width(struct str text);

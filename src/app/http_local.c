@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -68,4 +69,81 @@ bool http_local_call(const char *socket, const char *method, const char *target,
     *why = reason_of(code, socket, system_error, arena);
     buf_done(&out->body);
     return false;
+}
+
+struct listening {
+    CURL *curl;
+    const struct http_local_listener *listener;
+    struct buf *problem;
+    bool stopped;
+};
+
+static size_t on_stream(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct listening *listening = arg;
+    long status = 0;
+    curl_easy_getinfo(listening->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        return buf_add(listening->problem, bytes, size * n) ? 0 : size * n;
+    listening->stopped = !listening->listener->on_bytes(listening->listener->arg, (struct str){bytes, size * n});
+    return listening->stopped ? 0 : size * n;
+}
+
+// libcurl wakes for it, but does not say why.
+static bool is_left(int fd)
+{
+    struct pollfd pipe = {.fd = fd};
+    return poll(&pipe, 1, 0) > 0 && pipe.revents & (POLLERR | POLLHUP | POLLNVAL);
+}
+
+// Goes on until the transfer is over; true when nobody reads any more.
+static bool perform(CURLM *multi, int reader_fd)
+{
+    int running = 1;
+    while (curl_multi_perform(multi, &running) == CURLM_OK && running) {
+        struct curl_waitfd reader = {.fd = reader_fd};
+        if (curl_multi_poll(multi, &reader, 1, 60000, NULL) != CURLM_OK)
+            break;
+        if (is_left(reader_fd))
+            return true;
+    }
+    return false;
+}
+
+static CURLcode code_of(CURLM *multi)
+{
+    int left;
+    const CURLMsg *message = curl_multi_info_read(multi, &left);
+    return message ? message->data.result : CURLE_OUT_OF_MEMORY;
+}
+
+enum http_local_end http_local_listen(const char *socket, const char *target,
+                                      const struct http_local_listener *listener, struct arena *arena, int *out_status,
+                                      struct buf *out_problem, const char **why)
+{
+    struct str url = arena_printf(arena, "http://localhost%s", target);
+    CURL *curl = curl_easy_init();
+    CURLM *multi = curl_multi_init();
+    struct listening listening = {.curl = curl, .listener = listener, .problem = out_problem};
+    long status = 0, system_error = 0;
+    set_up(curl, socket, "GET", url.p, STR_NONE, 0, NULL);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_stream);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &listening);
+    curl_multi_add_handle(multi, curl);
+    bool unread = perform(multi, listener->reader_fd);
+    CURLcode code = unread ? CURLE_OK : code_of(multi);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &system_error);
+    curl_multi_remove_handle(multi, curl);
+    curl_multi_cleanup(multi);
+    curl_easy_cleanup(curl);
+    *out_status = (int)status;
+    if (unread)
+        return HTTP_LOCAL_UNREAD;
+    if (listening.stopped)
+        return HTTP_LOCAL_STOPPED;
+    if (status) // cut off, or with its last word
+        return HTTP_LOCAL_ENDED;
+    *why = reason_of(code, socket, system_error, arena);
+    return HTTP_LOCAL_FAILED;
 }

@@ -1,4 +1,4 @@
-// One HTTP request to the running relay over its Unix socket, for the command line.
+// HTTP to the running relay over its Unix socket, for the command line: one request, or a stream of events.
 #pragma once
 #include "base/arena.h"
 #include "base/buf.h"
@@ -13,3 +13,20 @@ struct http_local_answer {
 // `timeout_s` 0: none. False: no answer, and one sentence in *why (in the arena).
 bool http_local_call(const char *socket, const char *method, const char *target, struct str body, int timeout_s,
                      struct arena *arena, struct http_local_answer *out, const char **why);
+
+enum http_local_end {
+    HTTP_LOCAL_FAILED,  // no answer: one sentence in *why
+    HTTP_LOCAL_ENDED,   // the answer has ended; when its status is not 200, its body is in out_problem
+    HTTP_LOCAL_STOPPED, // on_bytes said so
+    HTTP_LOCAL_UNREAD,  // nobody reads reader_fd any more
+};
+struct http_local_listener {
+    // Bytes of a 200, as they come; false stops.
+    bool (*on_bytes)(void *arg, struct str bytes);
+    void *arg;
+    int reader_fd; // a pipe whose reader may leave while nothing comes
+};
+// GET of what does not end by itself.
+enum http_local_end http_local_listen(const char *socket, const char *target,
+                                      const struct http_local_listener *listener, struct arena *arena, int *out_status,
+                                      struct buf *out_problem, const char **why);
