@@ -78,6 +78,8 @@ struct events *events_new(struct loop *loop, struct news *news, struct directory
 // Ends all streams; there will be no others.
 void events_end(struct events *events);
 void events_free(struct events *events);
+// How many listen now.
+size_t events_listeners(const struct events *events);
 struct events *admin_events(const struct api_call *call);
 
 // Handlers, one file per noun. Each answers exactly once.

@@ -265,6 +265,11 @@ void events_free(struct events *events)
     free(events);
 }
 
+size_t events_listeners(const struct events *events)
+{
+    return events->count;
+}
+
 // ---- the request ----
 
 static bool read_account(struct api_call *call, struct str *out)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { LISTED_MAX = 1000 }; // of accounts, desks and sources each; /api/v1/accounts has all, page by page
+enum { LISTED_MAX = 1000 }; // of accounts, desks, sources and alarms each; /api/v1/accounts has all, page by page
 
 void api_ready_get(struct api_call *call)
 {
@@ -29,9 +29,18 @@ static void write_totals(struct json *json, const struct store_totals *totals, i
     json_num(json, age_ms > 0 ? (double)age_ms / 1000 : 0);
 }
 
+// Alarms being written: the oldest LISTED_MAX, and how many there are.
+struct alarms {
+    struct json *json;
+    int64_t count;
+};
+
 static void on_alarm(void *arg, const struct board_alarm_line *line)
 {
-    struct json *json = arg;
+    struct alarms *alarms = arg;
+    struct json *json = alarms->json;
+    if (alarms->count++ >= LISTED_MAX)
+        return;
     json_open(json, '{');
     json_key_str(json, "name", str_of(line->name));
     json_key_str(json, "subject", line->subject);
@@ -42,10 +51,12 @@ static void on_alarm(void *arg, const struct board_alarm_line *line)
 
 static void write_alarms(struct json *json, struct board *board)
 {
+    struct alarms alarms = {.json = json};
     json_key(json, "alarms");
     json_open(json, '[');
-    board_each_alarm(board, on_alarm, json);
+    board_each_alarm(board, on_alarm, &alarms);
     json_close(json, ']');
+    json_key_int(json, "alarms_total", alarms.count);
 }
 
 static void write_account(struct json *json, const struct account *account, int64_t pending)
@@ -118,6 +129,7 @@ static void write_status(struct json *json, struct api_call *call, const struct 
     json_key_time(json, "started_at", admin_started_us(call));
     json_key_int(json, "accounts_total", (int64_t)count);
     json_key_int(json, "desks_suspended", board_desks_suspended(options->board));
+    json_key_int(json, "event_listeners", (int64_t)events_listeners(admin_events(call)));
     write_alarms(json, options->board);
     write_accounts(json, call, accounts, count < LISTED_MAX ? count : LISTED_MAX, pending);
     json_close(json, '}');

@@ -6,12 +6,14 @@ import socket
 import subprocess
 import threading
 
+import jsonschema
 import pytest
 
 from harness.client import WebhookSource
 from harness.common import PATIENCE_S, text_of, wait_for
 from harness.relay import BINARY, TOKEN, account, prefix, webhook_source
 from harness.scripted import Answer, Stall
+from test_openapi import SCHEMAS
 
 
 class Events:
@@ -20,6 +22,7 @@ class Events:
     def __init__(self, relay, query="", where="tcp"):
         self.raw = b""
         self.list = []
+        self.odd = []  # what docs/openapi.yaml does not say
         self.ended = False
         self.changed = threading.Condition()
         if where == "socket":
@@ -46,8 +49,10 @@ class Events:
                 name, _, value = line.partition(": ")
                 fields[name] = value
             elif "data" in fields:
+                data = json.loads(fields["data"])
                 with self.changed:
-                    self.list.append({"event": fields["event"], "id": fields.get("id"), **json.loads(fields["data"])})
+                    self.list.append({"event": fields["event"], "id": fields.get("id"), **data})
+                    self.odd += [str(e) for e in jsonschema.Draft7Validator({**SCHEMAS, "$ref": "#/components/schemas/Event"}).iter_errors(data)]
                     self.changed.notify_all()
                 fields = {}
         with self.changed:
@@ -81,10 +86,11 @@ def listen():
     for events in open_ones:
         if not events.ended:
             events.close()
+        assert not events.odd
 
 
 def test_what_becomes_of_a_message_comes_as_events(make_relay, desk, listen):
-    relay = make_relay([account("acme", desk.config()), account("other", desk.config(), active=False)], delivery={"retry_base": "10ms"})
+    relay = make_relay([account("acme", desk.config()), account("other", desk.config(), active=False)], delivery={"retry_base": "500ms"})
     relay.allow("message_skipped", "attempt_.*").start()
     events, of_other = listen(relay), listen(relay, "?account=other", where="socket")
     source = WebhookSource(relay, "acme")
@@ -215,20 +221,14 @@ def follow():
     running = []
 
     def start(relay, *arguments):
-        before = open_streams(relay)
+        before = relay.status()["event_listeners"]
         running.append(Follow(relay, *arguments))
-        wait_for(lambda: open_streams(relay) > before or running[-1].process.poll() is not None, "it follows")
+        wait_for(lambda: relay.status()["event_listeners"] > before or running[-1].process.poll() is not None, "it follows")
         return running[-1]
     yield start
     for one in running:
         one.process.kill()
         one.process.communicate()
-
-
-def open_streams(relay):
-    """Connections at the daemon's end of the admin socket."""
-    with open("/proc/net/unix") as file:
-        return sum(1 for line in file if line.rstrip().endswith(relay.socket) and line.split()[5] == "03")
 
 
 def test_follow_shows_messages_as_they_come_and_change(make_relay, desk, follow):

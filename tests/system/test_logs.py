@@ -153,3 +153,17 @@ def test_metrics_agree_with_the_status(source, relay, desk):
     assert metrics[f"tributary_messages_duplicate_total{labels}"] == 1
     assert metrics["tributary_messages_pending"] == status["pending"] == 0
     assert metrics["tributary_delivery_seconds_count"] == 4
+
+
+def test_each_alarm_has_its_metric():
+    """Names of alarms are a fixed list: the metric shows each, 0 or not, and nothing from outside becomes one."""
+    root = os.path.join(os.path.dirname(__file__), "../../src")
+    used, listed = set(), None
+    for directory, _, names in os.walk(root):
+        for name in names:
+            with open(os.path.join(directory, name)) as file:
+                text = file.read()
+            used |= set(re.findall(r'\b(?:board|desk_begin)_alarm\((?:[^"();]|\([^()]*\))*"([a-z_]+)"', text))
+            used |= set(re.findall(r'\btell\(s, "([a-z_]+)"', text)) if directory.endswith("store") else set()
+            listed = re.search(r"board_alarm_names\[\] = \{(.*?)\}", text, re.S) or listed
+    assert len(used) > 4 and used == set(re.findall(r'"([a-z_]+)"', listed.group(1)))

@@ -73,7 +73,7 @@ def test_queries_of_the_document_are_those_of_the_code():
             for parameter in documented()[method, path].get("parameters", []):
                 if "$ref" in parameter:
                     parameter = DOCUMENT["components"]["parameters"][parameter["$ref"].rsplit("/", 1)[1]]
-                names.append(parameter["name"])
+                names += [parameter["name"]] if parameter["in"] == "query" else []
             assert sorted(names) == sorted(query.split()), path
 
 
@@ -111,7 +111,8 @@ def test_every_documented_operation_answers_as_documented(relay):
     for (method, path), operation in sorted(documented().items(), key=lambda o: o[0], reverse=True):
         here = {**values, "id": waiting} if method == "POST" else values
         target = re.sub(r"\{(\w+)\}", lambda m: here[m.group(1)], path)
-        answer = check(relay.api(method, target, bodies.get((method, path))), method, path)
+        # Live events do not end; test_events.py reads them.
+        answer = check(relay.api("HEAD" if path.endswith("/events") else method, target, bodies.get((method, path))), method, path)
         assert answer.status in (200, 202), f"{method} {target}: {answer}"
         if operation.get("security") != []:
             assert check(relay.api(method, target, token=None), method, path).status == 401
