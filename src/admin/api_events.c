@@ -142,9 +142,8 @@ static void write_wanted(struct stream *stream, struct buf *out, const struct ne
     if (!(stream->kinds >> item->kind & 1))
         return;
     struct str subject = str_of(item->subject);
-    const struct account *account = item->account_id
-                                        ? directory_find_id(stream->events->directory, item->account_id)
-                                        : NULL;
+    const struct account *account = item->account_id ? directory_find_id(stream->events->directory, item->account_id)
+                                                     : NULL;
     const struct source *source = account ? account_find_source_id(account, item->source_id) : NULL;
     struct str name = account ? account->name : str_sub(subject, 0, str_index(subject, '/', 0));
     bool wanted = !stream->account.p || str_eq(name, stream->account);

@@ -53,12 +53,12 @@ static void print_help(struct buf *out)
         snprintf(left, sizeof left, "%s %s", commands[i].words, commands[i].args);
         buf_printf(out, "  %-36s %s\n", left, commands[i].help);
     }
-    buf_add_str(out,
-                STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
-                    "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
-                    "          --follow shows them as they come and change, until Ctrl-C; not with --q, --limit, --all\n"
-                    "verify:   --deep reads every row's checksum and the whole file\n"
-                    "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
+    buf_add_str(
+        out, STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
+                 "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
+                 "          --follow shows them as they come and change, until Ctrl-C; not with --q, --limit, --all\n"
+                 "verify:   --deep reads every row's checksum and the whole file\n"
+                 "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
 }
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)

@@ -2,8 +2,8 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "model/http.h"
 #include "base/must.h"
+#include "model/http.h"
 
 #include <stdlib.h>
 
@@ -113,8 +113,8 @@ struct str source_hook_url(const struct source *source, struct str public_url, s
 {
     if (str_ends(public_url, STR("/")))
         public_url.n--;
-    return arena_printf(arena, "%.*s/hooks/%.*s/%.*s", STR_ARG(public_url), STR_ARG(http_escape(arena, source->account)),
-                        STR_ARG(http_escape(arena, source->name)));
+    return arena_printf(arena, "%.*s/hooks/%.*s/%.*s", STR_ARG(public_url),
+                        STR_ARG(http_escape(arena, source->account)), STR_ARG(http_escape(arena, source->name)));
 }
 
 uint64_t desk_identity(const struct desk *desk)

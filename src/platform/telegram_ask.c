@@ -96,10 +96,11 @@ static void end_webhook(struct asking *a, const struct webhook *webhook)
     if (!webhook->own.n)
         inquiry_end(a->inquiry, false, "%.*s cannot have a webhook: mode: webhook needs public_url.", STR_ARG(name));
     else if (!webhook->url.n)
-        inquiry_end(a->inquiry, false,
-                    "Telegram knows %.*s, but has no webhook for it; it is registered at %.*s as soon as Telegram takes "
-                    "it.",
-                    STR_ARG(name), STR_ARG(webhook->own));
+        inquiry_end(
+            a->inquiry, false,
+            "Telegram knows %.*s, but has no webhook for it; it is registered at %.*s as soon as Telegram takes "
+            "it.",
+            STR_ARG(name), STR_ARG(webhook->own));
     else if (!ours && !a->source->take_over)
         inquiry_end(a->inquiry, false,
                     "%.*s has a webhook elsewhere, at %.*s; say take_over: true to take it from there, or remove it "
@@ -143,13 +144,13 @@ static bool on_webhook(struct asking *a, yyjson_val *info)
 
 static bool take_answer(struct asking *a, const struct http_response *last)
 {
-    bool (*take)(struct asking *a, yyjson_val *result) = a->inquiry->phase == ME ? on_me : on_webhook;
+    bool (*take)(struct asking * a, yyjson_val * result) = a->inquiry->phase == ME ? on_me : on_webhook;
     const char *method = a->inquiry->phase == ME ? "getMe" : "getWebhookInfo";
     bool good = last->failure == HTTP_ANSWERED && last->status >= 200 && last->status < 300;
     yyjson_doc *doc = good ? json_read(last->body) : NULL;
     yyjson_val *root = yyjson_doc_get_root(doc), *result = yyjson_obj_get(root, "result");
     bool more = yyjson_get_bool(yyjson_obj_get(root, "ok")) && yyjson_is_obj(result) ? take(a, result)
-                                                                                    : end_failed(a, last, method);
+                                                                                     : end_failed(a, last, method);
     yyjson_doc_free(doc);
     return more;
 }

@@ -248,7 +248,8 @@ static void report_settled(struct keeping *k, yyjson_val *info)
     struct str words = json_get_str(info, "last_error_message");
     bool told = json_get_int(info, "pending_update_count", &pending) && json_get_int(info, "last_error_date", &at_s);
     rest(k, SETTLED, k->now_us + LOOK_S * INT64_C(1000000) + pause_us(k) * 30);
-    if (told && words.n && pending > 0 && at_s > now_s - TELEGRAM_ERROR_FRESH_S && at_s <= now_s + TELEGRAM_ERROR_FRESH_S) {
+    if (told && words.n && pending > 0 && at_s > now_s - TELEGRAM_ERROR_FRESH_S &&
+        at_s <= now_s + TELEGRAM_ERROR_FRESH_S) {
         k->out->healthy = false;
         k->out->until_us = k->now_us + PAUSE_CAP_S * INT64_C(1000000);
         k->out->why = arena_printf(k->arena, "Telegram cannot deliver here: %.*s (%" PRId64 " waiting)", STR_ARG(words),

@@ -43,7 +43,7 @@ struct news_item {
     int64_t at_us;   // wall time; the news' own
     enum news_kind kind;
     int64_t account_id, source_id, message_id, lane; // 0: none
-    uint64_t desk; // identity of the desk it is about; 0: none
+    uint64_t desk;                                   // identity of the desk it is about; 0: none
     int attempts;
     int64_t until_us;           // the next attempt, or when the desk is tried again; MESSAGE_HELD: by hand
     bool in_doubt;              // the message

@@ -588,8 +588,8 @@ static struct answer *patch_as(const char *type, const char *body)
 static void test_a_body_is_json_and_not_too_large(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-                                        "application/jsonp", ""};
+    static const char *const wrong[] = {"text/plain", "application/x-www-form-urlencoded",
+                                        "multipart/form-data; boundary=x", "application/jsonp", ""};
     noted.answer = ERR_OK;
     noted.asked = NULL;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
@@ -601,7 +601,8 @@ static void test_a_body_is_json_and_not_too_large(void **state)
         assert_int_equal(answer->status, 200);
         drop(answer);
     }
-    int fd = ask(true, "PATCH", "/api/v1/accounts/acme", "Content-Length: 1048577\r\nX-Not-", ""); // X-Not-Content-Length: 0
+    int fd = ask(true, "PATCH", "/api/v1/accounts/acme", "Content-Length: 1048577\r\nX-Not-",
+                 ""); // X-Not-Content-Length: 0
     assert_problem(receive(fd), 413, "");
 }
 

@@ -169,7 +169,8 @@ static void test_who_asks_for_an_account_hears_of_it_only(void **state)
     tell_message(2, 2);
     board_alarm(f.board, "source_refused", STR("acme/bot"), STR("of acme"));
     board_alarm(f.board, "source_refused", STR("b-corp/bot"), STR("of b-corp"));
-    const struct account *acme = directory_find(f.accounts, STR("acme")), *own = directory_find(f.accounts, STR("c-corp"));
+    const struct account *acme = directory_find(f.accounts, STR("acme")),
+                         *own = directory_find(f.accounts, STR("c-corp"));
     // Suspended under the name of one account, it is the desk of another one too.
     news_tell(board_news(f.board), &(struct news_item){.kind = NEWS_DESK_SUSPENDED,
                                                        .account_id = own->id,

@@ -94,7 +94,8 @@ static void test_telegram_is_asked_who_it_is_and_where_its_webhook_points(void *
     assert_str(request.target, "https://api.telegram.org/bot" TOKEN "/getMe");
     assert_true(ask_bot(&source, STR(PUBLIC), &me));
     assert_str(request.target, "https://api.telegram.org/bot" TOKEN "/getWebhookInfo");
-    struct http_response info = answer(200, "{\"ok\":true,\"result\":{\"url\":\"" OWN "\",\"pending_update_count\":2}}");
+    struct http_response info = answer(200,
+                                       "{\"ok\":true,\"result\":{\"url\":\"" OWN "\",\"pending_update_count\":2}}");
     assert_false(ask_bot(&source, STR(PUBLIC), &info));
     assert_said(true, "Telegram knows @acme_bot, and its webhook points here, to " OWN "; 2 updates wait there.");
     assert_str(fact("bot")->text, "@acme_bot");
@@ -178,7 +179,8 @@ static void test_telegram_that_does_not_know_the_bot_or_does_not_answer_is_told(
 
 static void ask_intercom(const struct http_response *last)
 {
-    struct desk desk = {.platform = STR("intercom"), .token = STR("tok-secret"), .api_url = STR("https://api.eu.intercom.io")};
+    struct desk desk = {
+        .platform = STR("intercom"), .token = STR("tok-secret"), .api_url = STR("https://api.eu.intercom.io")};
     inquiry = (struct inquiry){.arena = &arena, .now_us = NOW};
     assert_true(desk_intercom.ask(&desk, &inquiry, NULL, &request));
     assert_str(request.method, "GET");
@@ -189,9 +191,11 @@ static void ask_intercom(const struct http_response *last)
 static void test_intercom_is_asked_whose_token_it_is(void **state)
 {
     (void)state;
-    const struct http_header left[] = {{STR("X-RateLimit-Remaining"), STR("160")}, {STR("X-RateLimit-Reset"), STR("1700000010")}};
-    struct http_response me = answer(200, "{\"type\":\"admin\",\"id\":\"77\",\"app\":{\"id_code\":\"abc\",\"name\":\"Acme\","
-                                          "\"region\":\"EU\",\"timezone\":\"Europe/Berlin\"}}");
+    const struct http_header left[] = {{STR("X-RateLimit-Remaining"), STR("160")},
+                                       {STR("X-RateLimit-Reset"), STR("1700000010")}};
+    struct http_response me = answer(200,
+                                     "{\"type\":\"admin\",\"id\":\"77\",\"app\":{\"id_code\":\"abc\",\"name\":\"Acme\","
+                                     "\"region\":\"EU\",\"timezone\":\"Europe/Berlin\"}}");
     me.headers = left;
     me.header_count = 2;
     ask_intercom(&me);
@@ -206,7 +210,8 @@ static void test_intercom_is_asked_whose_token_it_is(void **state)
     me = answer(200, "{}");
     ask_intercom(&me);
     assert_said(true, "names no workspace");
-    me = answer(401, "{\"type\":\"error.list\",\"errors\":[{\"code\":\"unauthorized\",\"message\":\"Access Token Invalid\"}]}");
+    me = answer(
+        401, "{\"type\":\"error.list\",\"errors\":[{\"code\":\"unauthorized\",\"message\":\"Access Token Invalid\"}]}");
     ask_intercom(&me);
     assert_said(false, "does not take the token (HTTP 401: unauthorized: Access Token Invalid)");
     me = answer(403, "{}");
@@ -262,7 +267,8 @@ static void test_a_webhook_desk_is_asked_by_head(void **state)
 static void test_of_a_webhook_source_nothing_can_be_asked(void **state)
 {
     (void)state;
-    struct source source = {.account = STR("acme"), .name = STR("hook"), .platform = STR("webhook"), .secret = STR("whsec_x")};
+    struct source source = {
+        .account = STR("acme"), .name = STR("hook"), .platform = STR("webhook"), .secret = STR("whsec_x")};
     assert_false(platform_webhook.ask(&source, STR(PUBLIC), &inquiry, NULL, &request));
     assert_said(true, "posts to https://relay.example.com/hooks/acme/hook, signed with");
     source.secret = STR("none");
