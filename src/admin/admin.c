@@ -252,7 +252,7 @@ static struct admin *admin_new(const struct admin_options *options)
     admin->options.socket = NULL;
     admin->started_us = clock_wall_us(options->clock);
     admin->loop = loop_new();
-    admin->events = events_new(admin->loop, board_news(options->board), options->directory);
+    admin->events = events_new(admin->loop, options);
     if (options->reader)
         options->reader->ops->set_time_cap(options->reader, READER_CAP_MS);
     return admin;

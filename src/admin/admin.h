@@ -24,6 +24,7 @@ struct admin_options {
     // broken file leaves the old one in force). Called on a worker thread, one call at a time. NULL: not offered.
     int (*reload)(void *arg, struct buf *report);
     void *reload_arg;
+    int64_t heartbeat_ms; // of the streams of events; 0: 15 s
 };
 
 // When it returns, the API answers. Texts are copied. NULL and one sentence in `why` when it cannot.

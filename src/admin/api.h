@@ -74,7 +74,7 @@ bool api_lock(struct api_call *call, enum api_lock lock);
 void api_unlock(struct api_call *call, enum api_lock lock);
 
 // The streams of GET /api/v1/events (api_events.c).
-struct events *events_new(struct loop *loop, struct news *news, struct directory *directory);
+struct events *events_new(struct loop *loop, const struct admin_options *options);
 // Ends all streams; there will be no others.
 void events_end(struct events *events);
 void events_free(struct events *events);

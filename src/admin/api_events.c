@@ -37,6 +37,7 @@ struct events {
     size_t count;
     bool ended;
     struct loop_timer *heartbeat;
+    int64_t heartbeat_ms;
     atomic_bool woken; // `task` is posted
     struct loop_task task;
     struct buf out; // of one turn
@@ -231,15 +232,16 @@ static void on_heartbeat(void *arg)
             http_exchange_write(stream->exchange, STR(":\n\n"));
     }
     if (events->streams)
-        loop_timer_set(events->heartbeat, HEARTBEAT_MS);
+        loop_timer_set(events->heartbeat, events->heartbeat_ms);
 }
 
-struct events *events_new(struct loop *loop, struct news *news, struct directory *directory)
+struct events *events_new(struct loop *loop, const struct admin_options *options)
 {
     struct events *events = mem_new_of(struct events);
     events->loop = loop;
-    events->news = news;
-    events->directory = directory;
+    events->news = board_news(options->board);
+    events->directory = options->directory;
+    events->heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : HEARTBEAT_MS;
     events->task.run = on_news;
     events->heartbeat = loop_timer_new(loop, on_heartbeat, events);
     buf_init(&events->out, TURN_BYTES);
@@ -326,7 +328,7 @@ static void join(struct api_call *call, struct events *events, struct str accoun
     }
     DL_APPEND(events->streams, stream);
     if (!events->count++)
-        loop_timer_set(events->heartbeat, HEARTBEAT_MS);
+        loop_timer_set(events->heartbeat, events->heartbeat_ms);
     stream->at = news_listen(events->news, wake, events);
     http_exchange_write(stream->exchange, STR("retry: 2000\n\n")); // the first bytes: it listens
     go_on_from(stream, http_header_get(call->request->headers, call->request->header_count, "last-event-id"));

@@ -167,3 +167,31 @@ def test_each_alarm_has_its_metric():
             used |= set(re.findall(r'\btell\(s, "([a-z_]+)"', text)) if directory.endswith("store") else set()
             listed = re.search(r"board_alarm_names\[\] = \{(.*?)\}", text, re.S) or listed
     assert len(used) > 4 and used == set(re.findall(r'"([a-z_]+)"', listed.group(1)))
+
+
+def test_the_status_of_a_bad_day(make_relay, make_desk, make_telegram):
+    """Each name of INTERFACE.md, with what it means."""
+    well, refuses, telegram = make_desk(), make_desk(), make_telegram()
+    refuses.script = lambda request: Answer(401)
+    telegram.script = lambda request: Answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
+    relay = make_relay([account("acme", well.config()), account("off", well.config(), active=False),
+                        account("sad", refuses.config(), sources=[webhook_source(), telegram.config(mode="polling")])])
+    relay.allow("desk_suspended", "alarm.*").start()
+    WebhookSource(relay, "acme").send("m0")
+    WebhookSource(relay, "off").send("m1")
+    WebhookSource(relay, "sad").send("m2")
+    bad = wait_for(lambda: (lambda s: s if len(s["alarms"]) == 2 and s["delivered"] == 1 else None)(relay.status()), "two alarms")
+    relay.check_sum(bad)
+    assert (bad["accepted"], bad["pending"], bad["skipped"], bad["discarded"], bad["in_doubt"], bad["lanes_waiting"]) == (3, 2, 0, 0, 0, 2)
+    assert 0 < bad["oldest_pending_s"] < 100
+    assert [(a["name"], a["active"], a["pending"]) for a in bad["accounts"]] == [("acme", True, 0), ("off", False, 1), ("sad", True, 1)]
+    desks = {d["account"]: d for d in bad["desks"]}
+    assert {name: (d["platform"], d["state"]) for name, d in desks.items()} == {
+        "acme": ("webhook", "ok"), "off": ("webhook", "ok"), "sad": ("webhook", "suspended")}
+    assert "401" in desks["sad"]["reason"] and desks["sad"]["until"] and desks["acme"]["reason"] is None
+    assert {a["name"] for a in bad["alarms"]} == {"desk_refuses", "source_refused"} and bad["alarms_total"] == 2
+    bot = next(s for s in bad["sources"] if s["platform"] == "telegram")
+    assert (bot["account"], bot["name"], bot["state"]) == ("sad", "bot", "refused") and "does not know this bot" in bot["text"]
+    metrics = relay.metrics()
+    assert metrics["tributary_desk_suspended"] == 1 and metrics['tributary_alarm{name="source_refused"}'] == 1
+    assert metrics["tributary_messages_pending"] == 2 and metrics["tributary_oldest_pending_seconds"] > 0

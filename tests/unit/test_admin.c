@@ -933,6 +933,61 @@ static void test_a_stop_does_not_wait_for_a_verification(void **state)
     sem_destroy(&slow.interrupted);
 }
 
+static int slow_totals(struct store_reader *reader, struct store_totals *out)
+{
+    (void)reader, (void)out;
+    return ERR_BUSY;
+}
+
+static int slow_messages(struct store_reader *reader, const struct message_filter *filter, int64_t after_id,
+                         size_t limit, void (*each)(void *arg, const struct message *message), void *arg)
+{
+    (void)reader, (void)filter, (void)after_id, (void)limit, (void)each, (void)arg;
+    return ERR_BUSY;
+}
+
+static int64_t cap_set;
+
+static void slow_set_time_cap(struct store_reader *reader, int64_t cap_ms)
+{
+    (void)reader;
+    cap_set = cap_ms;
+}
+
+static void test_a_question_that_takes_too_long_is_given_up_and_told(void **state)
+{
+    (void)state;
+    static const struct store_reader_ops ops = {
+        .totals = slow_totals, .messages = slow_messages, .set_time_cap = slow_set_time_cap, .free = slow_free};
+    static struct store_reader slow = {.ops = &ops};
+    const char *why = NULL;
+    char path[100], kept[sizeof f.socket];
+    snprintf(path, sizeof path, "%s/third.sock", f.directory);
+    struct admin_options options = {.socket = path,
+                                    .directory = f.accounts,
+                                    .board = f.board,
+                                    .tally = f.tally,
+                                    .clock = &clock_system,
+                                    .reader = &slow};
+    struct admin *third = admin_start(&options, &f.arena, &why);
+    assert_non_null(third);
+    assert_in_range(cap_set, 1, 5000);
+    memcpy(kept, f.socket, sizeof kept);
+    snprintf(f.socket, sizeof f.socket, "%s", path);
+    static const char *const targets[] = {"/api/v1/status", "/api/v1/messages?q=x"};
+    for (size_t i = 0; i < 2; i++) {
+        struct answer *answer = send_to("GET", targets[i], "");
+        assert_non_null(strstr(answer->text, "\r\nRetry-After: "));
+        assert_problem(answer, 503, "took too long");
+    }
+    struct answer *answer = send_to("GET", "/metrics", ""); // what is counted in memory
+    assert_int_equal(answer->status, 200);
+    assert_null(strstr(answer->body, "tributary_messages_pending "));
+    drop(answer);
+    memcpy(f.socket, kept, sizeof kept);
+    admin_stop(third);
+}
+
 static void test_a_place_that_is_taken_is_told(void **state)
 {
     (void)state;
@@ -976,6 +1031,7 @@ int main(void)
         cmocka_unit_test(test_metrics_are_these_with_these_labels),
         cmocka_unit_test(test_guessing_tokens_becomes_slow),
         cmocka_unit_test(test_a_stop_does_not_wait_for_a_verification),
+        cmocka_unit_test(test_a_question_that_takes_too_long_is_given_up_and_told),
         cmocka_unit_test(test_a_place_that_is_taken_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -47,6 +47,7 @@ static void start_admin(void)
         .board = f.board,
         .tally = f.tally,
         .clock = &clock_system,
+        .heartbeat_ms = 50,
         .reader = f.store->ops->reader_new(f.store),
     };
     f.admin = admin_start(&options, &f.arena, &why);
@@ -310,6 +311,17 @@ static void test_who_comes_back_hears_what_came_meanwhile(void **state)
     leave(other);
 }
 
+static void test_a_silent_stream_has_a_heartbeat(void **state)
+{
+    (void)state;
+    struct listener *listener = listen_to(GET("/api/v1/events") "\r\n");
+    await(listener, "\n:\n\n");
+    char *first = strstr(listener->text, "\n:\n\n");
+    memset(first, '-', 4);
+    await(listener, "\n:\n\n"); // and another one
+    leave(listener);
+}
+
 static void test_a_stop_ends_streams(void **state)
 {
     (void)state;
@@ -332,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_a_client_that_does_not_read_costs_nothing_and_is_told_what_it_missed),
         cmocka_unit_test(test_a_client_that_left_makes_room_for_another),
         cmocka_unit_test(test_who_comes_back_hears_what_came_meanwhile),
+        cmocka_unit_test(test_a_silent_stream_has_a_heartbeat),
         cmocka_unit_test(test_a_stop_ends_streams),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
