@@ -308,6 +308,7 @@ def test_23_a_wrong_clock_raises_an_alarm_until_a_message_is_taken(rig):
     assert subject == "zenith/site" and any(f" {n} s behind this machine's clock" in text for n in range(600, 605))
     assert rig.relay.metrics()['tributary_alarm{name="webhook_clock"}'] == 1
     assert rig.counted("untimely") == untimely + 6
+    rig.relay.wait_event("alarm", lambda e: e["name"] == "webhook_clock")  # the log follows the board
     assert [e["subject"] for e in rig.relay.logged("alarm") if e["name"] == "webhook_clock"] == ["zenith/site"], "said once"
     assert post("l23-good", 0).status == 200
     assert not rig.alarms("webhook_clock")
