@@ -37,6 +37,7 @@ struct intercom_wanted {
     size_t known_ref_count;
     bool own_clock;       // created_at at the desk is its own
     bool alone;           // the contact has no conversation of ours beside this one
+    struct str looked;    // in this conversation it is not: known from the look there
     struct str last_part; // with own_clock: what we know to be there came up to this
 };
 

@@ -58,6 +58,7 @@ static struct intercom_wanted wanted_of(struct intercom *s)
         .known_ref_count = attempt->known_ref_count,
         .own_clock = s->run->note.own_clock,
         .alone = !attempt->message->conversation_name.p && str_ends(attempt->customer, attempt->message->conversation),
+        .looked = attempt->link.conversation,
         .last_part = attempt->link.last_part,
     };
 }

@@ -270,8 +270,8 @@ struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_va
         yyjson_val *source = yyjson_obj_get(conversation, "source");
         struct str conversation_id = intercom_id(yyjson_obj_get(conversation, "id"), arena);
         struct str id = intercom_id(yyjson_obj_get(source, "id"), arena);
-        if (!conversation_id.n || is_known(wanted, id) || !is_begun_now(wanted, created_at(conversation)) ||
-            !is_ours(wanted, source, arena))
+        if (!conversation_id.n || str_eq(conversation_id, wanted->looked) || is_known(wanted, id) ||
+            !is_begun_now(wanted, created_at(conversation)) || !is_ours(wanted, source, arena))
             continue;
         *out_conversation = conversation_id;
         return id.n ? id : INTERCOM_UNNAMED;

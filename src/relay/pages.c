@@ -91,6 +91,10 @@ static struct lane *next_to_load(struct dispatcher *d)
         struct lane_account *owner = d->to_load;
         DL_DELETE2(d->to_load, owner, load_prev, load_next);
         DL_APPEND2(d->to_load, owner, load_prev, load_next);
+        const struct desk_state *desk = owner->desk;
+        if (desk->probe_lane && desk->probe_lane->owner == owner && desk->probe_lane->state == LANE_LOADING &&
+            desk->probe_lane->in_ring) // what fills the memory may wait for the probe
+            return desk->probe_lane;
         if (dispatcher_has_room(d) || lane_account_is_empty(owner))
             return owner->to_load;
     }

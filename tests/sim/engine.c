@@ -132,6 +132,7 @@ static void change_account(struct sim *sim, const struct action *action)
     if (!now)
         return;
     struct account *next = account_copy(now);
+    sim->desk_left |= action->kind == ACT_TOKEN;
     account_unref(now);
     if (action->kind == ACT_ORDER)
         next->order = next->order == ORDER_ACCOUNT ? ORDER_CONVERSATION : ORDER_ACCOUNT;
@@ -217,6 +218,9 @@ static void act(struct sim *sim, const struct action *action)
     case ACT_CLOCK:
         set_clock(sim, action->us);
         break;
+    case ACT_DELETE:
+        world_delete(sim, action->a, action->b);
+        break;
     case ACT_KINDS:
         break;
     }
@@ -251,6 +255,7 @@ static void on_calm(struct sim *sim, struct sim_event *event)
 {
     (void)event;
     oracle_judge_end(sim);
+    process_show_alarms(sim);
     sim->over = true;
 }
 

@@ -19,6 +19,7 @@ struct thread {
     int contact;
     int64_t created_s, seen_us; // by searches from then on
     int64_t part;               // of its first message
+    bool gone;
 };
 
 struct part {
@@ -279,7 +280,7 @@ static struct part *take(struct handling *h, int thread)
     *part = (struct part){.thread = thread, .id = desk->part_count};
     part->created_s = desk->own_clock ? h->now_us / SECOND : created_s;
     snprintf(part->text, sizeof part->text, "%.*s", STR_ARG(body));
-    h->out->event = event_of_text(body);
+    h->out->thread = thread;
     h->out->conversation = desk->contacts[desk->threads[thread].contact].conversation;
     return part;
 }
@@ -311,7 +312,7 @@ static void on_open(struct handling *h)
 static void on_reply(struct handling *h)
 {
     int thread = thread_of(h->desk, h->path);
-    if (thread < 0) {
+    if (thread < 0 || h->desk->threads[thread].gone) {
         fail(h, 404, "Resource Not Found");
         return;
     }
@@ -322,7 +323,7 @@ static void on_reply(struct handling *h)
 static void on_get(struct handling *h)
 {
     int thread = thread_of(h->desk, h->path);
-    if (thread < 0)
+    if (thread < 0 || h->desk->threads[thread].gone)
         fail(h, 404, "Resource Not Found");
     else
         write_thread(h->desk, &h->json, thread, 0, false);
@@ -337,7 +338,7 @@ static void on_search(struct handling *h)
     json_key(&h->json, "conversations");
     json_open(&h->json, '[');
     for (int i = 0; i < desk->thread_count; i++)
-        if (desk->threads[i].contact == contact && desk->threads[i].seen_us <= h->now_us)
+        if (desk->threads[i].contact == contact && desk->threads[i].seen_us <= h->now_us && !desk->threads[i].gone)
             write_thread(desk, &h->json, i, -1, true);
     json_close(&h->json, ']');
     json_close(&h->json, '}');
@@ -351,7 +352,7 @@ static void on_me(struct handling *h)
 void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct str path, struct str body,
                           int64_t now_us, int64_t search_lag_us, struct intercom_answer *out)
 {
-    *out = (struct intercom_answer){.status = 200, .event = -1, .conversation = -1};
+    *out = (struct intercom_answer){.status = 200, .conversation = -1};
     buf_init(&out->body, 1 << 20);
     yyjson_doc *doc = body.n ? json_read(body) : NULL;
     struct handling h = {.desk = desk,
@@ -379,4 +380,15 @@ void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct 
     else
         fail(&h, 404, "no such path");
     yyjson_doc_free(doc);
+}
+
+int intercom_desk_delete(struct intercom_desk *desk, int conversation, int *out_threads)
+{
+    int count = 0;
+    for (int i = 0; i < desk->thread_count; i++)
+        if (!desk->threads[i].gone && desk->contacts[desk->threads[i].contact].conversation == conversation) {
+            desk->threads[i].gone = true;
+            out_threads[count++] = i;
+        }
+    return count;
 }

@@ -20,7 +20,9 @@ struct said {
     int attempts;
     bool in_doubt, in_flight, held, late;
     int marked_by; // the process that set the mark
-    int applied;   // times that the desk took it for new
+    int applied;   // times that it stands at the desk
+    int thread;    // there
+    bool was_there, doubted;
     // The last request about it:
     uint64_t identity;
     int open;
@@ -100,6 +102,18 @@ void oracle_show(const struct sim *sim, int event, char *out, size_t size)
              (long long)s->id, sim->plan.event[event].account, sim->plan.event[event].conversation, states[s->state],
              s->attempts, s->in_doubt ? ", in doubt" : "", s->in_flight ? ", marked" : "", s->held ? ", held" : "",
              s->late ? ", late" : "", s->applied);
+}
+
+// Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
+static bool is_ambiguous(const struct sim *sim, int event)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        if (i != event && sim->plan.event[i].twin && sim->plan.event[event].twin && is_intercom(sim, event) &&
+            sim->plan.event[i].conversation == sim->plan.event[event].conversation && (s->doubted || s->in_flight))
+            return true;
+    }
+    return false;
 }
 
 static void complain(struct sim *sim, const char *code, int event, const char *what)
@@ -237,7 +251,7 @@ void oracle_weather(struct sim *sim, int desk)
     sim->oracle->weather_since_us[desk] = sim_now(sim);
 }
 
-void oracle_applied(struct sim *sim, int desk, int event, int conversation, struct str text)
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text)
 {
     char expected[200];
     (void)desk;
@@ -246,13 +260,30 @@ void oracle_applied(struct sim *sim, int desk, int event, int conversation, stru
         return;
     }
     struct said *s = &sim->oracle->said[event];
-    event_text(event, expected, sizeof expected);
+    event_text(sim, event, expected, sizeof expected);
+    s->thread = thread;
+    s->was_there = true;
     if (!str_eq_c(text, expected))
         complain(sim, "A3", event, "its text is another at the desk");
     if (conversation != sim->plan.event[event].conversation)
         complain(sim, "A3", event, "it is in another conversation at the desk");
-    if (s->applied++ && !sim->options->beyond_settle)
+    if (s->applied++ && !sim->options->beyond_settle && !is_ambiguous(sim, event))
         complain(sim, "A5", event, "it stands twice at the desk");
+}
+
+// What stood there stands no longer; what is sent again because of that is no repetition.
+void oracle_deleted(struct sim *sim, int desk, int thread)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        struct said *s = &sim->oracle->said[i];
+        if (s->applied && s->thread == thread && sim->plan.desk_of[sim->plan.event[i].account] == desk)
+            s->applied = 0;
+    }
+}
+
+int oracle_event_of(const struct sim *sim, int64_t message_id)
+{
+    return message_id > 0 && message_id < MOST_IDS ? sim->oracle->event_of_id[message_id] - 1 : -1;
 }
 
 void oracle_repeated(struct sim *sim, int event)
@@ -332,10 +363,10 @@ static void check_outcome(struct sim *sim, int event, const struct store_outcome
     const struct said *s = &sim->oracle->said[event];
     check_attempts(sim, event, outcome);
     check_skips(sim, event, outcome);
-    if (outcome->state == MESSAGE_DELIVERED && !s->applied)
+    if (outcome->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, event))
         complain(sim, "A1", event, "recorded as delivered, and the desk does not have it");
     if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && s->applied && is_intercom(sim, event) &&
-        !sim->options->beyond_settle)
+        !sim->options->beyond_settle && !is_ambiguous(sim, event))
         complain(sim, "DOUBT", event, "the desk has it, and it is recorded as not in doubt");
 }
 
@@ -373,6 +404,7 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     s->state = outcome->state;
     s->attempts = outcome->attempts;
     s->in_doubt = outcome->in_doubt;
+    s->doubted |= s->in_doubt;
     s->in_flight = outcome->in_flight && s->state == MESSAGE_PENDING;
     s->held = s->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
     s->discard_due = s->discard_asked && s->state == MESSAGE_PENDING;
@@ -583,7 +615,7 @@ void oracle_judge_end(struct sim *sim)
             complain(sim, "A8", i, "not settled long after all faults ended");
         else if (s->in_flight)
             complain(sim, "MARK", i, "its mark is left when all is settled");
-        else if (s->state == MESSAGE_DELIVERED && !s->applied)
+        else if (s->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, i))
             complain(sim, "A1", i, "recorded as delivered, and the desk does not have it");
     }
 }

@@ -12,7 +12,7 @@ const char *action_name(enum action_kind kind)
         [ACT_CRASH] = "crash",     [ACT_STOP] = "stop",       [ACT_SWITCH] = "switch",
         [ACT_ORDER] = "order",     [ACT_TOKEN] = "token",     [ACT_ON_FAILURE] = "on_failure",
         [ACT_RETRY] = "retry",     [ACT_DISCARD] = "discard", [ACT_RESUME] = "desk resume",
-        [ACT_CLOCK] = "set clock",
+        [ACT_CLOCK] = "set clock", [ACT_DELETE] = "delete",
     };
     return names[kind];
 }
@@ -39,7 +39,7 @@ static void make_desks(struct plan *plan, struct chance *c)
         plan->desk[i].intercom = draw_percent(c, 55);
         plan->desk[i].own_clock = false && draw_percent(c, 15);
         plan->desk[i].probe = draw_percent(c, 25) ? DESK_PROBE_NONE : DESK_PROBE_HEAD;
-        plan->desk[i].limit = plan->desk[i].intercom && draw_percent(c, 20) ? (int)draw(c, 5, 60) : 0;
+        plan->desk[i].limit = plan->desk[i].intercom && draw_percent(c, 20) ? (int)draw(c, 20, 100) : 0;
     }
 }
 
@@ -81,12 +81,14 @@ static void make_settings(struct plan *plan, struct chance *c)
 static void make_events(struct plan *plan, struct chance *c)
 {
     int ill = (int)PICK(c, 0, 0, 3, 10, 30);
+    int twins = (int)PICK(c, 0, 0, 0, 0, 60);
     plan->events = (int)PICK(c, 10, 30, 60, 100, 150, 250);
     for (int i = 0; i < plan->events; i++) {
         struct event_plan *event = &plan->event[i];
         event->conversation = (int)draw(c, 0, plan->conversations - 1);
         event->account = plan->account_of[event->conversation];
         event->illness = draw_percent(c, ill) ? (enum illness)draw(c, 1, ILLNESSES - 1) : WELL;
+        event->twin = draw_percent(c, twins);
         event->together = i > 0 && plan->event[i - 1].account == event->account && draw_percent(c, 25);
     }
     bool bursts = draw_percent(c, 50);
@@ -128,7 +130,9 @@ static struct action trouble(struct plan *plan, struct chance *c, enum action_ki
     else if (kind == ACT_RETRY || kind == ACT_DISCARD)
         action.b = draw_percent(c, 50);
     else if (kind == ACT_CLOCK)
-        action.us = draw(c, -SECOND, SECOND);
+        action.us = draw(c, -SECOND, SECOND); // more, when waits keep to the monotonic clock
+    else if (kind == ACT_DELETE)
+        action = (struct action){.a = (int)draw(c, 0, plan->desks - 1), .b = (int)draw(c, 0, plan->conversations - 1)};
     else if (kind == ACT_TOKEN)
         action.b = (int)plan->action_count;
     action.kind = kind;
@@ -142,6 +146,7 @@ static void make_troubles(struct plan *plan, struct chance *c)
         [ACT_STOP] = {0, 0, 0, 1, 4},       [ACT_SWITCH] = {0, 0, 2, 6, 20}, [ACT_ORDER] = {0, 0, 1, 3, 10},
         [ACT_ON_FAILURE] = {0, 0, 0, 1, 4}, [ACT_TOKEN] = {0, 0, 0, 1, 5},   [ACT_RETRY] = {0, 0, 3, 10, 30},
         [ACT_DISCARD] = {0, 0, 0, 5, 20},   [ACT_RESUME] = {0, 0, 1, 3, 10}, [ACT_CLOCK] = {0, 0, 0, 1, 3},
+        [ACT_DELETE] = {0, 0, 0, 1, 4},
     };
     for (int kind = ACT_WEATHER; kind < ACT_KINDS; kind++) {
         int count = (int)pick(c, how_many[kind], 5);

@@ -17,7 +17,9 @@ struct delivery {
 };
 
 struct platforms {
-    bool said[MOST_EVENTS];     // by the customer
+    int said[MOST_EVENTS];        // by the customer: as the how many-th; 0 = not yet
+    int64_t said_us[MOST_EVENTS]; // by the platform's clock
+    int saying;
     bool answered[MOST_EVENTS]; // 2xx came through
     bool sending[MOST_EVENTS];  // in some delivery
     struct delivery *deliveries;
@@ -36,10 +38,13 @@ void platforms_free(struct platforms *platforms)
     free(platforms);
 }
 
-void event_text(int event, char *out, size_t size)
+void event_text(const struct sim *sim, int event, char *out, size_t size)
 {
     static const char *const words[] = {"order", "thanks", "where <b>is</b> it", "100 & more", "caf\xC3\xA9"};
-    snprintf(out, size, "e%d. %s, %s", event, words[event % 5], words[event / 5 % 5]);
+    if (sim->plan.event[event].twin)
+        snprintf(out, size, "ok");
+    else
+        snprintf(out, size, "e%d. %s, %s", event, words[event % 5], words[event / 5 % 5]);
 }
 
 int event_of_text(struct str text)
@@ -68,8 +73,20 @@ static int64_t add_delivery(struct platforms *p, const struct delivery *delivery
 static bool must_wait(const struct sim *sim, int event)
 {
     const struct platforms *p = sim->platforms;
-    for (int i = 0; i < event; i++)
-        if (p->said[i] && !p->answered[i] && sim->plan.event[i].conversation == sim->plan.event[event].conversation)
+    for (int i = 0; i < sim->plan.events; i++)
+        if (p->said[i] && p->said[i] < p->said[event] && !p->answered[i] &&
+            sim->plan.event[i].conversation == sim->plan.event[event].conversation)
+            return true;
+    return false;
+}
+
+// Of what is not in the webhook that begins with `first`.
+static bool waits_for_others(const struct sim *sim, int event, int first)
+{
+    const struct platforms *p = sim->platforms;
+    for (int i = 0; i < sim->plan.events; i++)
+        if ((i < first || i > event) && p->said[i] && p->said[i] < p->said[event] && !p->answered[i] &&
+            sim->plan.event[i].conversation == sim->plan.event[event].conversation)
             return true;
     return false;
 }
@@ -80,7 +97,8 @@ static void begin(struct sim *sim, int event)
     struct platforms *p = sim->platforms;
     struct delivery delivery = {0};
     for (int i = event; i < sim->plan.events && delivery.count < MOST_TOGETHER; i++) {
-        bool fits = i == event || (sim->plan.event[i].together && p->said[i] && !p->sending[i]);
+        bool fits = i == event || (sim->plan.event[i].together && p->said[i] && !p->sending[i] &&
+                                   p->said[i] > p->said[i - 1] && !waits_for_others(sim, i, event));
         if (!fits)
             break;
         p->sending[i] = true;
@@ -90,9 +108,15 @@ static void begin(struct sim *sim, int event)
     sim_after(sim, draw(&chance, 1000, 100000), on_send, NULL)->n = add_delivery(p, &delivery);
 }
 
+int64_t platform_said_us(const struct sim *sim, int event)
+{
+    return sim->platforms->said_us[event];
+}
+
 void platform_say(struct sim *sim, int event)
 {
-    sim->platforms->said[event] = true;
+    sim->platforms->said[event] = ++sim->platforms->saying;
+    sim->platforms->said_us[event] = INT64_C(1700000000) * SECOND + sim_now(sim);
     if (!must_wait(sim, event) && !sim->platforms->sending[event])
         begin(sim, event);
 }

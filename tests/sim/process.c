@@ -463,7 +463,7 @@ static void on_committed(struct job *job)
 static struct event make_event(struct sim *sim, struct arena *arena, int number)
 {
     char text[200];
-    event_text(number, text, sizeof text);
+    event_text(sim, number, text, sizeof text);
     struct str who = arena_printf(arena, "k%d", sim->plan.event[number].conversation);
     return (struct event){
         .dedupe_key = arena_printf(arena, "key-%d", number),
@@ -471,7 +471,7 @@ static struct event make_event(struct sim *sim, struct arena *arena, int number)
         .sender_id = who,
         .sender_name = STR("Ann"),
         .text = arena_str(arena, str_of(text)),
-        .sent_at_us = INT64_C(1700000000) * SECOND + number / 3 * SECOND, // several of one second
+        .sent_at_us = platform_said_us(sim, number) / SECOND * SECOND, // as Telegram tells it
     };
 }
 
@@ -800,6 +800,26 @@ void process_discard(struct sim *sim, int64_t message_id)
         return;
     }
     post_question(question, on_discard);
+}
+
+static void on_alarm(void *arg, const struct board_alarm_line *line)
+{
+    struct sim *sim = arg;
+    bool passing = strcmp(line->name, "disk_full") == 0 || strcmp(line->name, "store_busy") == 0;
+    if (passing || sim->desk_left) // until the next webhook is stored; a desk left behind: a known fault
+        return;
+    sim_fail(sim, "ALARM", "the alarm %s of %.*s stands when all is settled and well: %.*s", line->name,
+             STR_ARG(line->subject), STR_ARG(line->text));
+}
+
+void process_show_alarms(struct sim *sim)
+{
+    if (!sim->process)
+        return;
+    board_each_alarm(sim->process->board, on_alarm, sim);
+    int suspended = board_desks_suspended(sim->process->board);
+    if (suspended && !sim->desk_left)
+        sim_fail(sim, "A8", "%d desks are shown as suspended when all is settled and well", suspended);
 }
 
 // ---- accounts as they begin ----

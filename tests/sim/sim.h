@@ -36,6 +36,7 @@ enum action_kind {
     ACT_DISCARD,
     ACT_RESUME, // of account `a`'s desk
     ACT_CLOCK,  // the wall clock is set by `us`
+    ACT_DELETE, // agents delete the conversations of customer `b` at desk `a` (Intercom)
     ACT_KINDS,
 };
 
@@ -69,6 +70,7 @@ enum illness { WELL, ILL_400, ILL_422, ILL_500, ILL_500_TAKEN, ILL_DROPS, ILL_SI
 struct event_plan {
     int account, conversation;
     enum illness illness;
+    bool twin;     // says the same as others do
     bool together; // in one webhook with the event before
 };
 
@@ -175,6 +177,7 @@ struct sim {
     int crash_in_apply; // 1 before, 2 after
     int64_t away_us;
     bool healing, over;
+    bool desk_left; // some account has another token: nobody clears what its old desk showed
     int64_t healing_since_us;
     struct world *world;
     struct oracle *oracle;
@@ -219,6 +222,7 @@ void process_retry(struct sim *sim, int64_t message_id);
 void process_discard(struct sim *sim, int64_t message_id);
 void process_resume(struct sim *sim, int account);
 void process_break_guard(struct sim *sim);                           // a negative control
+void process_show_alarms(struct sim *sim);                           // one that stands when all is well is an anomaly
 const struct account *process_account(struct sim *sim, int account); // counted
 void process_answered(struct sim *sim, void (*done)(void *arg, const struct http_response *response), void *arg,
                       const struct http_response *response);
@@ -236,6 +240,7 @@ void *world_send(struct sim *sim, const struct http_request *request, int64_t ti
                  void (*done)(void *arg, const struct http_response *response), void *arg);
 void world_cancel(struct sim *sim, void *call);
 void world_weather(struct sim *sim, int desk, enum weather weather, int64_t until_us);
+void world_delete(struct sim *sim, int desk, int conversation);
 const char *weather_name(enum weather weather);
 
 // A conversation at the stand-in for Intercom.
@@ -245,8 +250,8 @@ void intercom_desk_free(struct intercom_desk *desk);
 struct intercom_answer {
     int status;
     struct buf body;
-    int event;        // applied: the message's number; -1 = none
-    int conversation; // of the relay's, whom it was about; -1 = unknown
+    int conversation; // of the relay's, where it was taken; -1: nowhere
+    int thread;       // of the desk's
 };
 // Handles the request as the desk would, now. `search_lag_us`: how long what it makes stays out of searches.
 void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct str path, struct str body,
@@ -254,15 +259,18 @@ void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct 
 // Whom a request is about, without handling it; -1 = nobody or unknown.
 int intercom_desk_whose(struct intercom_desk *desk, struct str method, struct str path, struct str body);
 
-// The text of an event, and back (-1: of none).
-void event_text(int event, char *out, size_t size);
+// The text of an event, and back (-1: of none, or of several).
+void event_text(const struct sim *sim, int event, char *out, size_t size);
 int event_of_text(struct str text);
+// Agents delete that customer's threads: how many, and which.
+int intercom_desk_delete(struct intercom_desk *desk, int conversation, int *out_threads);
 
 // ---- platforms and customers (platforms.c) ----
 
 struct platforms *platforms_new(struct sim *sim);
 void platforms_free(struct platforms *platforms);
 void platform_say(struct sim *sim, int event);
+int64_t platform_said_us(const struct sim *sim, int event);
 void platform_answered(struct sim *sim, const int *events, int count, int64_t number, bool ok);
 bool platforms_are_through(const struct sim *sim);
 
@@ -280,8 +288,11 @@ int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int con
 void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
                   bool probe);
 // The desk has it now.
-void oracle_applied(struct sim *sim, int desk, int event, int conversation, struct str text);
-void oracle_repeated(struct sim *sim, int event); // the receiver knew the id
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text);
+// Agents deleted it there.
+void oracle_deleted(struct sim *sim, int desk, int thread);
+int oracle_event_of(const struct sim *sim, int64_t message_id); // -1: none
+void oracle_repeated(struct sim *sim, int event);               // the receiver knew the id
 void oracle_active(struct sim *sim, int account, bool active, bool answered);
 void oracle_resumed(struct sim *sim, uint64_t identity);
 void oracle_discarded(struct sim *sim, int64_t message_id, int err);

@@ -104,7 +104,22 @@ void world_weather(struct sim *sim, int desk, enum weather weather, int64_t unti
     oracle_weather(sim, desk);
 }
 
+void world_delete(struct sim *sim, int desk, int conversation)
+{
+    struct intercom_desk *intercom = sim->world->desks[desk].intercom;
+    int threads[MOST_EVENTS];
+    int count = intercom ? intercom_desk_delete(intercom, conversation, threads) : 0;
+    for (int i = 0; i < count; i++)
+        oracle_deleted(sim, desk, threads[i]);
+}
+
 // ---- fates ----
+
+// The desks' clock, which nobody sets.
+static int64_t desk_now_us(const struct sim *sim)
+{
+    return INT64_C(1700000000) * SECOND + sim_now(sim);
+}
 
 static int64_t latest_us(const struct sim *sim)
 {
@@ -293,8 +308,8 @@ static bool is_over_limit(struct call *call)
     int limit = sim->plan.desk[call->desk].limit;
     if (!limit)
         return false;
-    if (sim->clock.wall_us < desk->window_us || sim->clock.wall_us >= desk->window_us + WINDOW_US) {
-        desk->window_us = sim->clock.wall_us / WINDOW_US * WINDOW_US;
+    if (desk_now_us(sim) < desk->window_us || desk_now_us(sim) >= desk->window_us + WINDOW_US) {
+        desk->window_us = desk_now_us(sim) / WINDOW_US * WINDOW_US;
         desk->in_window = 0;
     }
     desk->in_window++;
@@ -337,7 +352,7 @@ static void take_webhook(struct call *call)
     yyjson_val *root = yyjson_doc_get_root(doc);
     call->status = 200;
     if (call->event < 0) { // of no event of ours: the judge wants to know
-        oracle_applied(call->sim, call->desk, -1, -1, json_get_str(root, "text"));
+        oracle_applied(call->sim, call->desk, -1, -1, -1, json_get_str(root, "text"));
     } else if (desk->taken[call->event]++) {
         oracle_repeated(call->sim, call->event);
     } else {
@@ -345,7 +360,7 @@ static void take_webhook(struct call *call)
         int64_t conversation = -1;
         if (!str_to_i64(str_sub(who, 1, who.n), &conversation))
             conversation = -1;
-        oracle_applied(call->sim, call->desk, call->event, (int)conversation, json_get_str(root, "text"));
+        oracle_applied(call->sim, call->desk, call->event, (int)conversation, -1, json_get_str(root, "text"));
     }
     yyjson_doc_free(doc);
 }
@@ -357,15 +372,15 @@ static void take_intercom(struct call *call)
     struct chance c = sim_chance(sim, 's', (uint64_t)sim_now(sim));
     int64_t lag_us = draw_percent(&c, 50) ? draw(&c, 0, latest_us(sim)) : 0;
     yyjson_doc *doc = call->body.n ? json_read(call->body) : NULL;
-    intercom_desk_handle(sim->world->desks[call->desk].intercom, call->method, call->path, call->body,
-                         sim->clock.wall_us, lag_us, &answer);
+    intercom_desk_handle(sim->world->desks[call->desk].intercom, call->method, call->path, call->body, desk_now_us(sim),
+                         lag_us, &answer);
     call->status = answer.status;
     call->answer = answer.body;
     if (getenv("SIM_BODIES"))
         sim_trace(sim, "  took %.*s, answers %d %.*s", STR_ARG(call->body), answer.status,
                   STR_ARG(buf_str(&answer.body)));
     if (call->writes && answer.status == 200)
-        oracle_applied(sim, call->desk, answer.event, answer.conversation,
+        oracle_applied(sim, call->desk, call->event, answer.conversation, answer.thread,
                        json_get_str(yyjson_doc_get_root(doc), "body"));
     yyjson_doc_free(doc);
 }
@@ -493,10 +508,15 @@ static void read_target(struct call *call, const struct http_request *request)
     call->body = arena_str(&call->arena, request->body);
 }
 
-static int event_in(struct str body, const char *key)
+// By its text; where others say the same, by its id if it has one there.
+static int event_in(const struct sim *sim, struct str body, const char *key)
 {
     yyjson_doc *doc = body.n ? json_read(body) : NULL;
-    int event = event_of_text(json_get_str(yyjson_doc_get_root(doc), key));
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    int64_t id = 0;
+    int event = event_of_text(json_get_str(root, key));
+    if (event < 0 && str_to_i64(json_get_str(root, "id"), &id))
+        event = oracle_event_of(sim, id);
     yyjson_doc_free(doc);
     return event;
 }
@@ -528,10 +548,10 @@ static void describe(struct call *call, const struct http_request *request)
     if (intercom) {
         call->writes = str_eq_c(call->path, "/conversations") || str_ends(call->path, STR("/reply"));
         call->conversation = intercom_desk_whose(intercom, call->method, call->path, call->body);
-        call->event = call->writes ? event_in(call->body, "body") : -1;
+        call->event = call->writes ? event_in(call->sim, call->body, "body") : -1;
     } else if (!call->probe) {
         call->writes = true;
-        call->event = event_in(call->body, "text");
+        call->event = event_in(call->sim, call->body, "text");
     }
 }
 

@@ -164,6 +164,45 @@ static void test_a_last_look_up_that_is_refused_is_no_attempt(void **state)
     rig_done(&rig);
 }
 
+// ---- the look-up ----
+
+static void retry_skipped(int64_t id)
+{
+    struct message *message = rig_message(&rig, id);
+    struct store_retry retry = {.message_id = id};
+    struct store_change change = {.kind = STORE_RETRY, .retry = &retry};
+    assert_int_equal(rig.store->ops->apply(rig.store, &change, 1), 0);
+    dispatcher_work(rig.dispatcher, message->account_id, retry.lane);
+    rig_turn(&rig);
+    message_free(message);
+}
+
+#define CONVERSATION_9                                                                                                       \
+    "{\"type\":\"conversation\",\"id\":\"9\",\"created_at\":1700000100,\"source\":{\"id\":\"1\",\"body\":\"ok\",\"author\":" \
+    "{\"type\":\"user\",\"id\":\"c1\"}},\"conversation_parts\":{\"conversation_parts\":[]}}"
+
+// A later message with the same words had begun the conversation: it was taken for this one, which was lost.
+static void test_an_equal_text_that_began_the_conversation_is_another_message(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom", .max_attempts = 1});
+    int64_t lost = rig_say(&rig, "acme", "c1", "ok");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, "{\"type\":\"contact\",\"id\":\"c1\"}");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 422, "");
+    assert_int_equal(is_now(lost).state, MESSAGE_SKIPPED);
+    rig_pass(&rig, 100 * 1000);
+    rig_say(&rig, "acme", "c1", "ok");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200,
+               "{\"type\":\"user_message\",\"id\":\"1\",\"conversation_id\":\"9\",\"created_at\":1700000100}");
+    retry_skipped(lost);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations/9/reply"), 500, "");
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations/9"), 200, CONVERSATION_9);
+    rig_answer(&rig, rig_open_with(&rig, "/search"), 200, "{\"conversations\":[" CONVERSATION_9 "]}");
+    assert_int_not_equal(is_now(lost).state, MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_a_second_change_of_the_rule_lets_go_what_was_behind_the_first),
         cmocka_unit_test(test_a_recovery_without_a_delivery_does_not_forget_the_skips),
         cmocka_unit_test(test_a_last_look_up_that_is_refused_is_no_attempt),
+        cmocka_unit_test(test_an_equal_text_that_began_the_conversation_is_another_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
