@@ -38,6 +38,7 @@ struct admin {
     struct events *events;
     pthread_t thread;
     bool locks[API_LOCKS];
+    struct api_work *turns; // the first runs, the others wait for it
     int64_t wrong_since_us; // mono: begin of the minute in which wrong tokens are counted
     int wrong_tokens;
     struct loop_timer *drain_timer; // while stopping
@@ -90,6 +91,31 @@ void api_work_start(struct api_work *work, void (*run)(struct api_work *work), v
     work->done = done;
     work->uv.data = work;
     must(uv_queue_work(loop_uv(work->call->admin->loop), &work->uv, on_work, on_worked) == 0);
+}
+
+static void on_turn_worked(uv_work_t *uv, int status)
+{
+    struct api_work *work = uv->data;
+    struct admin *admin = work->call->admin;
+    must(status == 0 && admin->turns == work);
+    admin->turns = work->next;
+    if (admin->turns)
+        must(uv_queue_work(loop_uv(admin->loop), &admin->turns->uv, on_work, on_turn_worked) == 0);
+    work->done(work); // it may go with its exchange
+}
+
+void api_work_in_turn(struct api_work *work, void (*run)(struct api_work *work), void (*done)(struct api_work *work))
+{
+    struct admin *admin = work->call->admin;
+    struct api_work **last = &admin->turns;
+    work->run = run;
+    work->done = done;
+    work->uv.data = work;
+    while (*last)
+        last = &(*last)->next;
+    *last = work;
+    if (admin->turns == work)
+        must(uv_queue_work(loop_uv(admin->loop), &work->uv, on_work, on_turn_worked) == 0);
 }
 
 // A refusal that waits, so that guessing is slow.
@@ -171,6 +197,13 @@ static bool has_json_or_nothing(const struct http_request *request)
     return !request->body.n || !type.p || str_ieq_c(http_media_type(type), "application/json");
 }
 
+static void take(struct api_call *call)
+{
+    struct str method = call->request->method;
+    call->audited = !str_eq_c(method, "GET") && !str_eq_c(method, "HEAD");
+    call->route->handle(call);
+}
+
 static void handle(struct api_call *call)
 {
     struct str allow, unknown, unclear;
@@ -193,7 +226,7 @@ static void handle(struct api_call *call)
     else if (!has_json_or_nothing(call->request))
         api_problem(call, 415, "The body of a request is JSON, with Content-Type: application/json.");
     else
-        route->handle(call);
+        take(call);
 }
 
 static int on_head(void *arg, const struct http_request *request, size_t *max_body)

@@ -8,6 +8,31 @@
 
 struct admin;
 
+// A change of accounts by hand.
+enum admin_change_kind {
+    CHANGE_ACCOUNT_ADD,
+    CHANGE_ACCOUNT, // these keys take new values, what is null goes back to its default, the rest stays
+    CHANGE_ACCOUNT_REMOVE,
+    CHANGE_SOURCE_ADD,
+    CHANGE_SOURCE,
+    CHANGE_SOURCE_REMOVE,
+    CHANGE_DESK_SET, // as a whole
+    CHANGE_DESK,
+};
+
+struct admin_change {
+    enum admin_change_kind kind;
+    struct str account, source; // names: not of what is added, it has its own
+    struct str body;            // a JSON object with the keys of the configuration file
+    bool discard;               // CHANGE_ACCOUNT_REMOVE: with what is pending
+    // Out
+    struct str made;   // the name of what was added; in `arena`
+    int64_t discarded; // messages
+    struct buf *
+        why; // ERR_REFUSED, ERR_NOT_FOUND: one sentence; ERR_INVALID: lines "KEY: what is wrong and what would be right"
+    struct arena *arena;
+};
+
 struct admin_options {
     const char *listen; // "HOST:PORT"; NULL: none
     const char *socket; // path of the Unix socket; NULL: none
@@ -25,6 +50,10 @@ struct admin_options {
     int (*reload)(void *arg, struct buf *report);
     void *reload_arg;
     int64_t heartbeat_ms; // of the streams of events; 0: 15 s
+    // Blocks until the change is durable and in force; on a worker thread. ERR_NOT_FOUND, ERR_REFUSED (the file defines it, the
+    // name is taken, messages are pending), ERR_INVALID, or what the relay gave. NULL: not offered.
+    int (*change)(void *arg, struct admin_change *change);
+    void *change_arg;
 };
 
 // When it returns, the API answers. Texts are copied. NULL and one sentence in `why` when it cannot.

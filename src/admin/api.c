@@ -2,6 +2,7 @@
 
 #include "admin/route.h"
 #include "base/hash.h"
+#include "base/log.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -19,6 +20,29 @@ static const struct http_header answer_headers[] = {
 };
 enum { ANSWER_HEADERS = sizeof answer_headers / sizeof *answer_headers };
 
+// The one place that says who changed what by hand, and what came of it. Words of ours, ids and names that are names: neither
+// bodies nor answers, which hold secrets and texts, nor whatever else somebody put into a path.
+static void audit(struct api_call *call, int status)
+{
+    struct str request = arena_printf(call->arena, "%s %s", call->route->method, call->route->path);
+    struct log_field fields[8] = {LOG_S("request", request)};
+    size_t count = 1;
+    bool of_account = strstr(call->route->path, "/accounts") != NULL, done = status < 300;
+    int64_t id;
+    if (of_account && account_name_is_valid(call->params[0]))
+        fields[count++] = LOG_S("account", call->params[0]);
+    if (of_account && account_name_is_valid(call->params[1]))
+        fields[count++] = LOG_S("source", call->params[1]);
+    if (!of_account && api_id_of(call->params[0], &id))
+        fields[count++] = LOG_N("message", id);
+    if (call->said.p && done) // a refused one may say anything
+        fields[count++] = LOG_S("said", call->said);
+    fields[count++] = LOG_C("by", call->local ? "socket" : "token");
+    fields[count++] = LOG_N("status", status);
+    fields[count] = LOG_C("result", done ? "done" : "refused");
+    log_write(LOG_INFO, "by_hand", fields);
+}
+
 static void answer_with(struct api_call *call, int status, struct str content_type, const struct http_header *more,
                         size_t more_count, struct str body)
 {
@@ -26,6 +50,8 @@ static void answer_with(struct api_call *call, int status, struct str content_ty
     memcpy(headers, answer_headers, sizeof answer_headers);
     for (size_t i = 0; i < more_count && i < 2; i++)
         headers[ANSWER_HEADERS + i] = more[i];
+    if (call->audited)
+        audit(call, status);
     http_exchange_answer(call->exchange, status, content_type, headers, ANSWER_HEADERS + more_count, body);
 }
 
@@ -94,6 +120,38 @@ void api_problem(struct api_call *call, int status, const char *detail, ...)
     struct http_header header;
     size_t count = problem_headers(call, status, &header);
     answer_with(call, status, STR("application/problem+json"), &header, count, buf_str(&answer.buf));
+    buf_done(&answer.buf);
+}
+
+static void write_mistake(struct json *json, struct str line)
+{
+    size_t colon = str_index(line, ':', 0);
+    bool has_key = colon < line.n && str_index(line, ' ', 0) > colon;
+    json_open(json, '{');
+    json_key_str(json, "key", has_key ? str_sub(line, 0, colon) : STR_NONE);
+    json_key_str(json, "text", has_key ? str_trim(str_sub(line, colon + 1, line.n)) : line);
+    json_close(json, '}');
+}
+
+void api_problem_mistakes(struct api_call *call, struct str lines)
+{
+    struct api_json answer;
+    struct json *json = api_json_begin(&answer);
+    json_open(json, '{');
+    json_key_str(json, "type", STR("about:blank"));
+    json_key_str(json, "title", str_of(http_status_text(422)));
+    json_key_int(json, "status", 422);
+    json_key_str(json, "detail", lines);
+    json_key(json, "mistakes");
+    json_open(json, '[');
+    for (size_t from = 0; from < lines.n;) {
+        size_t to = str_index(lines, '\n', from);
+        write_mistake(json, str_sub(lines, from, to));
+        from = to + 1;
+    }
+    json_close(json, ']');
+    json_close(json, '}');
+    answer_with(call, 422, STR("application/problem+json"), NULL, 0, buf_str(&answer.buf));
     buf_done(&answer.buf);
 }
 

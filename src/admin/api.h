@@ -21,6 +21,10 @@ struct api_call {
     bool local;                // came through the Unix socket
     const struct route *route; // NULL while none was found
     struct str params[2];      // what stands for {...} in the route's path, decoded
+    int status;                // of the answer when all went well; 0 = 200
+    bool audited;              // it may change something: the answer is logged with who asked
+    struct str
+        said; // for that log, when it is done: what of it, in a few words of ours or names of keys; STR_NONE: the request says it
 };
 
 // The admin side's own things, for handlers.
@@ -42,6 +46,8 @@ bool api_stream(struct api_call *call, struct str content_type, const struct htt
 void api_problem(struct api_call *call, int status, const char *detail, ...) __attribute__((format(printf, 3, 4)));
 // The problem of a failed call into store or relay.
 void api_problem_err(struct api_call *call, int err);
+// 422, with what is wrong as lines "KEY: sentence".
+void api_problem_mistakes(struct api_call *call, struct str lines);
 
 // Values of the query. False: a problem was answered.
 bool api_query_limit(struct api_call *call, size_t *out);
@@ -57,6 +63,7 @@ bool api_id_of(struct str text, int64_t *out);
 struct api_work {
     uv_work_t uv;
     struct api_call *call;
+    struct api_work *next; // in turn
     void (*run)(struct api_work *work);
     void (*done)(struct api_work *work);
     // For the handler's use.
@@ -68,6 +75,8 @@ struct api_work {
 };
 struct api_work *api_work_new(struct api_call *call);
 void api_work_start(struct api_work *work, void (*run)(struct api_work *work), void (*done)(struct api_work *work));
+// The same, one after another in the order of their start: for what waits for the same lock, so that it never holds all workers.
+void api_work_in_turn(struct api_work *work, void (*run)(struct api_work *work), void (*done)(struct api_work *work));
 // One at a time: false when it is taken.
 enum api_lock { API_LOCK_VERIFY, API_LOCK_RELOAD, API_LOCKS };
 bool api_lock(struct api_call *call, enum api_lock lock);
@@ -89,6 +98,14 @@ void api_metrics_get(struct api_call *call);
 void api_accounts_list(struct api_call *call);
 void api_accounts_get(struct api_call *call);
 void api_accounts_patch(struct api_call *call);
+void api_accounts_switch(struct api_call *call);
+void api_accounts_post(struct api_call *call);
+void api_accounts_delete(struct api_call *call);
+void api_sources_post(struct api_call *call);
+void api_sources_patch(struct api_call *call);
+void api_sources_delete(struct api_call *call);
+void api_desk_put(struct api_call *call);
+void api_desk_patch(struct api_call *call);
 void api_sources_list(struct api_call *call);
 void api_sources_get(struct api_call *call);
 void api_desk_get(struct api_call *call);

@@ -1,6 +1,5 @@
 // Messages: pages of them, one with its attempts, and what a person does about one.
 #include "admin/view.h"
-#include "base/log.h"
 
 #include <inttypes.h>
 
@@ -215,24 +214,22 @@ static void on_discarded(struct api_work *work)
         on_retried(work);
 }
 
-static void by_hand(struct api_call *call, const char *event, void (*run)(struct api_work *),
-                    void (*done)(struct api_work *))
+static void by_hand(struct api_call *call, void (*run)(struct api_work *), void (*done)(struct api_work *))
 {
     int64_t id;
     if (!id_of(call, &id))
         return;
     struct api_work *work = api_work_new(call);
     work->id = id;
-    log_info(event, LOG_N("message", id), LOG_C("by", call->local ? "socket" : "token"));
     api_work_start(work, run, done);
 }
 
 void api_messages_retry(struct api_call *call)
 {
-    by_hand(call, "retry_by_hand", run_retry, on_retried);
+    by_hand(call, run_retry, on_retried);
 }
 
 void api_messages_discard(struct api_call *call)
 {
-    by_hand(call, "discard_by_hand", run_discard, on_discarded);
+    by_hand(call, run_discard, on_discarded);
 }

@@ -1,8 +1,6 @@
 // GET /api/v1/status and /readyz.
 #include "admin/view.h"
 
-#include <stdlib.h>
-
 enum { LISTED_MAX = 1000 }; // of accounts, desks, sources and alarms each; /api/v1/accounts has all, page by page
 
 void api_ready_get(struct api_call *call)
@@ -118,24 +116,21 @@ static void write_status(struct json *json, struct api_call *call, const struct 
                          const struct view_pending *pending)
 {
     const struct admin_options *options = admin_of(call);
-    const struct account **accounts = directory_list(options->directory);
-    size_t count = 0;
-    while (accounts[count])
-        count++;
+    const struct account *accounts[LISTED_MAX];
+    size_t count = directory_page(options->directory, STR_NONE, LISTED_MAX, accounts);
     json_open(json, '{');
     write_totals(json, totals, clock_wall_us(options->clock));
     json_key_bool(json, "ready", relay_is_ready(options->relay));
     json_key_str(json, "version", STR(TRIBUTARY_VERSION));
     json_key_time(json, "started_at", admin_started_us(call));
-    json_key_int(json, "accounts_total", (int64_t)count);
+    json_key_int(json, "accounts_total", (int64_t)directory_count(options->directory));
     json_key_int(json, "desks_suspended", board_desks_suspended(options->board));
     json_key_int(json, "event_listeners", (int64_t)events_listeners(admin_events(call)));
     write_alarms(json, options->board);
-    write_accounts(json, call, accounts, count < LISTED_MAX ? count : LISTED_MAX, pending);
+    write_accounts(json, call, accounts, count, pending);
     json_close(json, '}');
     for (size_t i = 0; i < count; i++)
         account_unref(accounts[i]);
-    free(accounts);
 }
 
 void api_status_get(struct api_call *call)

@@ -146,7 +146,7 @@ static void view_attachments(struct json *json, struct str attachments)
 static void view_origin(struct json *json, struct api_call *call, const struct message *message)
 {
     const struct account *account = directory_find_id(admin_of(call)->directory, message->account_id);
-    const struct source *source = account ? account_find_source_id(account, message->source_id) : NULL;
+    const struct source *source = account ? account_find_any_source_id(account, message->source_id) : NULL;
     json_key_str(json, "account", account ? account->name : STR_NONE);
     json_key_str(json, "source", source ? source->name : STR_NONE);
     json_key_str(json, "platform", source ? source->platform : STR_NONE);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+enum { CONFLICTS_MAX = 10 };
+
 // A stored account, found by name.
 struct known {
     UT_hash_handle hh;
@@ -44,8 +46,7 @@ static bool is_same_bot(const struct source *one, const struct source *other)
     return same;
 }
 
-// Ids, and what a source made or learned itself; a webhook that another bot had is not this one's.
-static void keep_learned(struct account *account, const struct account *stored)
+void accounts_keep_learned(struct account *account, const struct account *stored)
 {
     account->id = stored->id;
     for (size_t i = 0; i < account->source_count; i++) {
@@ -61,10 +62,10 @@ static void keep_learned(struct account *account, const struct account *stored)
     }
 }
 
-static void add_put(struct accounts_plan *plan, struct account *account, struct str file_text)
+static void add_put(struct accounts_plan *plan, struct account *account, struct str file_text, bool keep_active)
 {
-    plan->puts[plan->put_count] = account;
-    plan->file_texts[plan->put_count++] = file_text;
+    plan->puts[plan->put_count++] = (struct relay_account_put){
+        .account = account, .file_text = file_text, .keep_active = keep_active};
 }
 
 static void plan_changed(struct accounts_plan *plan, const struct config_account *said,
@@ -72,10 +73,10 @@ static void plan_changed(struct accounts_plan *plan, const struct config_account
 {
     struct account *account = account_copy(said->account);
     bool new_word = !str_eq(says_of_active(said->file_text), says_of_active(stored->file_text));
-    keep_learned(account, stored->account);
+    accounts_keep_learned(account, stored->account);
     if (!new_word) // one that returns had no word: the file's counts
         account->active = stored->account->active;
-    add_put(plan, account, said->file_text);
+    add_put(plan, account, said->file_text, !new_word);
 }
 
 static void plan_moved(struct accounts_plan *plan, const struct config_account *said, const struct account *stored)
@@ -92,7 +93,7 @@ static void plan_said(struct accounts_plan *plan, const struct config_account *s
     struct known *known;
     HASH_FIND(hh, table, said->account->name.p, said->account->name.n, known);
     if (!known) {
-        add_put(plan, account_copy(said->account), said->file_text);
+        add_put(plan, account_copy(said->account), said->file_text, false);
         return;
     }
     known->in_file = true;
@@ -110,7 +111,7 @@ static void plan_left(struct accounts_plan *plan, const struct stored_account *s
     struct account *account = account_copy(stored->account);
     account->active = false;
     account->left_file = true;
-    add_put(plan, account, STR_NONE);
+    add_put(plan, account, STR_NONE, false);
 }
 
 void accounts_plan_make(const struct config *config, const struct stored_account *stored, size_t stored_count,
@@ -120,7 +121,6 @@ void accounts_plan_make(const struct config *config, const struct stored_account
     *out = (struct accounts_plan){0};
     size_t most = config->account_count + stored_count;
     out->puts = arena_alloc(&out->arena, most * sizeof *out->puts);
-    out->file_texts = arena_alloc(&out->arena, most * sizeof *out->file_texts);
     out->moved = arena_alloc(&out->arena, config->account_count * sizeof *out->moved);
     for (size_t i = 0; i < config->account_count; i++)
         plan_said(out, &config->accounts[i], table);
@@ -134,9 +134,112 @@ void accounts_plan_make(const struct config *config, const struct stored_account
 void accounts_plan_done(struct accounts_plan *plan)
 {
     for (size_t i = 0; i < plan->put_count; i++)
-        account_unref(plan->puts[i]);
+        account_unref(plan->puts[i].account);
     for (size_t i = 0; i < plan->moved_count; i++)
         account_unref(plan->moved[i]);
     arena_done(&plan->arena);
     *plan = (struct accounts_plan){0};
+}
+
+// ---- one bot, one source ----
+
+struct owner {
+    UT_hash_handle hh;
+    struct str identity;
+    const struct account *account;
+    const struct source *source;
+};
+
+static struct str identity_of(const struct source *source, struct arena *arena)
+{
+    const struct platform *platform = platform_find(source->platform);
+    struct str identity = platform && platform->identity ? platform->identity(source, arena) : STR_NONE;
+    return identity.n ? identity : STR_NONE;
+}
+
+bool accounts_share_bot(const struct account *one, const struct account *other, const struct source **out_one,
+                        const struct source **out_other)
+{
+    struct arena scratch = {0};
+    bool found = false;
+    for (size_t i = 0; i < one->source_count && !found; i++) {
+        struct str identity = identity_of(&one->sources[i], &scratch);
+        for (size_t j = 0; identity.p && j < other->source_count && !found; j++) {
+            found = str_eq(identity, identity_of(&other->sources[j], &scratch));
+            *out_one = &one->sources[i];
+            *out_other = &other->sources[j];
+        }
+    }
+    arena_done(&scratch);
+    return found;
+}
+
+// Made by hand, and not the file's from now on.
+static bool stays_by_hand(const struct known *known)
+{
+    return !known->in_file && !known->stored->file_text.p && !known->stored->account->left_file;
+}
+
+static struct owner *gather_owners(const struct known *all, size_t count, struct arena *arena)
+{
+    struct owner *owners = NULL, *twin;
+    for (size_t i = 0; i < count; i++) {
+        const struct account *account = all[i].stored->account;
+        for (size_t j = 0; j < account->source_count && stays_by_hand(&all[i]); j++) {
+            struct owner *owner = arena_of(arena, struct owner);
+            *owner = (struct owner){.identity = identity_of(&account->sources[j], arena),
+                                    .account = account,
+                                    .source = &account->sources[j]};
+            if (!owner->identity.p)
+                continue;
+            HASH_FIND(hh, owners, owner->identity.p, owner->identity.n, twin);
+            if (!twin)
+                HASH_ADD_KEYPTR(hh, owners, owner->identity.p, owner->identity.n, owner);
+        }
+    }
+    return owners;
+}
+
+static int check_said(const struct account *said, struct owner *owners, struct arena *arena, struct buf *errors)
+{
+    int mistakes = 0;
+    for (size_t i = 0; i < said->source_count; i++) {
+        struct str identity = identity_of(&said->sources[i], arena);
+        struct owner *owner = NULL;
+        if (identity.p)
+            HASH_FIND(hh, owners, identity.p, identity.n, owner);
+        if (!owner)
+            continue;
+        mistakes++;
+        buf_printf(errors,
+                   "%s%.*s: accounts.sources: %.*s/%.*s is the same bot or number as source %.*s/%.*s, which was made "
+                   "by hand; one may appear in one source only: remove that one, or leave this out",
+                   errors->n ? "\n" : "", STR_ARG(said->defined_at), STR_ARG(said->name),
+                   STR_ARG(said->sources[i].name), STR_ARG(owner->account->name), STR_ARG(owner->source->name));
+    }
+    return mistakes;
+}
+
+int accounts_file_check(const struct config *config, const struct stored_account *stored, size_t stored_count,
+                        struct buf *errors)
+{
+    struct arena arena = {0}, scratch = {0};
+    struct known *table, *known, *all = known_new(stored, stored_count, &table);
+    for (size_t i = 0; i < config->account_count; i++) {
+        struct str name = config->accounts[i].account->name;
+        HASH_FIND(hh, table, name.p, name.n, known);
+        if (known)
+            known->in_file = true;
+    }
+    struct owner *owners = gather_owners(all, stored_count, &arena);
+    int mistakes = 0;
+    for (size_t i = 0; i < config->account_count && owners && mistakes < CONFLICTS_MAX; i++) {
+        mistakes += check_said(config->accounts[i].account, owners, &scratch, errors);
+        arena_done(&scratch);
+    }
+    HASH_CLEAR(hh, owners);
+    HASH_CLEAR(hh, table);
+    free(all);
+    arena_done(&arena);
+    return mistakes ? ERR_INVALID : ERR_OK;
 }

@@ -28,13 +28,22 @@ static const struct command commands[] = {
     {"verify", "", "deep", 0, 0, cli_verify, "count the rows: accepted = delivered + pending + skipped + discarded"},
     {"account list", "", "", 0, 0, cli_account_list, "all accounts"},
     {"account show", "NAME", "", 1, 1, cli_account_show, "one account with its sources and its desk"},
-    {"account activate", "NAME", "", 1, 1, cli_account_activate, "deliver its messages again, from where it stopped"},
-    {"account deactivate", "NAME", "", 1, 1, cli_account_deactivate,
+    {"account add", "NAME", "definition @account", 1, 1, cli_account_add, "make one by hand, with a source and a desk"},
+    {"account set", "NAME", "definition @account", 1, 1, cli_account_set, "change one made by hand"},
+    {"account remove", "NAME", "discard", 1, 1, cli_account_remove, "refused while messages wait, unless --discard"},
+    {"account activate", "NAME...", "all", 0, CLI_ARGS_MAX, cli_account_activate,
+     "deliver its messages again, from where it stopped"},
+    {"account deactivate", "NAME...", "all", 0, CLI_ARGS_MAX, cli_account_deactivate,
      "stop delivering; messages are still taken and stored"},
+    {"source list", "ACCOUNT", "", 1, 1, cli_source_list, "the account's sources"},
+    {"source add", "ACCOUNT NAME", "definition @source", 2, 2, cli_source_add, "one more bot or number"},
+    {"source set", "ACCOUNT NAME", "definition @source", 2, 2, cli_source_set, "change one"},
+    {"source remove", "ACCOUNT NAME", "", 2, 2, cli_source_remove, "its waiting messages are still delivered"},
     {"desk show", "ACCOUNT", "", 1, 1, cli_desk_show, "the account's desk"},
     {"source check", "ACCOUNT [NAME...]", "", 1, CLI_ARGS_MAX, cli_source_check,
      "what the platform says of the account's sources now"},
     {"desk check", "ACCOUNT", "", 1, 1, cli_desk_check, "what the account's desk says now"},
+    {"desk set", "ACCOUNT", "definition @desk", 1, 1, cli_desk_set, "change it: another token, another platform"},
     {"desk resume", "ACCOUNT", "", 1, 1, cli_desk_resume, "go on after a suspension"},
     {"messages", "", "account source conversation state direction q limit all follow", 0, 0, cli_messages,
      "messages in order of acceptance; --follow: as they come"},
@@ -54,11 +63,16 @@ static void print_help(struct buf *out)
         buf_printf(out, "  %-36s %s\n", left, commands[i].help);
     }
     buf_add_str(
-        out, STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
-                 "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
-                 "          --follow shows them as they come and change, until Ctrl-C; not with --q, --limit, --all\n"
-                 "verify:   --deep reads every row's checksum and the whole file\n"
-                 "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
+        out,
+        STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
+            "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
+            "account add, account set: --active --order --on-failure --in-doubt; add also --source-KEY, --desk-KEY\n"
+            "source add, source set:   --platform --mode --take-over --api-url --token-file --secret-file\n"
+            "desk set: --platform --api-url --url --probe --rate --token-file --client-secret-file --secret-file\n"
+            "          a secret comes out of a file (- is standard input); or all of it: --definition FILE (JSON)\n"
+            "account activate, account deactivate: --all in place of names\n"
+            "verify:   --deep reads every row's checksum and the whole file\n"
+            "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
 }
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
@@ -121,6 +135,8 @@ static bool find_option(struct cli *cli, const char *name, struct option_place *
         {"skipped", {.flag = &cli->skipped}},
         {"all", {.flag = &cli->all}},
         {"follow", {.flag = &cli->follow}},
+        {"discard", {.flag = &cli->discard}},
+        {"definition", {.value = &cli->definition}},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, name) == 0) {
@@ -143,6 +159,17 @@ static bool has_option(const struct command *command, const char *name)
     return strcmp(name, "socket") == 0 || strcmp(name, "json") == 0;
 }
 
+// A key of a definition, as the command takes them ("@account"): what keys there are is the command's to say.
+static bool key_option(struct cli *cli, const struct command *command, const char *name, struct option_place *out)
+{
+    if (!strchr(command->options, '@') || cli->key_count == CLI_KEYS_MAX)
+        return false;
+    struct cli_key *key = &cli->keys[cli->key_count++];
+    key->option = arena_str(&cli->arena, str_of(name)).p;
+    *out = (struct option_place){.value = &key->value};
+    return true;
+}
+
 // One option at argv[*i]; moves *i over its value.
 static int take_option(struct cli *cli, const struct command *command, int argc, char **argv, int *i)
 {
@@ -155,7 +182,8 @@ static int take_option(struct cli *cli, const struct command *command, int argc,
     } else {
         size_t n = equals ? (size_t)(equals - word) : strlen(word);
         snprintf(name, sizeof name, "%.*s", n > 2 ? (int)n - 2 : 0, word + 2);
-        if (word[1] != '-' || !find_option(cli, name, &place) || !has_option(command, name))
+        bool known = word[1] == '-' && find_option(cli, name, &place) && has_option(command, name);
+        if (!known && (word[1] != '-' || !key_option(cli, command, name, &place)))
             return usage("there is no option %s here", word);
     }
     if (place.flag) {

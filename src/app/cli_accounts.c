@@ -1,4 +1,4 @@
-// account list|show|activate|deactivate, desk show|resume.
+// account list|show, source list, desk show|resume: what there is. Changes: cli_changes.c.
 #include "app/cli_run.h"
 
 #include <stdlib.h>
@@ -87,7 +87,7 @@ static void print_members(struct cli *cli, yyjson_val *object, const char *inden
     }
 }
 
-static void print_account(struct cli *cli, yyjson_val *account)
+void cli_print_account(struct cli *cli, yyjson_val *account)
 {
     size_t i, max;
     yyjson_val *source;
@@ -101,8 +101,8 @@ static void print_account(struct cli *cli, yyjson_val *account)
     print_members(cli, yyjson_obj_get(account, "desk"), "  ");
 }
 
-static int one(struct cli *cli, const char *method, const char *target, struct str body,
-               void (*print)(struct cli *cli, yyjson_val *root))
+int cli_one(struct cli *cli, const char *method, const char *target, struct str body,
+            void (*print)(struct cli *cli, yyjson_val *root))
 {
     yyjson_doc *doc;
     if (cli_call(cli, method, target, body, &doc))
@@ -115,44 +115,50 @@ static int one(struct cli *cli, const char *method, const char *target, struct s
     return CLI_DONE;
 }
 
-static const char *account_path(struct cli *cli, const char *rest)
+const char *cli_account_path(struct cli *cli, const char *rest)
 {
     return arena_printf(&cli->arena, "/api/v1/accounts/%s%s", cli_escape(cli, cli->args[0]), rest).p;
 }
 
 int cli_account_show(struct cli *cli)
 {
-    return one(cli, "GET", account_path(cli, ""), STR_NONE, print_account);
+    return cli_one(cli, "GET", cli_account_path(cli, ""), STR_NONE, cli_print_account);
 }
 
-static void print_active(struct cli *cli, yyjson_val *account)
-{
-    bool active = yyjson_get_bool(yyjson_obj_get(account, "active"));
-    buf_printf(&cli->out, "%.*s is %s; %.*s messages wait\n", STR_ARG(cli_text(cli, account, "name")),
-               active ? "active" : "inactive", STR_ARG(cli_text(cli, account, "pending")));
-}
-
-int cli_account_activate(struct cli *cli)
-{
-    return one(cli, "PATCH", account_path(cli, ""), STR("{\"active\":true}"), print_active);
-}
-
-int cli_account_deactivate(struct cli *cli)
-{
-    return one(cli, "PATCH", account_path(cli, ""), STR("{\"active\":false}"), print_active);
-}
-
-static void print_desk(struct cli *cli, yyjson_val *desk)
+void cli_print_desk(struct cli *cli, yyjson_val *desk)
 {
     print_members(cli, desk, "");
 }
 
 int cli_desk_show(struct cli *cli)
 {
-    return one(cli, "GET", account_path(cli, "/desk"), STR_NONE, print_desk);
+    return cli_one(cli, "GET", cli_account_path(cli, "/desk"), STR_NONE, cli_print_desk);
 }
 
 int cli_desk_resume(struct cli *cli)
 {
-    return one(cli, "POST", account_path(cli, "/desk/resume"), STR_NONE, print_desk);
+    return cli_one(cli, "POST", cli_account_path(cli, "/desk/resume"), STR_NONE, cli_print_desk);
+}
+
+static void print_sources(struct cli *cli, yyjson_val *root)
+{
+    static const char *const titles[] = {"SOURCE", "PLATFORM", "MODE", "STATE", "TEXT"};
+    struct cli_table table;
+    size_t i, max;
+    yyjson_val *source;
+    cli_table_init(&table, &cli->arena, titles, COUNT(titles));
+    yyjson_arr_foreach(yyjson_obj_get(root, "items"), i, max, source)
+    {
+        cli_table_add(&table, cli_text(cli, source, "name"));
+        cli_table_add(&table, cli_text(cli, source, "platform"));
+        cli_table_add(&table, cli_text(cli, source, "mode"));
+        cli_table_add(&table, cli_text(cli, source, "state"));
+        cli_table_add(&table, cli_text(cli, source, "text"));
+    }
+    cli_table_write(&table, cli->width, &cli->out);
+}
+
+int cli_source_list(struct cli *cli)
+{
+    return cli_one(cli, "GET", cli_account_path(cli, "/sources?limit=1000"), STR_NONE, print_sources);
 }

@@ -47,7 +47,7 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
     const char *why;
     if (cli_find_socket(cli))
         return CLI_FAILED;
-    bool long_work = strstr(target, "/verify") || strstr(target, "/reload");
+    bool long_work = strstr(target, "/verify") || strstr(target, "/reload") || strstr(target, "discard=true");
     if (!http_local_call(cli->socket, method, target, body, long_work ? 0 : ANSWER_S, &cli->arena, &answer, &why))
         return cli_fail("%s", why);
     *out_status = answer.status;

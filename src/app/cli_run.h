@@ -3,7 +3,12 @@
 #include "app/cli_table.h"
 #include "base/json.h"
 
-enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ARGS_MAX = 4096, CLI_OUTPUT_MAX = 1 << 30 };
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_ARGS_MAX = 4096, CLI_OUTPUT_MAX = 1 << 30, CLI_KEYS_MAX = 40 };
+
+// --KEY VALUE of a definition (cli_changes.c).
+struct cli_key {
+    const char *option, *value;
+};
 
 struct cli {
     struct arena arena;
@@ -13,7 +18,10 @@ struct cli {
     // Options, NULL when not given.
     const char *config, *socket;
     const char *account, *source, *conversation, *state, *direction, *query, *limit;
-    bool deep, skipped, all, follow;
+    const char *definition;
+    bool deep, skipped, all, follow, discard;
+    struct cli_key keys[CLI_KEYS_MAX];
+    size_t key_count;
     // Arguments behind the command's words.
     const char *args[CLI_ARGS_MAX];
     size_t arg_count;
@@ -36,6 +44,13 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail_answer(struct cli *cli, const char *what, int status, yyjson_val *root);
 // What stands at `key` as text, for a cell or a line: numbers too; "" for null.
 struct str cli_text(struct cli *cli, yyjson_val *object, const char *key);
+// A request whose answer is printed: as it came for --json, else by `print`.
+int cli_one(struct cli *cli, const char *method, const char *target, struct str body,
+            void (*print)(struct cli *cli, yyjson_val *root));
+// "/api/v1/accounts/NAME" and `rest`; the name is the first argument.
+const char *cli_account_path(struct cli *cli, const char *rest);
+void cli_print_account(struct cli *cli, yyjson_val *account);
+void cli_print_desk(struct cli *cli, yyjson_val *desk);
 // Percent-encoded.
 const char *cli_escape(struct cli *cli, const char *text);
 // "2026-11-22 13:00:35" of an RFC 3339 time.
@@ -47,6 +62,14 @@ int cli_status(struct cli *cli);
 int cli_verify(struct cli *cli);
 int cli_account_list(struct cli *cli);
 int cli_account_show(struct cli *cli);
+int cli_account_add(struct cli *cli);
+int cli_account_set(struct cli *cli);
+int cli_account_remove(struct cli *cli);
+int cli_source_list(struct cli *cli);
+int cli_source_add(struct cli *cli);
+int cli_source_set(struct cli *cli);
+int cli_source_remove(struct cli *cli);
+int cli_desk_set(struct cli *cli);
 int cli_account_activate(struct cli *cli);
 int cli_account_deactivate(struct cli *cli);
 int cli_desk_show(struct cli *cli);

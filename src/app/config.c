@@ -1,6 +1,7 @@
 #include "app/config.h"
 
 #include "app/config_reader.h"
+#include "app/config_value.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -112,9 +113,10 @@ static void finish_desk(struct load *load, const struct config_section *section,
 static void finish_account(struct load *load, const struct config_section *section, struct account *account,
                            const int *lines, int line)
 {
-    account->defined_at = arena_printf(&account->arena, "%s:%d", load->reader.path, line);
+    if (load->reader.path)
+        account->defined_at = arena_printf(&account->arena, "%s:%d", load->reader.path, line);
     load->active_line = lines[config_key_find(section, STR("active")) - section->keys];
-    if (account->on_failure == ON_FAILURE_HOLD && account->order == ORDER_ACCOUNT)
+    if (load->reader.path && account->on_failure == ON_FAILURE_HOLD && account->order == ORDER_ACCOUNT)
         warn(load, line_of(section, "on_failure", lines, line), "accounts.on_failure",
              "hold with order: account lets one refused message stop all messages of the account until a person acts; "
              "order: conversation stops that conversation only");
@@ -150,6 +152,12 @@ static bool saw(struct load *load, struct seen **set, struct str text, int line,
     return false;
 }
 
+// Where the first of two stands.
+static const char *place_of(struct load *load, int line)
+{
+    return load->reader.path ? arena_printf(&load->reader.scratch, "in line %d", line).p : "before it";
+}
+
 static void check_source_twins(struct load *load, const struct config_section *section)
 {
     for (size_t i = 0; i < load->source_count; i++) {
@@ -157,8 +165,8 @@ static void check_source_twins(struct load *load, const struct config_section *s
         const struct seen *first;
         if (name.n && saw(load, &load->source_names, name, load->source_lines[i], name, &first))
             config_reader_mistake(&load->reader, load->source_lines[i], section, "name",
-                                  "\"%.*s\" is the source in line %d already; names are unique in an account",
-                                  STR_ARG(name), first->line);
+                                  "\"%.*s\" is the source %s already; names are unique in an account", STR_ARG(name),
+                                  place_of(load, first->line));
     }
     HASH_CLEAR(hh, load->source_names);
 }
@@ -173,10 +181,9 @@ static void check_identities(struct load *load, const struct config_section *sec
         struct str where = arena_printf(scratch, "%.*s/%.*s", STR_ARG(load->account->name), STR_ARG(source->name));
         const struct seen *first;
         if (identity.n && saw(load, &load->identities, identity, load->source_lines[i], where, &first))
-            config_reader_mistake(
-                &load->reader, load->source_lines[i], section, NULL,
-                "is the same bot or number as source %.*s in line %d; one may appear in one source only",
-                STR_ARG(first->where), first->line);
+            config_reader_mistake(&load->reader, load->source_lines[i], section, NULL,
+                                  "is the same bot or number as source %.*s %s; one may appear in one source only",
+                                  STR_ARG(first->where), place_of(load, first->line));
     }
     arena_done(scratch);
 }
@@ -284,8 +291,10 @@ static void read_list(struct config_reader *reader, const struct config_key *key
     int line = config_reader_line(reader);
     while (config_reader_next(reader) && reader->event.type != YAML_SEQUENCE_END_EVENT) {
         if (reader->event.type != YAML_MAPPING_START_EVENT) {
-            config_reader_mistake(reader, config_reader_line(reader), key->section, NULL,
-                                  "has an entry without keys; write its keys behind \"- \", as in \"- name: acme\"");
+            config_reader_mistake(
+                reader, config_reader_line(reader), key->section, NULL, "%s",
+                reader->path ? "has an entry without keys; write its keys behind \"- \", as in \"- name: acme\""
+                             : "has an entry that is no object; write its keys between { and }");
             config_reader_skip(reader);
         } else if (is_accounts(key)) {
             read_account(load, key);
@@ -336,13 +345,19 @@ static void check_whole(struct load *load, unsigned mode)
     load->config->secrets_in_view = load->reader.own_secrets && (mode & S_IROTH);
 }
 
-static void read_file(struct load *load, unsigned mode)
+static void begin_reading(struct load *load)
 {
     struct config_reader *reader = &load->reader;
     reader->texts = &load->config->arena;
     reader->read_list = read_list;
     reader->finish = finish;
     reader->arg = load;
+}
+
+static void read_file(struct load *load, unsigned mode)
+{
+    struct config_reader *reader = &load->reader;
+    begin_reading(load);
     if (config_reader_open(reader)) {
         config_reader_section(reader, &config_root, load->config);
         config_reader_close(reader);
@@ -413,6 +428,53 @@ int config_load(const char *path, struct config **out, struct buf *errors)
     }
     *out = config;
     return ERR_OK;
+}
+
+int config_account_read(struct str json, struct account **out, struct buf *mistakes)
+{
+    struct config *config = mem_new_of(struct config);
+    struct load load = {.config = config};
+    buf_init(&load.warnings, CONFIG_ERRORS_MAX);
+    config_reader_init(&load.reader, NULL, json, mistakes);
+    begin_reading(&load);
+    if (config_reader_open(&load.reader)) {
+        read_account(&load, config_key_find(&config_root, STR("accounts")));
+        config_reader_close(&load.reader);
+    }
+    load_done(&load);
+    bool good = !mistakes->n && !mistakes->failed && config->account_count == 1;
+    if (good)
+        *out = account_ref(config->accounts[0].account);
+    config_free(config);
+    return good ? ERR_OK : ERR_INVALID;
+}
+
+static void add_fixed(const struct config_section *section, const struct config *config, struct arena *arena,
+                      struct buf *out)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (key->type == KEY_LIST)
+            continue;
+        if (key->section) {
+            add_fixed(key->section, config, arena, out);
+            continue;
+        }
+        struct str value = config_value_text(key, (const char *)config + key->offset, arena);
+        if (key->type == KEY_SECRET && value.p)
+            value = arena_printf(arena, "%016" PRIx64, hash_str(value));
+        buf_printf(out, "%s%s%s %.*s\n", section->path, *section->path ? "." : "", key->name, STR_ARG(value));
+    }
+}
+
+struct str config_fixed(const struct config *config, struct arena *arena)
+{
+    struct buf out;
+    buf_init(&out, CONFIG_ERRORS_MAX);
+    add_fixed(&config_root, config, arena, &out);
+    struct str text = arena_str(arena, buf_str(&out));
+    buf_done(&out);
+    return text;
 }
 
 void config_free(struct config *config)

@@ -46,6 +46,12 @@ ERR_CHECK int config_load(const char *path, struct config **out, struct buf *err
 // NULL is fine.
 void config_free(struct config *config);
 
+// One account, given by hand as JSON with the keys of the file. ERR_INVALID: `mistakes` has lines
+// "KEY: what is wrong and what would be right", never a secret. `out`: one reference, no ids, no defined_at.
+ERR_CHECK int config_account_read(struct str json, struct account **out, struct buf *mistakes);
+// What takes effect at a start only: lines "KEY VALUE", a secret as a digest; in the arena.
+struct str config_fixed(const struct config *config, struct arena *arena);
+
 // For the command line: where the socket of the daemon with this file is. Reads admin.socket and `store` only and does
 // not mind mistakes elsewhere.
 ERR_CHECK int config_load_socket(const char *path, struct arena *arena, struct str *out_socket, struct buf *errors);

@@ -12,7 +12,7 @@ void config_reader_init(struct config_reader *reader, const char *path, struct s
 {
     *reader = (struct config_reader){.path = path, .errors = errors};
     if (!yaml_parser_initialize(&reader->yaml)) {
-        buf_printf(errors, "%s: memory is out", path);
+        buf_printf(errors, "%s: memory is out", path ? path : "the definition");
         reader->stop = true;
         return;
     }
@@ -38,6 +38,11 @@ static void add_line(struct config_reader *reader, int line, const char *where, 
 {
     if (reader->errors->n)
         buf_add_char(reader->errors, '\n');
+    if (!reader->path) {
+        where += strncmp(where, "accounts.", 9) == 0 ? 9 : strcmp(where, "accounts") == 0 ? 8 : 0;
+        buf_printf(reader->errors, "%s%s%s", where, *where ? ": " : "", sentence);
+        return;
+    }
     buf_printf(reader->errors, "%s", reader->path);
     if (line)
         buf_printf(reader->errors, ":%d", line);
@@ -71,7 +76,10 @@ int config_reader_line(const struct config_reader *reader)
 static void syntax_mistake(struct config_reader *reader)
 {
     const yaml_parser_t *yaml = &reader->yaml;
-    if (yaml->error == YAML_MEMORY_ERROR)
+    if (!reader->path)
+        config_reader_mistake(reader, 0, NULL, NULL, "holds a character that cannot stand in a definition (%s)",
+                              yaml->problem ? yaml->problem : "unreadable");
+    else if (yaml->error == YAML_MEMORY_ERROR)
         config_reader_mistake(reader, 0, NULL, NULL, "memory is out");
     else if (yaml->error == YAML_READER_ERROR)
         config_reader_mistake(reader, 0, NULL, NULL, "is no text (byte %zu: %s); write YAML in UTF-8",
@@ -199,6 +207,10 @@ bool config_reader_text(struct config_reader *reader, const struct config_sectio
     if (is_plain(reader) && (str_eq_c(text, "~") || str_eq_c(text, "null")))
         text = STR("");
     const char *why = NULL;
+    if (!reader->path) {
+        *out = text;
+        return true;
+    }
     if (!config_env_expand(&reader->env, text, arena, out, &why))
         return true;
     config_reader_mistake(reader, line, section, key, "%s", why);

@@ -10,7 +10,7 @@
 enum { CONFIG_MISTAKES_MAX = 10 };
 
 struct config_reader {
-    const char *path;
+    const char *path; // NULL: not a file but a definition given by hand: mistakes have no place, ${NAME} is plain text
     struct buf *errors;
     int mistakes;
     bool stop;           // a syntax error, or enough mistakes

@@ -314,3 +314,41 @@ const char *config_value_set(const struct config_key *key, struct str text, bool
     must(false);
     return NULL;
 }
+
+// The word at that place; STR_NONE for an empty one.
+static struct str word_text(const struct config_key *key, unsigned index)
+{
+    struct str words = str_of(key->words);
+    size_t from = 0;
+    for (; index; index--)
+        from = str_index(words, '|', from) + 1;
+    struct str word = str_sub(words, from, str_index(words, '|', from));
+    return word.n ? word : STR_NONE;
+}
+
+struct str config_value_text(const struct config_key *key, const void *field, struct arena *arena)
+{
+    switch (key->type) {
+    case KEY_BOOL:
+        return *(const bool *)field ? STR("true") : STR("false");
+    case KEY_WORD:
+        return word_text(key, *(const unsigned *)field);
+    case KEY_NUMBER:
+        return arena_printf(arena, "%" PRId64, *(const int64_t *)field);
+    case KEY_MS:
+        return duration_text(arena, *(const int64_t *)field * 1000);
+    case KEY_US:
+        return duration_text(arena, *(const int64_t *)field);
+    case KEY_RATE:
+        return *(const int64_t *)field ? arena_printf(arena, "%" PRId64 "/min", *(const int64_t *)field) : STR_NONE;
+    case KEY_STORE:
+        return arena_printf(arena, "sqlite:%.*s", STR_ARG(*(const struct str *)field));
+    case KEY_SECTION:
+    case KEY_LIST:
+        break;
+    default:
+        return *(const struct str *)field;
+    }
+    must(false);
+    return STR_NONE;
+}

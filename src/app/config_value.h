@@ -8,3 +8,5 @@
 // true or false. Texts are put into the arena.
 const char *config_value_set(const struct config_key *key, struct str text, bool quoted, struct arena *arena,
                              void *field);
+// What stands in the field, as it could be written in a file; STR_NONE: absent.
+struct str config_value_text(const struct config_key *key, const void *field, struct arena *arena);

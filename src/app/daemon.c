@@ -1,6 +1,7 @@
 #include "app/daemon.h"
 
 #include "admin/admin.h"
+#include "app/account_change.h"
 #include "app/accounts_file.h"
 #include "app/admin_token.h"
 #include "app/config.h"
@@ -20,6 +21,7 @@ struct daemon {
     struct arena arena;
     const char *config_path;
     struct config *config;
+    struct str fixed; // of the configuration that it was started with: config_fixed
     struct store *store;
     struct directory *directory;
     struct board *board;
@@ -121,22 +123,22 @@ static void note_kept_order(struct daemon *daemon, struct config *config, struct
                     "settled: this change is not in force; reload when they are"));
 }
 
-static void note_orders(struct daemon *daemon, struct config *config, const struct accounts_plan *plan,
-                        const bool *kept)
+static void note_orders(struct daemon *daemon, struct config *config, const struct accounts_plan *plan)
 {
     end_order_alarms(daemon, config);
     for (size_t i = 0; i < plan->put_count; i++) {
-        if (kept[i])
-            note_kept_order(daemon, config, plan->puts[i]->name);
+        const struct relay_account_put *put = &plan->puts[i];
+        if (put->order_kept)
+            note_kept_order(daemon, config, put->account->name);
         else
-            board_alarm_end(daemon->board, "order_waits", plan->puts[i]->name);
+            board_alarm_end(daemon->board, "order_waits", put->account->name);
     }
 }
 
 enum { PUT_BATCH = 1000 };
 
 // Before the relay runs the store is ours: the plan is put into it directly.
-static int store_plan(struct daemon *daemon, struct accounts_plan *plan, bool *out_kept)
+static int store_plan(struct daemon *daemon, struct accounts_plan *plan)
 {
     struct store_change *changes = mem_new(PUT_BATCH * sizeof *changes);
     struct store_account_put *puts = mem_new(PUT_BATCH * sizeof *puts);
@@ -145,17 +147,18 @@ static int store_plan(struct daemon *daemon, struct accounts_plan *plan, bool *o
         size_t count = plan->put_count - at < PUT_BATCH ? plan->put_count - at : PUT_BATCH;
         struct arena arena = {0};
         for (size_t i = 0; i < count; i++) {
-            struct account *account = plan->puts[at + i];
+            const struct relay_account_put *put = &plan->puts[at + i];
             puts[i] = (struct store_account_put){
-                .account = account,
-                .file_text = plan->file_texts[at + i],
-                .source_ids = arena_alloc(&arena, (account->source_count + 1) * sizeof(int64_t)),
+                .account = put->account,
+                .file_text = put->file_text,
+                .keep_active = put->keep_active,
+                .source_ids = arena_alloc(&arena, (put->account->source_count + 1) * sizeof(int64_t)),
             };
             changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &puts[i]};
         }
         err = daemon->store->ops->apply(daemon->store, changes, count);
         for (size_t i = 0; i < count; i++)
-            out_kept[at + i] = puts[i].order_kept;
+            plan->puts[at + i].order_kept = puts[i].order_kept;
         arena_done(&arena);
     }
     free(changes);
@@ -178,21 +181,27 @@ static int fill_directory(struct daemon *daemon, struct accounts_plan *plan)
 
 static int take_file(struct daemon *daemon)
 {
+    static const char sentence[] = "the accounts could not be written to the store";
     struct accounts_plan plan;
-    int err = read_accounts(daemon);
+    struct buf errors;
+    if (read_accounts(daemon))
+        return fail(sentence);
+    buf_init(&errors, CONFIG_ERRORS_MAX);
+    int err = accounts_file_check(daemon->config, daemon->known, daemon->known_count, &errors);
     if (err)
-        return err;
+        fail(errors.p);
+    buf_done(&errors);
+    if (err)
+        return 1;
     accounts_plan_make(daemon->config, daemon->known, daemon->known_count, &plan);
-    bool *kept = mem_new((plan.put_count + 1) * sizeof *kept);
-    err = store_plan(daemon, &plan, kept);
+    err = store_plan(daemon, &plan);
     if (!err) {
-        note_orders(daemon, daemon->config, &plan, kept);
+        note_orders(daemon, daemon->config, &plan);
         err = fill_directory(daemon, &plan);
     }
-    free(kept);
     accounts_plan_done(&plan);
     forget_known(daemon);
-    return err;
+    return err ? fail(sentence) : 0;
 }
 
 // ---- start ----
@@ -263,6 +272,7 @@ static int start_relay(struct daemon *daemon)
 }
 
 static int reload(void *arg, struct buf *report);
+static int change_account(void *arg, struct admin_change *change);
 
 static int start_admin(struct daemon *daemon)
 {
@@ -286,6 +296,8 @@ static int start_admin(struct daemon *daemon)
         .clock = &clock_system,
         .reload = reload,
         .reload_arg = daemon,
+        .change = change_account,
+        .change_arg = daemon,
     };
     daemon->admin_reader = daemon->verify_reader = NULL; // taken
     daemon->admin = admin_start(&options, &daemon->arena, &why);
@@ -294,13 +306,30 @@ static int start_admin(struct daemon *daemon)
 
 // ---- reload ----
 
-// What was configured once, for the life of the process.
-static void warn_fixed(const struct config *before, const struct config *now)
+static struct str next_line(struct str *text)
 {
-    if (!str_eq(before->listen, now->listen) || !str_eq(before->store_path, now->store_path) ||
-        !str_eq(before->admin_listen, now->admin_listen) || !str_eq(before->public_url, now->public_url))
-        log_warn("restart_needed",
-                 LOG_C("why", "listen, admin.listen, public_url and store are read at the start only"));
+    struct str line = str_sub(*text, 0, str_index(*text, '\n', 0));
+    *text = str_sub(*text, line.n + 1, text->n);
+    return line;
+}
+
+// What was configured once, for the life of the process: said, not silently left.
+static void warn_fixed(struct daemon *daemon, const struct config *config, struct buf *report)
+{
+    struct arena scratch = {0};
+    struct str before = daemon->fixed, now = config_fixed(config, &scratch), keys = STR("");
+    while (now.n) {
+        struct str was = next_line(&before), is = next_line(&now);
+        if (!str_eq(was, is))
+            keys = arena_printf(&scratch, "%.*s%s%.*s", STR_ARG(keys), keys.n ? ", " : "",
+                                STR_ARG(str_sub(is, 0, str_index(is, ' ', 0))));
+    }
+    if (keys.n) {
+        buf_printf(report, "%s: %.*s: takes effect at the next start\n", daemon->config_path, STR_ARG(keys));
+        log_warn("restart_needed", LOG_S("keys", keys),
+                 LOG_C("why", "what changed there takes effect at the next start"));
+    }
+    arena_done(&scratch);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -330,20 +359,22 @@ static void gather_known(struct daemon *daemon)
     free(accounts);
 }
 
-static int apply_file(struct daemon *daemon, struct config *config)
+static int apply_file(struct daemon *daemon, struct config *config, struct buf *report)
 {
     struct accounts_plan plan;
     gather_known(daemon);
+    if (accounts_file_check(config, daemon->known, daemon->known_count, report)) {
+        forget_known(daemon);
+        return ERR_INVALID;
+    }
     accounts_plan_make(config, daemon->known, daemon->known_count, &plan);
-    bool *kept = mem_new((plan.put_count + 1) * sizeof *kept);
     for (size_t i = 0; i < plan.put_count; i++)
-        account_ref(plan.puts[i]); // the relay takes one
-    int err = relay_put_accounts(daemon->relay, plan.puts, plan.file_texts, kept, plan.put_count);
+        account_ref(plan.puts[i].account); // the relay takes one
+    int err = relay_put_accounts(daemon->relay, plan.puts, plan.put_count);
     if (!err) {
-        note_orders(daemon, config, &plan, kept);
+        note_orders(daemon, config, &plan);
         relay_move_accounts(daemon->relay, plan.moved, plan.moved_count);
     }
-    free(kept);
     log_info("reloaded", LOG_N("accounts_changed", (int64_t)plan.put_count));
     news_tell_of(board_news(daemon->board), NEWS_RELOADED, NULL, STR_NONE, STR_NONE);
     accounts_plan_done(&plan);
@@ -358,15 +389,149 @@ static int reload(void *arg, struct buf *report)
     pthread_mutex_lock(&daemon->reload_lock);
     int err = config_load(daemon->config_path, &config, report);
     if (!err)
-        err = apply_file(daemon, config);
+        err = apply_file(daemon, config, report);
     if (!err) {
-        warn_fixed(daemon->config, config);
+        warn_fixed(daemon, config, report);
         buf_add_str(report, config->warnings);
         config_free(daemon->config);
         daemon->config = config;
     } else {
         log_error("reload_refused", LOG_S("why", buf_str(report)));
         config_free(config);
+    }
+    pthread_mutex_unlock(&daemon->reload_lock);
+    return err;
+}
+
+// ---- accounts by hand ----
+
+enum { LOOK_AT = 500 }; // accounts at a time
+
+static int refuse_twin(const struct source *source, const struct account *other, const struct source *theirs,
+                       struct buf *why)
+{
+    bool of_file = other->defined_at.p != NULL;
+    buf_printf(why,
+               "Source %.*s is the same bot or number as source %.*s/%.*s%s%.*s%s; one may appear in one source only.",
+               STR_ARG(source->name), STR_ARG(other->name), STR_ARG(theirs->name), of_file ? " (" : "",
+               STR_ARG(other->defined_at), of_file ? ")" : "");
+    return ERR_REFUSED;
+}
+
+// One bot stands in one source, of all accounts. What left the file holds none, until somebody takes it up again.
+static int check_bots(struct daemon *daemon, const struct account *account, struct buf *why)
+{
+    const struct account *page[LOOK_AT];
+    struct arena names = {0};
+    struct str after = STR_NONE;
+    size_t count;
+    int err = ERR_OK;
+    do {
+        count = directory_page(daemon->directory, after, LOOK_AT, page);
+        arena_done(&names);
+        if (count)
+            after = arena_str(&names, page[count - 1]->name);
+        for (size_t i = 0; i < count; i++) {
+            const struct source *source, *theirs;
+            bool other = page[i]->id != account->id && !page[i]->left_file;
+            if (!err && other && accounts_share_bot(account, page[i], &source, &theirs))
+                err = refuse_twin(source, page[i], theirs, why);
+            account_unref(page[i]);
+        }
+    } while (count == LOOK_AT && !err);
+    arena_done(&names);
+    return err;
+}
+
+// A change of the order rule is over when the messages accepted before it are settled; until then there is no other one.
+static int check_order(const struct account *before, const struct account *now, struct buf *why)
+{
+    if (before->order == now->order || !before->order_barrier)
+        return ERR_OK;
+    buf_add_str(why, STR("Its order rule was changed before, and messages of the rule before that are still pending; "
+                         "change it again when they are settled."));
+    return ERR_REFUSED;
+}
+
+static int put_change(struct daemon *daemon, struct admin_change *change, const struct account *before)
+{
+    struct relay_account_put put = {.file_text = STR_NONE};
+    bool says_active;
+    int err = account_change_make(change, before, &put.account, &says_active);
+    if (err)
+        return err;
+    put.keep_active = !says_active;
+    err = check_order(before, put.account, change->why);
+    if (!err)
+        err = check_bots(daemon, put.account, change->why);
+    if (err)
+        account_unref(put.account);
+    else
+        err = relay_put_accounts(daemon->relay, &put, 1);
+    return err;
+}
+
+static int remove_account(struct daemon *daemon, struct admin_change *change, const struct account *before)
+{
+    int err = relay_remove_account(daemon->relay, before->id, change->discard, &change->discarded);
+    if (err == ERR_REFUSED)
+        buf_add_str(change->why, STR("Messages of the account are pending; wait until they are delivered, or remove it "
+                                     "with discard=true, which discards them."));
+    if (err == ERR_BUSY)
+        buf_printf(change->why,
+                   "The account is inactive now, but a request of it is still in flight, or messages still come in; "
+                   "remove it again.");
+    return err;
+}
+
+static int change_known(struct daemon *daemon, struct admin_change *change, const struct account *before)
+{
+    if (!before) {
+        buf_add_str(change->why, STR("There is no account of that name."));
+        return ERR_NOT_FOUND;
+    }
+    int err = account_change_allowed(before, change->why);
+    if (err)
+        return err;
+    return change->kind == CHANGE_ACCOUNT_REMOVE ? remove_account(daemon, change, before)
+                                                 : put_change(daemon, change, before);
+}
+
+static int add_account(struct daemon *daemon, struct admin_change *change)
+{
+    struct relay_account_put put = {.file_text = STR_NONE};
+    bool says_active;
+    int err = account_change_make(change, NULL, &put.account, &says_active);
+    if (err)
+        return err;
+    const struct account *known = directory_find(daemon->directory, put.account->name);
+    if (known) {
+        buf_printf(change->why, "There is an account of that name already%s%.*s.", known->defined_at.p ? ", of " : "",
+                   STR_ARG(known->defined_at));
+        err = ERR_REFUSED;
+    }
+    account_unref(known);
+    if (!err)
+        err = check_bots(daemon, put.account, change->why);
+    if (err)
+        account_unref(put.account);
+    else
+        err = relay_put_accounts(daemon->relay, &put, 1);
+    return err;
+}
+
+// Definitions change one at a time, those of the file among them.
+static int change_account(void *arg, struct admin_change *change)
+{
+    struct daemon *daemon = arg;
+    pthread_mutex_lock(&daemon->reload_lock);
+    int err;
+    if (change->kind == CHANGE_ACCOUNT_ADD) {
+        err = add_account(daemon, change);
+    } else {
+        const struct account *before = directory_find(daemon->directory, change->account);
+        err = change_known(daemon, change, before);
+        account_unref(before);
     }
     pthread_mutex_unlock(&daemon->reload_lock);
     return err;
@@ -470,7 +635,7 @@ static int start(struct daemon *daemon)
     if (open_store(daemon))
         return 1;
     if (take_file(daemon))
-        return fail("the accounts could not be written to the store");
+        return 1;
     return start_relay(daemon) || start_admin(daemon);
 }
 
@@ -482,6 +647,8 @@ static void free_reader(struct store_reader *reader)
 
 static void stop(struct daemon *daemon)
 {
+    if (daemon->relay)
+        relay_end_calls(daemon->relay);
     wait_for_reloads(daemon);
     admin_stop(daemon->admin);
     if (daemon->relay)
@@ -495,6 +662,7 @@ static void stop(struct daemon *daemon)
     board_free(daemon->board);
     tally_free(daemon->tally);
     config_free(daemon->config);
+    forget_known(daemon);
     arena_done(&daemon->arena);
     pthread_mutex_destroy(&daemon->reload_lock);
     pthread_mutex_destroy(&daemon->threads_lock);
@@ -508,7 +676,9 @@ static int load_config(struct daemon *daemon)
     int err = config_load(daemon->config_path, &daemon->config, &errors);
     if (err)
         fail(errors.n ? errors.p : "the configuration cannot be read");
-    else if (daemon->config->warnings.n)
+    else
+        daemon->fixed = config_fixed(daemon->config, &daemon->arena);
+    if (!err && daemon->config->warnings.n)
         log_warn("configuration", LOG_S("why", daemon->config->warnings));
     buf_done(&errors);
     return err;

@@ -52,6 +52,16 @@ static void copy_source(struct arena *arena, struct source *source)
     copy_str(arena, &source->registered_url);
 }
 
+static struct source *copy_sources(struct arena *arena, const struct source *sources, size_t count)
+{
+    struct source *copy = count ? arena_alloc(arena, count * sizeof *copy) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = sources[i];
+        copy_source(arena, &copy[i]);
+    }
+    return copy;
+}
+
 static void copy_desk(struct arena *arena, struct desk *desk)
 {
     copy_str(arena, &desk->platform);
@@ -74,11 +84,9 @@ struct account *account_copy(const struct account *account)
     copy->on_failure = account->on_failure;
     copy->in_doubt = account->in_doubt;
     copy->source_count = account->source_count;
-    copy->sources = arena_alloc(arena, account->source_count * sizeof *account->sources);
-    for (size_t i = 0; i < account->source_count; i++) {
-        copy->sources[i] = account->sources[i];
-        copy_source(arena, &copy->sources[i]);
-    }
+    copy->sources = copy_sources(arena, account->sources, account->source_count);
+    copy->former_count = account->former_count;
+    copy->former = copy_sources(arena, account->former, account->former_count);
     copy->desk = account->desk;
     copy_desk(arena, &copy->desk);
     copy->defined_at = arena_str(arena, account->defined_at);
@@ -100,6 +108,15 @@ const struct source *account_find_source_id(const struct account *account, int64
         if (account->sources[i].id == source_id)
             return &account->sources[i];
     return NULL;
+}
+
+const struct source *account_find_any_source_id(const struct account *account, int64_t source_id)
+{
+    const struct source *source = account_find_source_id(account, source_id);
+    for (size_t i = 0; !source && i < account->former_count; i++)
+        if (account->former[i].id == source_id)
+            source = &account->former[i];
+    return source;
 }
 
 struct str source_secret(const struct source *source)

@@ -59,6 +59,8 @@ struct account {
     enum doubt_policy in_doubt;
     struct source *sources;
     size_t source_count;
+    struct source *former; // sources it had once: messages of theirs may still wait, and go out under their name
+    size_t former_count;
     struct desk desk;
     struct str defined_at; // "FILE:line" when the configuration file defines it, else STR_NONE
     bool left_file;        // it stood in the file once and does no longer: deactivated, kept, flagged
@@ -74,6 +76,8 @@ struct account *account_copy(const struct account *account);
 // The source of that name, or NULL.
 const struct source *account_find_source(const struct account *account, struct str name);
 const struct source *account_find_source_id(const struct account *account, int64_t source_id);
+// The same, or a former one: whose message it is, or was.
+const struct source *account_find_any_source_id(const struct account *account, int64_t source_id);
 
 // The secret that requests of this source are checked with: configured, else made by us; STR_NONE = none.
 struct str source_secret(const struct source *source);

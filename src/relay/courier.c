@@ -12,7 +12,7 @@ enum {
 
 static const struct source *source_of(const struct account *account, const struct message *message)
 {
-    const struct source *source = account_find_source_id(account, message->source_id);
+    const struct source *source = account_find_any_source_id(account, message->source_id);
     static const struct source gone = {.name = {"", 0}, .platform = {"", 0}, .account = {"", 0}};
     return source ? source : &gone;
 }

@@ -508,6 +508,15 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
     dispatcher_pump(d);
 }
 
+bool dispatcher_is_busy_with(struct dispatcher *d, int64_t account_id)
+{
+    const struct lane_account *owner = lane_account_find(d, account_id);
+    const struct lane *lane = owner ? owner->lanes : NULL;
+    while (lane && !lane->attempt)
+        lane = lane->all_next;
+    return lane != NULL;
+}
+
 void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 {
     struct desk_state *desk = desk_state_get(d, account);

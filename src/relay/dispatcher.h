@@ -59,6 +59,8 @@ void dispatcher_tick(struct dispatcher *dispatcher);
 // The directory has another version of this account (before: NULL when it is new). When it returns, no new
 // request of a deactivated account can start.
 void dispatcher_account_changed(struct dispatcher *dispatcher, const struct account *before, const struct account *now);
+// An attempt of the account's is under way, or its outcome is on its way to the store.
+bool dispatcher_is_busy_with(struct dispatcher *dispatcher, int64_t account_id);
 // A person says that the account's desk is well again.
 void dispatcher_resume_desk(struct dispatcher *dispatcher, const struct account *account);
 // The lane has work that was not announced (a retry by hand).

@@ -36,16 +36,30 @@ int relay_port(const struct relay *relay);
 // Webhooks would be stored now.
 bool relay_is_ready(struct relay *relay);
 
+// The definition of an account; `file_text` and `keep_active` as in store_account_put.
+struct relay_account_put {
+    struct account *account;
+    struct str file_text;
+    bool keep_active;
+    bool order_kept; // out: the rule was not taken, since its last change is not over: nothing else was left out
+};
 // Stores the accounts as they are now defined, publishes them in the directory and makes lanes, desks and
 // sources follow. Blocks until it is durable and in force; not to be called on a thread of the relay's.
-// Takes the references. `file_texts` as in store_account_put; `out_kept` (NULL, or `count` entries) tells of which the
-// order rule was not taken, since its last change is not over: nothing else was left out.
-int relay_put_accounts(struct relay *relay, struct account **accounts, const struct str *file_texts, bool *out_kept,
-                       size_t count);
+// Takes the references.
+int relay_put_accounts(struct relay *relay, struct relay_account_put *puts, size_t count);
 // Accounts of which nothing changed but `defined_at`: published, not stored. The references stay the caller's.
 void relay_move_accounts(struct relay *relay, struct account **accounts, size_t count);
 // Activates or deactivates: returns when it is durable and (deactivated) no new request can start.
 int relay_set_active(struct relay *relay, int64_t account_id, bool active);
+// The same for many, in few transactions.
+int relay_set_active_all(struct relay *relay, const int64_t *account_ids, size_t count, bool active);
+// Removes the account: nothing is taken for it any more, its name is free, its messages stay. ERR_REFUSED while messages
+// are pending, unless `discard`: then it is deactivated, what is in flight ends, and they are discarded (REASON_ORPHANED) in
+// bounded transactions; cut short (ERR_BUSY, ERR_CLOSED, ...) it stays as an inactive account with what is left.
+// *out_discarded: how many were. One caller at a time, and no relay_put_accounts meanwhile.
+int relay_remove_account(struct relay *relay, int64_t account_id, bool discard, int64_t *out_discarded);
+// The process is about to stop: what waits long for others' ends gives up. Any thread.
+void relay_end_calls(struct relay *relay);
 // A person says that the desk is well again.
 int relay_resume_desk(struct relay *relay, int64_t account_id);
 // By hand, as INTERFACE.md says of POST .../retry and .../discard. ERR_NOT_FOUND, ERR_REFUSED; a discard of a

@@ -1,4 +1,4 @@
-// The inside of a relay; for relay.c and relay_calls.c only.
+// The inside of a relay; for relay.c, relay_calls.c and relay_accounts.c only.
 #pragma once
 #include "net/http_client.h"
 #include "net/http_server.h"
@@ -41,8 +41,40 @@ struct relay {
     pthread_mutex_t lock;        // also of the flags that relay_stop waits for
     pthread_cond_t changed;
     bool dispatcher_stopped;
+    atomic_bool ending_calls; // what waits long for others gives up
     int doors_drained;
 };
+
+// A question of another thread to the relay loop: it blocks until call_answer.
+struct call {
+    struct loop_task task; // first
+    struct relay *relay;
+    struct job job;
+    struct store_change *changes;
+    int err;
+    bool answered;
+    // The question
+    const struct relay_account_put *accounts;
+    struct account **moved;
+    struct store_account_put *puts;
+    struct store_account_active *actives;
+    size_t count;
+    int64_t account_id;
+    const struct account *account;
+    struct store_account_gone gone;
+    const struct message *message;
+    struct store_outcome outcome;
+    struct store_retry retry;
+    struct store_change change;
+};
+
+// Has `run` called on the relay loop and waits for the answer.
+int call_wait(struct relay *relay, struct call *call, void (*run)(struct loop_task *task));
+void call_answer(struct call *call, int err);
+// From the relay loop: the changes go to the committer, then `run` is called on the loop, in the order of commits.
+void call_submit(struct call *call, struct store_change *changes, size_t count, void (*run)(struct loop_task *task));
+// The call in that `run`.
+struct call *call_of_job(struct loop_task *task);
 
 // done() of jobs whose task belongs on the relay loop; job->owner is the relay.
 void relay_job_to_loop(struct job *job);

@@ -52,6 +52,7 @@ struct stored_account {
     struct str file_text;
     struct source *gone; // sources no longer configured: their ids stay theirs
     size_t gone_count;
+    bool removed;
     struct stored_account *prev, *next;
 };
 
@@ -72,6 +73,7 @@ struct memory {
     struct lane *lanes;
     struct conversation *conversations, *conversations_by_key;
     struct stored_account *accounts;
+    bool any_removed;
     struct health *healths;
     bool order_changed; // of some account: callers may not know yet
 };
@@ -156,9 +158,15 @@ static struct stored_account *find_account(struct memory *m, int64_t id, struct 
 {
     struct stored_account *a;
     for (a = m->accounts; a; a = a->next)
-        if (id ? a->account->id == id : str_eq(a->account->name, name))
+        if (id ? a->account->id == id : !a->removed && str_eq(a->account->name, name))
             return a;
     return NULL;
+}
+
+static bool is_removed(struct memory *m, int64_t account_id)
+{
+    const struct stored_account *a = m->any_removed ? find_account(m, account_id, STR_NONE) : NULL;
+    return a && a->removed;
 }
 
 // The rule in force, whatever the caller knows of it.
@@ -242,6 +250,10 @@ static void apply_accept(struct memory *m, struct store_accept *accept)
 {
     must(accept->event.dedupe_key.p && accept->event.conversation.p);
     must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
+    if (is_removed(m, accept->account_id) && accept->state == MESSAGE_PENDING) {
+        accept->state = MESSAGE_DISCARDED;
+        accept->reason = REASON_ORPHANED;
+    }
     size_t key_size;
     char *key = make_key(accept->source_id, accept->event.dedupe_key, &key_size);
     struct row *first;
@@ -346,7 +358,7 @@ static void apply_outcome(struct memory *m, struct store_outcome *o)
 static void apply_retry(struct memory *m, struct store_retry *retry)
 {
     struct row *row = find_row(m, retry->message_id);
-    retry->applied = row && row->message->state == MESSAGE_SKIPPED;
+    retry->applied = row && row->message->state == MESSAGE_SKIPPED && !is_removed(m, row->message->account_id);
     retry->lane = 0;
     if (!retry->applied)
         return;
@@ -385,11 +397,26 @@ static void keep_gone(struct stored_account *a, const struct account *next)
         if (account_find_source(next, source.name))
             continue;
         source.name = arena_str(&a->arena, source.name);
+        source.platform = arena_str(&a->arena, source.platform);
+        source.token = arena_str(&a->arena, source.token);
+        source.secret = arena_str(&a->arena, source.secret);
+        source.api_url = arena_str(&a->arena, source.api_url);
+        source.account = arena_str(&a->arena, source.account);
         source.made_secret = arena_str(&a->arena, source.made_secret);
         source.registered_url = arena_str(&a->arena, source.registered_url);
         a->gone = mem_resize(a->gone, (a->gone_count + 1) * sizeof *a->gone);
         a->gone[a->gone_count++] = source;
     }
+}
+
+// A source that is configured again is no longer gone.
+static void drop_returned(struct stored_account *a, const struct account *next)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < a->gone_count; i++)
+        if (!account_find_source(next, a->gone[i].name))
+            a->gone[kept++] = a->gone[i];
+    a->gone_count = kept;
 }
 
 static void put_sources(struct memory *m, const struct stored_account *a, struct account *next)
@@ -453,12 +480,17 @@ static void apply_account_put(struct memory *m, struct store_account_put *put)
         DL_APPEND(m->accounts, a);
     } else {
         next->id = a->account->id;
+        if (put->keep_active)
+            next->active = a->account->active;
     }
+    put->active = next->active;
     if (a->account)
         change_order(m, a->account, next, &put->order_kept);
     put_sources(m, a, next);
     if (a->account)
         keep_gone(a, next);
+    drop_returned(a, next);
+    next->former_count = 0; // read_former puts them in
     account_unref(a->account);
     a->account = next;
     if (!put->order_kept)
@@ -475,6 +507,17 @@ static void apply_account_active(struct memory *m, const struct store_account_ac
     struct stored_account *a = find_account(m, change->account_id, STR_NONE);
     if (a)
         a->account->active = change->active;
+}
+
+static void apply_account_gone(struct memory *m, struct store_account_gone *gone)
+{
+    struct stored_account *a = find_account(m, gone->account_id, STR_NONE);
+    gone->applied = a && !a->removed;
+    for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
+        if (lane->account_id == gone->account_id && lane->count)
+            gone->applied = false;
+    if (gone->applied)
+        a->removed = m->any_removed = true;
 }
 
 static void apply_source_learned(struct memory *m, const struct store_source_learned *learned)
@@ -531,6 +574,9 @@ static void apply_change(struct memory *m, struct store_change *change)
         return;
     case STORE_DESK_HEALTH:
         apply_desk_health(m, change->desk_health);
+        return;
+    case STORE_ACCOUNT_GONE:
+        apply_account_gone(m, change->account_gone);
         return;
     case STORE_RETRY:
         apply_retry(m, change->retry);
@@ -632,8 +678,14 @@ static int memory_each_account(struct store *store,
 {
     struct memory *m = lock_memory(store);
     struct stored_account *a;
-    for (a = m->accounts; a; a = a->next)
-        each(arg, account_copy(a->account), a->file_text);
+    for (a = m->accounts; a; a = a->next) {
+        if (a->removed)
+            continue;
+        struct account view = *a->account; // with the sources it had once
+        view.former = a->gone;
+        view.former_count = a->gone_count;
+        each(arg, account_copy(&view), a->file_text);
+    }
     return unlock_memory(m);
 }
 

@@ -51,7 +51,9 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_ATTEMPT] = {SQL_WRITER, "INSERT INTO attempts (message_id, at, verdict, error) VALUES (?1, "
                                         "max(?2, ifnull((SELECT max(at) + 1 FROM attempts WHERE message_id = ?1), 0)), "
                                         "?3, ?4)"},
-    [SQL_GET_SKIPPED] = {SQL_WRITER, READ_MESSAGES " WHERE m.id = ?1 AND m.state = 2"},
+    [SQL_GET_SKIPPED] = {SQL_WRITER,
+                         READ_MESSAGES " WHERE m.id = ?1 AND m.state = 2 AND NOT EXISTS "
+                                       "(SELECT 1 FROM accounts a WHERE a.id = m.account_id AND a.gone = 1)"},
     [SQL_RETRY] = {SQL_WRITER, "UPDATE messages SET state = 0, reason = 0, place = ?2, late = 1, attempts = 0, "
                                "next_attempt_at = 0, lane = ?3, sum = ?4 WHERE id = ?1 AND state = 2"},
 
@@ -68,7 +70,17 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                      "desk_platform = ?7, desk_token = ?8, desk_client_secret = ?9, desk_api_url = ?10, "
                      "desk_url = ?11, desk_secret = ?12, desk_probe = ?13, desk_rate_per_min = ?14, defined_at = ?15, "
                      "left_file = ?16, file_text = CASE WHEN ?18 THEN file_text ELSE ?17 END WHERE id = ?1"},
-    [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1"},
+    [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1 AND gone = 0"},
+    [SQL_ACCOUNT_ACTIVE] = {SQL_WRITER, "SELECT active FROM accounts WHERE id = ?1"},
+    // '#' stands in no name: the removed one is told from a new one of its name.
+    [SQL_ACCOUNT_GONE] = {SQL_WRITER, "UPDATE accounts SET gone = 1, active = 0, name = name || '#' || id, "
+                                      "desk_token = NULL, desk_client_secret = NULL, desk_url = NULL, "
+                                      "desk_secret = NULL, defined_at = NULL, left_file = 0, file_text = NULL "
+                                      "WHERE id = ?1 AND gone = 0 AND NOT EXISTS (SELECT 1 FROM messages "
+                                      "INDEXED BY messages_pending WHERE state = 0 AND account_id = ?1)"},
+    [SQL_SOURCES_OF_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1, token = NULL, secret = NULL, "
+                                         "made_secret = NULL, registered_url = NULL WHERE account_id = ?1"},
+    [SQL_IS_GONE] = {SQL_WRITER, "SELECT gone FROM accounts WHERE id = ?1"},
     [SQL_SOURCES_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1 WHERE account_id = ?1"},
     [SQL_FIND_SOURCE] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1 AND name = ?2"},
     [SQL_INSERT_SOURCE] = {SQL_WRITER, "INSERT INTO sources (account_id, name, gone, platform, token, secret, mode, "
@@ -86,9 +98,9 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_EACH_ACCOUNT] = {SQL_WRITER, "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
                                       "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
                                       "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier "
-                                      "FROM accounts ORDER BY id"},
+                                      "FROM accounts WHERE gone = 0 ORDER BY id"},
     [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
-                                     "registered_url FROM sources WHERE account_id = ?1 AND gone = 0 ORDER BY id"},
+                                     "registered_url, gone FROM sources WHERE account_id = ?1 ORDER BY gone, id"},
     [SQL_EACH_DESK_HEALTH] = {SQL_WRITER, "SELECT desk, skips_in_row, guard_suspended FROM desk_health"},
 
     [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_MESSAGE_COLUMNS ", " SQL_LINK_COLUMNS " FROM messages m "

@@ -36,9 +36,10 @@ struct sqlite_store {
     int log_frames_long;  // more than so many are worth an alarm
     int log_frames_moved; // of them, when last asked: a reader may have kept some back
     int64_t age_after;    // age_out goes on behind this id
-    bool order_changed;   // of some account, since the store was opened: callers may not know yet
-    atomic_bool hurried;  // another program that writes is not waited for
-    bool log_is_long;     // it was said
+    bool any_gone;      // an account was removed by this process: a request on its way may still bring something for it
+    bool order_changed; // of some account, since the store was opened: callers may not know yet
+    atomic_bool hurried; // another program that writes is not waited for
+    bool log_is_long;    // it was said
     void (*finding)(void *arg, const char *name, struct str sentence);
     void *finding_arg;
 };
@@ -69,6 +70,8 @@ ERR_CHECK int sqlite_order_get(struct sqlite_store *s, int64_t account_id, enum 
                                int64_t *out_barrier);
 ERR_CHECK int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t barrier);
 ERR_CHECK int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change);
+ERR_CHECK int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone);
+ERR_CHECK int sqlite_account_is_gone(struct sqlite_store *s, int64_t account_id, bool *out);
 ERR_CHECK int sqlite_source_learned(struct sqlite_store *s, const struct store_source_learned *learned);
 ERR_CHECK int sqlite_desk_health(struct sqlite_store *s, const struct store_desk_health *health);
 int sqlite_each_account(struct store *store, void (*each)(void *arg, struct account *account, struct str file_text),

@@ -16,7 +16,7 @@ static void bind_account(sqlite3_stmt *q, const struct store_account_put *put)
 {
     const struct account *a = put->account;
     sql_str(q, 2, a->name);
-    sql_int(q, 3, a->active);
+    sql_int(q, 3, put->active);
     sql_int(q, 4, put->order);
     sql_int(q, 5, a->on_failure);
     sql_int(q, 6, a->in_doubt);
@@ -65,6 +65,16 @@ static int put_source(struct sqlite_store *s, int64_t account_id, const struct s
     return err;
 }
 
+static int stored_active(struct sqlite_store *s, struct store_account_put *put)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_ACTIVE);
+    sql_int(q, 1, put->id);
+    int code = sqlite3_step(q);
+    if (code == SQLITE_ROW)
+        put->active = sql_column_int(q, 0) != 0;
+    return sql_end(&s->sql, q, code);
+}
+
 static int put_account_row(struct sqlite_store *s, struct store_account_put *put)
 {
     int err = 0;
@@ -79,6 +89,11 @@ static int put_account_row(struct sqlite_store *s, struct store_account_put *put
     put->order_kept = false;
     if (!err && put->id)
         err = sqlite_order_put(s, put);
+    if (err)
+        return err;
+    put->active = put->account->active;
+    if (put->id && put->keep_active)
+        err = stored_active(s, put);
     if (err)
         return err;
     sqlite3_stmt *q = sql_get(&s->sql, put->id ? SQL_SET_ACCOUNT : SQL_INSERT_ACCOUNT);
@@ -115,6 +130,32 @@ int sqlite_account_active(struct sqlite_store *s, const struct store_account_act
     sql_int(q, 1, change->account_id);
     sql_int(q, 2, change->active);
     return sql_finish(&s->sql, q);
+}
+
+int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_GONE);
+    sql_int(q, 1, gone->account_id);
+    int err = sql_finish(&s->sql, q);
+    gone->applied = !err && sqlite3_changes(s->sql.db) == 1;
+    if (!gone->applied)
+        return err;
+    s->any_gone = true;
+    q = sql_get(&s->sql, SQL_SOURCES_OF_GONE);
+    sql_int(q, 1, gone->account_id);
+    return sql_finish(&s->sql, q);
+}
+
+int sqlite_account_is_gone(struct sqlite_store *s, int64_t account_id, bool *out)
+{
+    *out = false;
+    if (!s->any_gone) // nothing of an earlier process is on its way
+        return 0;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_IS_GONE);
+    sql_int(q, 1, account_id);
+    int code = sqlite3_step(q);
+    *out = code == SQLITE_ROW && sql_column_int(q, 0) != 0;
+    return sql_end(&s->sql, q, code);
 }
 
 int sqlite_source_learned(struct sqlite_store *s, const struct store_source_learned *learned)
@@ -181,7 +222,7 @@ static void read_source(sqlite3_stmt *q, struct account *a, struct source *sourc
 static int read_sources(struct sqlite_store *s, struct account *account)
 {
     struct source *sources = NULL;
-    size_t count = 0;
+    size_t count = 0, current = 0;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_EACH_SOURCE);
     sql_int(q, 1, account->id);
     int code;
@@ -189,11 +230,14 @@ static int read_sources(struct sqlite_store *s, struct account *account)
         sources = mem_resize(sources, (count + 1) * sizeof *sources);
         sources[count] = (struct source){0};
         read_source(q, account, &sources[count++]);
+        current += sql_column_int(q, 10) == 0; // they come first
     }
-    account->source_count = count;
+    account->source_count = current;
+    account->former_count = count - current;
     account->sources = arena_alloc(&account->arena, (count ? count : 1) * sizeof *sources);
     for (size_t i = 0; i < count; i++)
         account->sources[i] = sources[i];
+    account->former = account->sources + current;
     free(sources);
     return sql_end(&s->sql, q, code);
 }

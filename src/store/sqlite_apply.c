@@ -167,9 +167,17 @@ static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
 {
     must(accept->event.dedupe_key.p && accept->event.conversation.p);
     must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
+    bool gone;
     int err = find_key(s, accept);
     if (err || accept->result == ACCEPT_DUPLICATE)
         return err;
+    err = sqlite_account_is_gone(s, accept->account_id, &gone);
+    if (err)
+        return err;
+    if (gone && accept->state == MESSAGE_PENDING) {
+        accept->state = MESSAGE_DISCARDED;
+        accept->reason = REASON_ORPHANED;
+    }
     err = find_conversation(s, accept);
     if (!err)
         err = insert_message(s, accept);
@@ -331,6 +339,8 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return sqlite_desk_health(s, change->desk_health);
     case STORE_RETRY:
         return apply_retry(s, change->retry);
+    case STORE_ACCOUNT_GONE:
+        return sqlite_account_gone(s, change->account_gone);
     }
     must(!"a kind of change");
     return ERR_INVALID;

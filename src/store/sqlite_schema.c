@@ -153,6 +153,9 @@ static const char *const migrations[] = {
     // How often the log was begun anew, by which a file and a log that do not belong together are told. It begins so
     // large that it always takes the same room in its row.
     "ALTER TABLE store ADD COLUMN log_number INTEGER NOT NULL DEFAULT 4294967296;",
+
+    // A removed account's row stays, as NAME#ID, so that its messages still say whose they were.
+    "ALTER TABLE accounts ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

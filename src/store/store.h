@@ -74,7 +74,8 @@ struct store_mark {
 
 // The definition of an account: inserted when id is 0 and no account has the name, else replaced as a whole.
 // Sources are matched by name; a source that is gone keeps its messages. `file_text` is what the
-// configuration file last said of it (opaque; STR_NONE when made by hand).
+// configuration file last said of it (opaque; STR_NONE when made by hand). `keep_active`: whether it is active
+// stays as it is stored, so that a switch by hand that was committed meanwhile is not undone.
 //
 // A changed order rule counts for messages accepted from then on: their lanes are others, and `order_barrier` tells
 // the last place of the rule before while any of its messages is pending. One change at a time: while that lasts,
@@ -82,7 +83,9 @@ struct store_mark {
 struct store_account_put {
     const struct account *account;
     struct str file_text;
+    bool keep_active;
     int64_t id;            // out
+    bool active;           // out
     int64_t *source_ids;   // out: account->source_count entries, the caller's
     enum order_rule order; // out: in force
     int64_t order_barrier; // out
@@ -95,6 +98,13 @@ struct store_order_over {
     int64_t account_id;
     int64_t after_lane; // lanes up to this one hold none any more; 0 at first; brought forward
     bool over, more;    // out; more: neither found nor through, ask again
+};
+
+// The account is removed: its name is free, its secrets are forgotten, its messages stay. Not applied while some of
+// them are pending. What is accepted for it afterwards (a request on its way met the removal) is stored as discarded.
+struct store_account_gone {
+    int64_t account_id;
+    bool applied; // out
 };
 
 struct store_account_active {
@@ -116,6 +126,7 @@ struct store_desk_health {
 };
 
 // A skipped message goes back to the tail of its lane (the one of the account's rule now): a new place, attempts 0, late.
+// Not when its account was removed.
 struct store_retry {
     int64_t message_id;
     bool applied; // out: it was skipped
@@ -132,6 +143,7 @@ enum store_change_kind {
     STORE_SOURCE_LEARNED,
     STORE_DESK_HEALTH,
     STORE_RETRY,
+    STORE_ACCOUNT_GONE,
 };
 
 struct store_change {
@@ -146,6 +158,7 @@ struct store_change {
         struct store_source_learned *source_learned;
         struct store_desk_health *desk_health;
         struct store_retry *retry;
+        struct store_account_gone *account_gone;
     };
 };
 
@@ -212,7 +225,8 @@ struct store_ops {
     // desk_ref of messages of the conversation delivered with that second of sent_at (unix seconds).
     int (*load_refs)(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
-    // All accounts with sources and what they learned, one call each; the account is the callee's to unref.
+    // All accounts but removed ones, with sources (former ones too) and what they learned, one call each; the account is the
+    // callee's to unref.
     int (*each_account)(struct store *store, void (*each)(void *arg, struct account *account, struct str file_text),
                         void *arg);
     int (*each_desk_health)(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),

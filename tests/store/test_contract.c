@@ -359,7 +359,7 @@ static struct store_accept store_of_account(struct store *store, int64_t account
 }
 
 static struct account *make_account(const char *name, size_t source_count);
-static struct store_account_put put_account(struct store *store, const struct account *account, int64_t *ids);
+static struct store_account_put put_account(struct store *store, const struct account *account, int64_t *source_ids);
 
 static void test_lanes_with_work_of_one_account_over_its_sources(void **state)
 {
@@ -912,6 +912,110 @@ static void test_source_that_comes_back_is_the_same(void **state)
     account_unref(two);
 }
 
+static void test_source_that_is_gone_is_a_former_one(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *two = make_account("acme", 2), *one = make_account("acme", 1);
+    int64_t ids[2], again[2];
+    put_account(store, two, ids);
+    put_account(store, one, again);
+    put_account(store, one, again); // and stays one
+    struct accounts found = all_accounts(store);
+    const struct account *a = found.account[0];
+    assert_int_equal(a->source_count, 1);
+    assert_int_equal(a->former_count, 1);
+    assert_str(a->former[0].name, "second");
+    assert_str(a->former[0].platform, "telegram");
+    assert_str(a->former[0].token, "123:abc");
+    assert_int_equal(a->former[0].id, ids[1]);
+    assert_null(account_find_source_id(a, ids[1]));
+    assert_ptr_equal(account_find_any_source_id(a, ids[1]), &a->former[0]);
+    free_accounts(&found);
+    put_account(store, two, again);
+    found = all_accounts(store);
+    assert_int_equal(found.account[0]->source_count, 2);
+    assert_int_equal(found.account[0]->former_count, 0);
+    free_accounts(&found);
+    account_unref(one);
+    account_unref(two);
+}
+
+static void test_account_put_that_keeps_active_undoes_no_switch(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    int64_t ids[1];
+    struct store_account_active off = {put_account(store, account, ids).id, false};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_ACTIVE, &off), 0);
+    struct store_account_put put = {.account = account, .keep_active = true, .source_ids = ids};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_PUT, &put), 0);
+    assert_false(put.active);
+    struct accounts found = all_accounts(store);
+    assert_false(found.account[0]->active);
+    free_accounts(&found);
+    put = (struct store_account_put){.account = account, .source_ids = ids};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_PUT, &put), 0);
+    assert_true(put.active);
+    found = all_accounts(store);
+    assert_true(found.account[0]->active);
+    free_accounts(&found);
+    account_unref(account);
+}
+
+static int64_t remove_account(struct store *store, int64_t id, bool applied)
+{
+    struct store_account_gone gone = {.account_id = id};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_GONE, &gone), 0);
+    assert_int_equal(gone.applied, applied);
+    return id;
+}
+
+static struct store_accept accept_of(struct store *store, const struct account *account, int64_t source_id,
+                                     const char *key)
+{
+    struct store_accept accept = {.account_id = account->id,
+                                  .source_id = source_id,
+                                  .order = account->order,
+                                  .received_at_us = 1,
+                                  .event = {.dedupe_key = str_of(key), .conversation = STR("c")}};
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static void test_account_is_removed_when_nothing_is_pending(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    int64_t ids[1], new_ids[1];
+    account->id = put_account(store, account, ids).id;
+    struct store_accept first = accept_of(store, account, ids[0], "one");
+    remove_account(store, account->id, false);
+    assert_true(kit_settle(store, first.message_id, MESSAGE_SKIPPED));
+    remove_account(store, account->id, true);
+    remove_account(store, account->id, false); // once
+    struct accounts found = all_accounts(store);
+    assert_int_equal(found.count, 0);
+    // what was on its way is stored, and waits for nobody
+    struct store_accept late = accept_of(store, account, ids[0], "two");
+    assert_int_equal(late.state, MESSAGE_DISCARDED);
+    assert_int_equal(late.reason, REASON_ORPHANED);
+    struct store_retry retry = {.message_id = first.message_id};
+    assert_int_equal(kit_apply(store, STORE_RETRY, &retry), 0);
+    assert_false(retry.applied);
+    // its name is free: the next of that name is another one
+    account->id = 0;
+    int64_t id = put_account(store, account, new_ids).id;
+    assert_true(id > 0 && new_ids[0] != ids[0]);
+    account->id = id;
+    assert_int_equal(accept_of(store, account, new_ids[0], "one").state, MESSAGE_PENDING);
+    found = all_accounts(store);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.account[0]->id, id);
+    assert_int_equal(found.account[0]->former_count, 0);
+    free_accounts(&found);
+    account_unref(account);
+}
+
 static void test_learned_of_a_source_survives_a_new_definition(void **state)
 {
     struct store *store = store_of(state);
@@ -1201,6 +1305,9 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_only_a_skipped_message_is_retried),
         RULE(test_account_is_read_back_whole),
         RULE(test_account_put_again_by_name_keeps_its_ids),
+        RULE(test_source_that_is_gone_is_a_former_one),
+        RULE(test_account_put_that_keeps_active_undoes_no_switch),
+        RULE(test_account_is_removed_when_nothing_is_pending),
         RULE(test_source_that_comes_back_is_the_same),
         RULE(test_learned_of_a_source_survives_a_new_definition),
         RULE(test_account_is_deactivated_and_activated),

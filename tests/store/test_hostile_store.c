@@ -727,6 +727,7 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     run_foreign(foreign, "ALTER TABLE store DROP COLUMN log_number;"
                          "DROP INDEX conversations_of_source;"
                          "ALTER TABLE accounts DROP COLUMN order_barrier;"
+                         "ALTER TABLE accounts DROP COLUMN gone;"
                          "PRAGMA user_version = 1");
     sqlite3_close(foreign);
     char *old = read_file(path, "", &size);

@@ -294,7 +294,7 @@ def test_42_discard_by_two_operators_at_once(rig):
         answers = together(8, lambda n: rig.relay.api("POST", f"/api/v1/messages/{message}/discard", where="socket" if n % 2 else None).status)
         assert answers == [200] * 8
         assert run("discard", message, message, "--socket", rig.relay.socket).stdout.count("discarded") == 2
-        wait_for(lambda: len([e for e in rig.relay.logged("discard_by_hand") if e["message"] == int(message)]) == 10, "each asking is in the log")
+        wait_for(lambda: len([e for e in rig.relay.logged("by_hand") if e["request"].endswith("/discard") and e.get("message") == int(message)]) == 10, "each asking is in the log")
     after = rig.relay.check_sum()
     assert after["discarded"] == before["discarded"] + 5 and after["pending"] == before["pending"]
 

@@ -48,7 +48,7 @@ static void plan(struct trial *trial, struct account *said, const char *text, st
 static const struct account *put_of(const struct trial *trial)
 {
     must(trial->plan.puts && trial->plan.put_count);
-    return trial->plan.puts[0];
+    return trial->plan.puts[0].account;
 }
 
 static const struct account *moved_of(const struct trial *trial)
@@ -73,7 +73,7 @@ static void test_a_new_account_is_stored(void **state)
     plan(&trial, make("acme", true, "account"), UNSAID, NULL, NULL);
     assert_int_equal(trial.plan.put_count, 1);
     assert_str(put_of(&trial)->name, "acme");
-    assert_str(trial.plan.file_texts[0], UNSAID);
+    assert_str(trial.plan.puts[0].file_text, UNSAID);
     assert_int_equal(trial.plan.moved_count, 0);
     trial_done(&trial);
 }
@@ -163,7 +163,7 @@ static void test_an_account_that_left_is_deactivated_and_flagged_once(void **sta
     assert_int_equal(trial.plan.put_count, 1);
     assert_false(put_of(&trial)->active);
     assert_true(put_of(&trial)->left_file);
-    assert_null(trial.plan.file_texts[0].p);
+    assert_null(trial.plan.puts[0].file_text.p);
     trial_done(&trial);
     struct account *left = make_stored("acme", false);
     left->left_file = true;

@@ -26,6 +26,7 @@ static struct {
     const char *asked;
     int64_t id;
     bool flag;
+    size_t count;
     sem_t asked_now, go_on;
     bool waits;
 } noted;
@@ -48,10 +49,11 @@ static int note(const char *what, int64_t id, bool flag)
     return noted.answer;
 }
 
-int relay_set_active(struct relay *relay, int64_t account_id, bool active)
+int relay_set_active_all(struct relay *relay, const int64_t *account_ids, size_t count, bool active)
 {
     (void)relay;
-    return note("set_active", account_id, active);
+    noted.count = count;
+    return note("set_active", count ? account_ids[0] : 0, active);
 }
 
 int relay_resume_desk(struct relay *relay, int64_t account_id)
@@ -98,6 +100,34 @@ static int reload(void *arg, struct buf *report)
     (void)arg;
     buf_add_str(report, STR("t.yaml:1: window: is wrong"));
     return note("reload", 0, false);
+}
+
+static struct {
+    enum admin_change_kind kind;
+    char account[64], source[64], body[256];
+    bool discard;
+    const char *why;
+} changed;
+
+static void keep(char *out, size_t size, struct str text)
+{
+    snprintf(out, size, "%.*s", STR_ARG(text));
+}
+
+// What is added is called as what there is: the answer shows that.
+static int change(void *arg, struct admin_change *change)
+{
+    (void)arg;
+    changed.kind = change->kind;
+    changed.discard = change->discard;
+    keep(changed.account, sizeof changed.account, change->account);
+    keep(changed.source, sizeof changed.source, change->source);
+    keep(changed.body, sizeof changed.body, change->body);
+    change->made = change->kind == CHANGE_ACCOUNT_ADD ? STR("acme") : STR("bot");
+    int err = note("change", 0, false);
+    if (err)
+        buf_add_str(change->why, str_of(changed.why));
+    return err;
 }
 
 // ---- what is shown ----
@@ -219,6 +249,7 @@ static int set_up(void **state)
         .tally = f.tally,
         .clock = &clock_system,
         .reload = reload,
+        .change = change,
         .reader = f.store->ops->reader_new(f.store),
         .verify_reader = f.store->ops->reader_new(f.store),
     };
@@ -562,8 +593,8 @@ static void test_what_cannot_be_asked_is_told(void **state)
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_problem(get(wrong[i].target), wrong[i].status, wrong[i].part);
-    struct answer *answer = send_to("DELETE", "/api/v1/accounts/acme", "");
-    assert_non_null(strstr(answer->text, "Allow: GET, HEAD, PATCH"));
+    struct answer *answer = send_to("POST", "/api/v1/accounts/acme", "");
+    assert_non_null(strstr(answer->text, "Allow: GET, HEAD, PATCH, DELETE"));
     assert_problem(answer, 405, "methods");
     answer = send_to("DELETE", "/style.css", "");
     assert_non_null(strstr(answer->text, "Allow: GET, HEAD"));
@@ -641,9 +672,6 @@ static void test_active_is_changed(void **state)
     drop(answer);
     drop(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":true}"));
     assert_true(noted.flag);
-    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":true,\"order\":\"account\"}"), 409,
-                   "defined in t.yaml:3");
-    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"order\":\"account\"}"), 409, "defined in t.yaml:3");
     assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"active\":\"no\"}"), 400, "active");
     assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{}"), 400, "active");
     assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "[]"), 400, "active");
@@ -678,6 +706,112 @@ static void test_sources_and_desks_are_asked(void **state)
     noted.answer = ERR_CLOSED;
     assert_problem(send_to("POST", "/api/v1/accounts/acme/desk/check", ""), 503, "going down");
     noted.answer = ERR_OK;
+}
+
+static void test_many_are_switched_together(void **state)
+{
+    (void)state;
+    struct answer *answer = send_to("PATCH", "/api/v1/accounts",
+                                    "{\"active\":false,\"accounts\":[\"acme\",\"c-corp\"]}");
+    assert_int_equal(answer->status, 200);
+    assert_int_equal(noted.count, 2);
+    assert_int_equal(noted.id, f.first_id);
+    assert_non_null(strstr(answer->text, "{\"active\":false,\"changed\":2}"));
+    drop(answer);
+    drop(send_to("PATCH", "/api/v1/accounts", "{\"active\":false,\"all\":true}"));
+    assert_int_equal(noted.count, 3);
+    answer = send_to("PATCH", "/api/v1/accounts", "{\"active\":true,\"all\":true}"); // they are active
+    assert_non_null(strstr(answer->text, "{\"active\":true,\"changed\":0}"));
+    drop(answer);
+    noted.asked = NULL;
+    assert_problem(send_to("PATCH", "/api/v1/accounts", "{\"active\":false,\"accounts\":[\"acme\",\"nobody\"]}"), 404,
+                   "nobody");
+    static const char *const wrong[] = {
+        "",
+        "{}",
+        "[]",
+        "{\"active\":false}",
+        "{\"active\":0,\"all\":true}",
+        "{\"active\":true,\"all\":false}",
+        "{\"active\":true,\"all\":true,\"accounts\":[]}",
+        "{\"active\":true,\"accounts\":\"acme\"}",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_problem(send_to("PATCH", "/api/v1/accounts", wrong[i]), 400, "active");
+    assert_problem(send_to("PATCH", "/api/v1/accounts", "{\"active\":true,\"accounts\":[7]}"), 404, "none");
+    assert_null(noted.asked);
+}
+
+// ---- what the program layer is asked ----
+
+static void assert_asked(enum admin_change_kind kind, const char *account, const char *source, const char *body)
+{
+    assert_string_equal(noted.asked, "change");
+    assert_int_equal(changed.kind, kind);
+    assert_string_equal(changed.account, account);
+    assert_string_equal(changed.source, source);
+    assert_string_equal(changed.body, body);
+    noted.asked = NULL;
+}
+
+static void test_definitions_are_changed(void **state)
+{
+    static const struct {
+        const char *method, *target, *body;
+        int status;
+        enum admin_change_kind kind;
+        const char *account, *source;
+    } calls[] = {
+        {"POST", "/api/v1/accounts", "{\"name\":\"acme\"}", 201, CHANGE_ACCOUNT_ADD, "", ""},
+        {"PATCH", "/api/v1/accounts/acme", "{\"order\":\"account\"}", 200, CHANGE_ACCOUNT, "acme", ""},
+        {"PATCH", "/api/v1/accounts/acme", "{\"active\":true,\"order\":\"account\"}", 200, CHANGE_ACCOUNT, "acme", ""},
+        {"DELETE", "/api/v1/accounts/acme", "", 200, CHANGE_ACCOUNT_REMOVE, "acme", ""},
+        {"POST", "/api/v1/accounts/acme/sources", "{\"name\":\"bot\"}", 201, CHANGE_SOURCE_ADD, "acme", ""},
+        {"PATCH", "/api/v1/accounts/acme/sources/bot", "{\"mode\":null}", 200, CHANGE_SOURCE, "acme", "bot"},
+        {"DELETE", "/api/v1/accounts/acme/sources/bot", "", 200, CHANGE_SOURCE_REMOVE, "acme", "bot"},
+        {"PUT", "/api/v1/accounts/acme/desk", "{\"platform\":\"x\"}", 200, CHANGE_DESK_SET, "acme", ""},
+        {"PATCH", "/api/v1/accounts/acme/desk", "{\"rate\":\"1/s\"}", 200, CHANGE_DESK, "acme", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        struct answer *answer = send_to(calls[i].method, calls[i].target, calls[i].body);
+        assert_int_equal(answer->status, calls[i].status);
+        assert_asked(calls[i].kind, calls[i].account, calls[i].source, calls[i].body);
+        assert_false(changed.discard);
+        drop(answer);
+    }
+    drop(send_to("DELETE", "/api/v1/accounts/acme?discard=true", ""));
+    assert_true(changed.discard);
+    assert_problem(send_to("DELETE", "/api/v1/accounts/acme?discard=yes", ""), 400, "discard");
+    assert_problem(send_to("POST", "/api/v1/accounts", "nonsense"), 400, "JSON");
+    assert_problem(send_to("PUT", "/api/v1/accounts/acme/desk", "[]"), 400, "JSON");
+}
+
+static void test_a_refused_definition_is_told(void **state)
+{
+    (void)state;
+    noted.answer = ERR_INVALID;
+    changed.why = "desk.token: is missing; a desk needs it\nname: is no name";
+    struct answer *answer = send_to("POST", "/api/v1/accounts", "{}");
+    yyjson_val *mistakes = yyjson_obj_get(answer->root, "mistakes");
+    assert_int_equal(answer->status, 422);
+    assert_int_equal(yyjson_arr_size(mistakes), 2);
+    assert_str(json_get_str(yyjson_arr_get(mistakes, 0), "key"), "desk.token");
+    assert_str(json_get_str(yyjson_arr_get(mistakes, 0), "text"), "is missing; a desk needs it");
+    drop(answer);
+    noted.answer = ERR_REFUSED;
+    changed.why = "The account is defined in t.yaml:3.";
+    assert_problem(send_to("PATCH", "/api/v1/accounts/acme", "{\"order\":\"account\"}"), 409, "defined in t.yaml:3");
+    noted.answer = ERR_NOT_FOUND;
+    changed.why = "There is no account of that name.";
+    assert_problem(send_to("DELETE", "/api/v1/accounts/nobody", ""), 404, "account");
+    noted.answer = ERR_BUSY;
+    changed.why = "A request is still in flight.";
+    assert_problem(send_to("DELETE", "/api/v1/accounts/acme?discard=true", ""), 503, "in flight");
+    noted.answer = ERR_FULL;
+    changed.why = "";
+    assert_problem(send_to("DELETE", "/api/v1/accounts/acme", ""), 503, "disk");
+    noted.answer = 0;
 }
 
 static void test_messages_are_changed_by_hand(void **state)
@@ -1022,6 +1156,9 @@ int main(void)
         cmocka_unit_test(test_a_message_comes_with_its_attempts),
         cmocka_unit_test(test_active_is_changed),
         cmocka_unit_test(test_sources_and_desks_are_asked),
+        cmocka_unit_test(test_many_are_switched_together),
+        cmocka_unit_test(test_definitions_are_changed),
+        cmocka_unit_test(test_a_refused_definition_is_told),
         cmocka_unit_test(test_messages_are_changed_by_hand),
         cmocka_unit_test(test_reload_reports),
         cmocka_unit_test(test_status_answers_while_a_change_blocks),
