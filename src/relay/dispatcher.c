@@ -85,6 +85,7 @@ struct unmark {
     struct job job; // first
     struct store_change change;
     struct store_mark mark;
+    struct store_outcome outcome;
     struct dispatcher *dispatcher;
 };
 
@@ -97,23 +98,48 @@ static void on_unmarked(struct loop_task *task)
     dispatcher_check_stopped(d);
 }
 
-// The send is called off: marks never exceed requests in flight.
-void dispatcher_unmark(struct dispatcher *d, int64_t message_id)
+static struct unmark *unmark_new(struct dispatcher *d)
 {
     struct unmark *unmark = mem_new_of(struct unmark);
     unmark->dispatcher = d;
+    unmark->job = (struct job){.kind = JOB_CHANGES, .changes = &unmark->change, .change_count = 1};
+    return unmark;
+}
+
+// The send is called off: marks never exceed requests in flight.
+void dispatcher_unmark(struct dispatcher *d, int64_t message_id)
+{
+    struct unmark *unmark = unmark_new(d);
     unmark->mark = (struct store_mark){.message_id = message_id, .in_flight = false};
     unmark->change = (struct store_change){.kind = STORE_MARK, .mark = &unmark->mark};
-    unmark->job = (struct job){.kind = JOB_CHANGES, .changes = &unmark->change, .change_count = 1};
+    dispatcher_submit(d, &unmark->job, on_unmarked);
+}
+
+// The same of a message in doubt. The mark may be an earlier process', and all that the store knows of the doubt.
+static void unmark_doubtful(struct dispatcher *d, const struct message *message)
+{
+    struct unmark *unmark = unmark_new(d);
+    unmark->outcome = (struct store_outcome){
+        .message_id = message->id,
+        .attempts = message->attempts,
+        .next_attempt_us = message->next_attempt_us,
+        .at_us = dispatcher_now_us(d),
+        .in_doubt = true,
+    };
+    unmark->change = (struct store_change){.kind = STORE_OUTCOME, .outcome = &unmark->outcome};
     dispatcher_submit(d, &unmark->job, on_unmarked);
 }
 
 static void unmark_head(struct dispatcher *d, struct lane *lane)
 {
-    if (!lane->count || !lane_head(lane)->message->in_flight)
+    struct message *message = lane->count ? lane_head(lane)->message : NULL;
+    if (!message || !message->in_flight)
         return;
-    lane_head(lane)->message->in_flight = false;
-    dispatcher_unmark(d, lane_head(lane)->message->id);
+    message->in_flight = false;
+    if (message->in_doubt)
+        unmark_doubtful(d, message);
+    else
+        dispatcher_unmark(d, message->id);
 }
 
 static bool may_send(const struct dispatcher *d, const struct lane *lane)

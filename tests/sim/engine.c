@@ -12,7 +12,8 @@
 enum {
     HEAL_MOST_S = 2 * 3600, // Retry-After may say an hour
     CALM_S = 120,           // that nothing more may happen in, when all is settled
-    SWEEP_S = 20,           // between the rounds of the person who helps while all heals
+    RECOVERY_S = 36,        // from an outage's end to the first request
+    SWEEP_S = 5,            // between the rounds of the person who helps while all heals
 };
 
 const char *const breakage_names[BREAKAGES] = {
@@ -251,6 +252,25 @@ static void help(struct sim *sim)
         process_retry(sim, id);
 }
 
+// A desk that is well again is asked within 36 s (issue 3), whatever went before.
+static void check_recovery(struct sim *sim)
+{
+    for (int a = 0; a < sim->plan.accounts && process_is_up(sim); a++) {
+        const struct account *account = process_account(sim, a);
+        if (!account)
+            continue;
+        int64_t since_us = world_free_since_us(sim, sim->plan.desk_of[a]);
+        if (since_us < sim->healing_since_us)
+            since_us = sim->healing_since_us;
+        if (since_us < process_since_us(sim))
+            since_us = process_since_us(sim);
+        if (since_us != INT64_MAX && sim_now(sim) - since_us > RECOVERY_S * (int64_t)SECOND &&
+            process_suspends(sim, desk_identity(&account->desk)))
+            sim_fail(sim, "A8", "the desk of account %d is well and free for %d s, and nobody asks it", a, RECOVERY_S);
+        account_unref(account);
+    }
+}
+
 static void on_calm(struct sim *sim, struct sim_event *event)
 {
     (void)event;
@@ -262,6 +282,7 @@ static void on_calm(struct sim *sim, struct sim_event *event)
 static void on_sweep(struct sim *sim, struct sim_event *event)
 {
     (void)event;
+    check_recovery(sim);
     help(sim);
     if (oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim)) {
         sim_trace(sim, "--- all is settled");

@@ -376,6 +376,9 @@ static void set_mark(struct sim *sim, int64_t id, bool on)
     struct said *s = find(sim->oracle, id, &event);
     if (!s || s->state != MESSAGE_PENDING)
         return;
+    if (!on && s->applied && !s->in_doubt && is_intercom(sim, event) && !is_ambiguous(sim, event) &&
+        !sim->options->beyond_settle)
+        complain(sim, "DOUBT", event, "the desk has it, and its mark goes without a doubt instead");
     s->in_flight = on;
     s->marked_by = sim->life;
     sim_trace(sim, "stored: e%d is %s", event, on ? "marked" : "marked no longer");

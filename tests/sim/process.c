@@ -54,6 +54,7 @@ struct process {
     int64_t armed_us;
     struct parked *parked;
     struct question *questions;
+    int64_t since_us;
     bool dying, doomed;     // dying: being wound up, nothing counts any more
     bool stopping, stopped; // orderly
     int stop_step;          // enum above
@@ -314,6 +315,7 @@ void process_start(struct sim *sim)
 {
     struct process *p = mem_new_of(struct process);
     p->sim = sim;
+    p->since_us = sim_now(sim);
     p->tasks_tail = &p->tasks;
     p->directory = directory_new();
     p->board = board_new();
@@ -800,6 +802,19 @@ void process_discard(struct sim *sim, int64_t message_id)
         return;
     }
     post_question(question, on_discard);
+}
+
+int64_t process_since_us(const struct sim *sim)
+{
+    return sim->process->since_us;
+}
+
+bool process_suspends(const struct sim *sim, uint64_t identity)
+{
+    char reason[80];
+    struct board_desk desk;
+    board_desk_get(sim->process->board, identity, &desk, reason, sizeof reason);
+    return desk.suspended && strcmp(reason, "guard") != 0;
 }
 
 static void on_alarm(void *arg, const struct board_alarm_line *line)

@@ -221,8 +221,11 @@ void process_set_active(struct sim *sim, int account, bool active);
 void process_retry(struct sim *sim, int64_t message_id);
 void process_discard(struct sim *sim, int64_t message_id);
 void process_resume(struct sim *sim, int account);
-void process_break_guard(struct sim *sim);                           // a negative control
-void process_show_alarms(struct sim *sim);                           // one that stands when all is well is an anomaly
+void process_break_guard(struct sim *sim); // a negative control
+void process_show_alarms(struct sim *sim); // one that stands when all is well is an anomaly
+// For how long the process has been up; whether it shows that desk as suspended, but not by the guard.
+int64_t process_since_us(const struct sim *sim);
+bool process_suspends(const struct sim *sim, uint64_t desk_identity);
 const struct account *process_account(struct sim *sim, int account); // counted
 void process_answered(struct sim *sim, void (*done)(void *arg, const struct http_response *response), void *arg,
                       const struct http_response *response);
@@ -240,6 +243,8 @@ void *world_send(struct sim *sim, const struct http_request *request, int64_t ti
                  void (*done)(void *arg, const struct http_response *response), void *arg);
 void world_cancel(struct sim *sim, void *call);
 void world_weather(struct sim *sim, int desk, enum weather weather, int64_t until_us);
+// Since when nothing keeps the relay from asking the desk again; INT64_MAX: something does.
+int64_t world_free_since_us(const struct sim *sim, int desk);
 void world_delete(struct sim *sim, int desk, int conversation);
 const char *weather_name(enum weather weather);
 

@@ -21,6 +21,8 @@ struct desk_world {
     int64_t window_us; // of its limit
     int in_window;
     uint64_t probes;
+    int open;
+    int64_t ended_us, asked_us; // the last request ended; until when it wants to be left alone
 };
 
 struct world {
@@ -102,6 +104,14 @@ void world_weather(struct sim *sim, int desk, enum weather weather, int64_t unti
     memcpy(d->refused, d->seen, sizeof d->refused);
     sim_trace(sim, "desk %d: %s", desk, weather_name(weather));
     oracle_weather(sim, desk);
+}
+
+int64_t world_free_since_us(const struct sim *sim, int desk)
+{
+    const struct desk_world *d = &sim->world->desks[desk];
+    if (d->open || d->asked_us > sim_now(sim))
+        return INT64_MAX;
+    return d->ended_us > d->asked_us ? d->ended_us : d->asked_us;
 }
 
 void world_delete(struct sim *sim, int desk, int conversation)
@@ -444,6 +454,14 @@ static void end_call(struct call *call, struct http_response *response)
     response->header_count = response->failure ? 0 : (size_t)add_headers(call, headers);
     if (response->failure)
         response->error = STR("no answer");
+    struct desk_world *desk = &call->sim->world->desks[call->desk];
+    int64_t asked_us = sim_now(call->sim) + (int64_t)call->fate.retry_after_s * SECOND;
+    if (call->remaining == 0 && asked_us < sim_now(call->sim) + 2 * WINDOW_US)
+        asked_us = sim_now(call->sim) + 2 * WINDOW_US;
+    if (!response->failure && asked_us > desk->asked_us)
+        desk->asked_us = asked_us;
+    desk->open--;
+    desk->ended_us = sim_now(call->sim);
     call->open = false;
     trace_end(call, response);
     oracle_ended(call->sim, call->desk, call->event, response, call->fate.outage, call->probe);
@@ -603,6 +621,7 @@ void *world_send(struct sim *sim, const struct http_request *request, int64_t ti
     struct call *call = make_call(sim, request);
     (void)timeout_ms;
     call->open = true;
+    sim->world->desks[call->desk].open++;
     call->done = done;
     call->arg = arg;
     if (sim->options->breakage == BREAK_ALTER && call->writes && call->event >= 0 && call->body.n > 20)

@@ -166,6 +166,32 @@ static void test_a_last_look_up_that_is_refused_is_no_attempt(void **state)
 
 // ---- the look-up ----
 
+// The mark of the process before was all that the store knew of the doubt, and went when the send was called off.
+static void test_a_send_that_is_called_off_keeps_the_doubt_of_the_process_before(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    rig_init(&rig, &options);
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, "{\"type\":\"contact\",\"id\":\"c1\"}");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200,
+               "{\"type\":\"user_message\",\"id\":\"1\",\"conversation_id\":\"9\"}");
+    int64_t two = rig_say(&rig, "acme", "c1", "two");
+    assert_non_null(rig_open_with(&rig, "two"));
+    rig_crash(&rig, &options);
+    clock_manual_pass(&rig.clock, 20 * INT64_C(1000000)); // settled
+    dispatcher_tick(rig.dispatcher);
+    rig_steps(&rig, 1); // its page is there, and the mark is asked for
+    rig_set_active(&rig, "acme", false);
+    assert_null(rig_open(&rig));
+    assert_true(is_now(two).in_doubt);
+    assert_false(is_now(two).in_flight);
+    rig_set_active(&rig, "acme", true);
+    assert_non_null(rig_open_with(&rig, "?display_as=plaintext"));
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    rig_done(&rig);
+}
+
 static void retry_skipped(int64_t id)
 {
     struct message *message = rig_message(&rig, id);
@@ -211,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_a_second_change_of_the_rule_lets_go_what_was_behind_the_first),
         cmocka_unit_test(test_a_recovery_without_a_delivery_does_not_forget_the_skips),
         cmocka_unit_test(test_a_last_look_up_that_is_refused_is_no_attempt),
+        cmocka_unit_test(test_a_send_that_is_called_off_keeps_the_doubt_of_the_process_before),
         cmocka_unit_test(test_an_equal_text_that_began_the_conversation_is_another_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
