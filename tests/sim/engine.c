@@ -2,6 +2,7 @@
 // demanded.
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "sim/sim.h"
 
 #include <stdarg.h>
@@ -271,9 +272,19 @@ static void check_recovery(struct sim *sim)
     }
 }
 
+static void on_sweep(struct sim *sim, struct sim_event *event);
+
+static bool is_settled(struct sim *sim)
+{
+    return oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim) && !process_is_asked(sim);
+}
+
 static void on_calm(struct sim *sim, struct sim_event *event)
 {
-    (void)event;
+    if (!is_settled(sim)) {
+        on_sweep(sim, event);
+        return;
+    }
     oracle_judge_end(sim);
     process_show_alarms(sim);
     sim->over = true;
@@ -284,7 +295,7 @@ static void on_sweep(struct sim *sim, struct sim_event *event)
     (void)event;
     check_recovery(sim);
     help(sim);
-    if (oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim)) {
+    if (is_settled(sim)) {
         sim_trace(sim, "--- all is settled");
         sim_after(sim, (int64_t)CALM_S * SECOND, on_calm, NULL);
         return;
@@ -326,6 +337,16 @@ static void turn(struct sim *sim)
     }
 }
 
+static void put_account(struct sim *sim, int number)
+{
+    struct account *account = account_of_plan(sim, number);
+    int64_t source_ids[1];
+    struct store_account_put put = {.account = account, .source_ids = source_ids};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    must(sim->disk->ops->apply(sim->disk, &change, 1) == 0 && put.id == number + 1);
+    account_unref(account);
+}
+
 static void begin(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
@@ -336,12 +357,9 @@ static void begin(struct sim *sim)
     sim->oracle = oracle_new(sim);
     sim->world = world_new(sim);
     sim->platforms = platforms_new(sim);
+    for (int a = 0; a < plan->accounts; a++)
+        put_account(sim, a);
     process_start(sim);
-    for (int a = 0; a < plan->accounts; a++) {
-        struct account *account = account_of_plan(sim, a);
-        process_put_account(sim, account);
-        account_unref(account);
-    }
     for (size_t i = 0; i < plan->action_count; i++)
         sim_after(sim, SECOND + plan->actions[i].at_us, on_action, &plan->actions[i]);
     sim_after(sim, SECOND + plan->faults_end_us, on_heal, NULL);

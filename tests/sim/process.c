@@ -613,15 +613,12 @@ static bool is_being_changed(const struct sim *sim, int64_t account_id)
 
 void process_put_account(struct sim *sim, const struct account *account)
 {
-    if (account->id && is_being_changed(sim, account->id))
+    if (is_being_changed(sim, account->id))
         return;
     struct question *question = ask(sim);
     question->account = account_copy(account);
     question->put = (struct store_account_put){.account = question->account, .source_ids = question->source_ids};
-    if (account->id)
-        post_question(question, on_put_account);
-    else
-        on_put_account(question);
+    post_question(question, on_put_account);
 }
 
 static void on_active_stored(struct question *question)
@@ -802,6 +799,11 @@ void process_discard(struct sim *sim, int64_t message_id)
         return;
     }
     post_question(question, on_discard);
+}
+
+bool process_is_asked(const struct sim *sim)
+{
+    return sim->process->questions != NULL;
 }
 
 int64_t process_since_us(const struct sim *sim)

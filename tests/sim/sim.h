@@ -221,8 +221,9 @@ void process_set_active(struct sim *sim, int account, bool active);
 void process_retry(struct sim *sim, int64_t message_id);
 void process_discard(struct sim *sim, int64_t message_id);
 void process_resume(struct sim *sim, int account);
-void process_break_guard(struct sim *sim); // a negative control
-void process_show_alarms(struct sim *sim); // one that stands when all is well is an anomaly
+void process_break_guard(struct sim *sim);    // a negative control
+void process_show_alarms(struct sim *sim);    // one that stands when all is well is an anomaly
+bool process_is_asked(const struct sim *sim); // something by hand, not answered yet
 // For how long the process has been up; whether it shows that desk as suspended, but not by the guard.
 int64_t process_since_us(const struct sim *sim);
 bool process_suspends(const struct sim *sim, uint64_t desk_identity);
