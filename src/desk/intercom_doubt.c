@@ -63,7 +63,8 @@ static struct intercom_wanted wanted_of(struct intercom *s)
     };
 }
 
-// The conversation that we know began after this message: so this one may have begun another, unseen.
+// The conversation that we know began after this message: so this one may have begun another, unseen. (One that is tried
+// again by hand may have done so in any case: the conversation may be of an older one that was tried again before it.)
 static bool may_have_begun_another(struct intercom *s, yyjson_val *conversation)
 {
     int64_t created_s;
@@ -89,7 +90,7 @@ static void on_look_done(struct intercom *s, const struct http_response *last)
         intercom_end_unreadable(s, last, false);
     } else if (ref.n) {
         intercom_end_delivered(s, last->status, ref);
-    } else if (may_have_begun_another(s, conversation)) {
+    } else if (s->attempt->message->late || may_have_begun_another(s, conversation)) {
         intercom_send_search(s);
     } else {
         s->run->looked = true;

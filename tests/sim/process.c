@@ -834,9 +834,13 @@ void process_show_alarms(struct sim *sim)
     if (!sim->process)
         return;
     board_each_alarm(sim->process->board, on_alarm, sim);
-    int suspended = board_desks_suspended(sim->process->board);
-    if (suspended && !sim->desk_left)
-        sim_fail(sim, "A8", "%d desks are shown as suspended when all is settled and well", suspended);
+    for (int a = 0; a < sim->plan.accounts; a++) {
+        const struct account *account = process_account(sim, a);
+        bool asked = world_free_since_us(sim, sim->plan.desk_of[a]) == INT64_MAX; // to wait, for an hour perhaps
+        if (account && !asked && process_suspends(sim, desk_identity(&account->desk)))
+            sim_fail(sim, "A8", "the desk of account %d is suspended when all is settled and well", a);
+        account_unref(account);
+    }
 }
 
 // ---- accounts as they begin ----

@@ -229,6 +229,40 @@ static void test_an_equal_text_that_began_the_conversation_is_another_message(vo
     rig_done(&rig);
 }
 
+#define CONTACT "{\"type\":\"contact\",\"id\":\"c1\"}"
+
+// It had begun a conversation unseen; then an older one, tried again by hand too, began the one that we know.
+static void test_a_late_message_is_sought_beside_the_conversation_that_an_older_one_began(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom", .max_attempts = 1});
+    int64_t older = rig_say(&rig, "acme", "c1", "older");
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, CONTACT);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 422, "");
+    rig_pass(&rig, 100 * 1000);
+    int64_t taken = rig_say(&rig, "acme", "c1", "taken");
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 500, "");
+    rig_pass(&rig, 2000);
+    rig_answer(&rig, rig_open_with(&rig, "/search"), 400, "");
+    assert_int_equal(is_now(taken).state, MESSAGE_SKIPPED);
+    assert_true(is_now(taken).in_doubt);
+    retry_skipped(older);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200,
+               "{\"type\":\"user_message\",\"id\":\"5\",\"conversation_id\":\"8\",\"created_at\":1700000000}");
+    assert_int_equal(is_now(older).state, MESSAGE_DELIVERED);
+    retry_skipped(taken);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations/8"), 200,
+               "{\"type\":\"conversation\",\"id\":\"8\",\"created_at\":1700000000,\"conversation_parts\":"
+               "{\"conversation_parts\":[]}}");
+    assert_non_null(rig_open_with(&rig, "/search"));
+    rig_answer(
+        &rig, rig_open(&rig), 200,
+        "{\"conversations\":[{\"id\":\"7\",\"created_at\":1700000100,\"source\":{\"id\":\"4\",\"body\":\"taken\","
+        "\"author\":{\"type\":\"user\",\"id\":\"c1\"}}}]}");
+    assert_int_equal(is_now(taken).state, MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_a_last_look_up_that_is_refused_is_no_attempt),
         cmocka_unit_test(test_a_send_that_is_called_off_keeps_the_doubt_of_the_process_before),
         cmocka_unit_test(test_an_equal_text_that_began_the_conversation_is_another_message),
+        cmocka_unit_test(test_a_late_message_is_sought_beside_the_conversation_that_an_older_one_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
