@@ -106,6 +106,8 @@ static int disk_apply(struct store *store, struct store_change *changes, size_t 
         int flushed = flush(disk, changes, count);
         err = err ? err : flushed;
     }
+    if (err)
+        sim->store_failed_in = sim->life;
     if (err == ERR_IO) {
         sim->store_dead = true;
         sim->store_error = 0;

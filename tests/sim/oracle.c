@@ -232,10 +232,9 @@ int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int con
 }
 
 void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
-                  bool probe)
+                  bool delivered)
 {
     struct oracle *o = sim->oracle;
-    (void)probe;
     if (!outage && response->failure == HTTP_ANSWERED)
         o->well_us[desk] = sim_now(sim);
     if (event < 0)
@@ -244,6 +243,8 @@ void oracle_ended(struct sim *sim, int desk, int event, const struct http_respon
     s->open -= s->open > 0;
     s->ended_us = sim_now(sim);
     s->outage = outage;
+    if (delivered) // the relay knows by now; what it stores of it may come with what it stores next
+        identity_of(o, s->identity)->skips = 0;
 }
 
 void oracle_weather(struct sim *sim, int desk)
@@ -530,7 +531,7 @@ void oracle_process_ended(struct sim *sim, bool crashed)
 {
     for (int i = 0; i < sim->plan.events; i++) {
         struct said *s = &sim->oracle->said[i];
-        if (!crashed && !sim->store_error && !sim->store_dead && s->in_flight && s->marked_by == sim->life)
+        if (!crashed && sim->store_failed_in != sim->life && s->in_flight && s->marked_by == sim->life)
             complain(sim, "MARK", i, "an orderly stop leaves its mark");
         s->open = 0;
         s->discard_asked = s->discard_due = false;

@@ -173,6 +173,7 @@ struct sim {
     struct store_reader *reader; // of the disk
     bool store_dead;             // until the next process
     int store_error;             // while not 0
+    int store_failed_in;         // the process that last could not write
     int64_t store_error_until_us;
     int crash_in_apply; // 1 before, 2 after
     int64_t away_us;
@@ -292,7 +293,7 @@ void oracle_acknowledged(struct sim *sim, int event);
 // A request leaves. `event` -1: unknown, found by the mark in `conversation`. `probe`: about no message. The event.
 int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int conversation, bool probe, bool writes);
 void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
-                  bool probe);
+                  bool delivered);
 // The desk has it now.
 void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text);
 // Agents deleted it there.
