@@ -249,6 +249,20 @@ bool api_query_after(struct api_call *call, char kind, struct str *out)
     return false;
 }
 
+bool api_query_after_id(struct api_call *call, char kind, int64_t *out)
+{
+    struct str payload;
+    int64_t id = 0;
+    if (!api_query_after(call, kind, &payload))
+        return false;
+    if (payload.p && !api_id_of(payload, &id)) { // well made, but not by us
+        api_problem(call, 400, "after is a cursor that \"next\" of the same list gave.");
+        return false;
+    }
+    *out = id;
+    return true;
+}
+
 bool api_id_of(struct str text, int64_t *out)
 {
     for (size_t i = 0; i < text.n; i++)

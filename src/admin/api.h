@@ -55,6 +55,8 @@ bool api_query_bool(struct api_call *call, const char *name, bool *out);
 struct str api_query(struct api_call *call, const char *name);
 // "after": what a cursor of this kind was made of; STR_NONE when absent. False: a forged or foreign one, answered.
 bool api_query_after(struct api_call *call, char kind, struct str *out);
+// The same where the cursor is made of an id; 0 when absent.
+bool api_query_after_id(struct api_call *call, char kind, int64_t *out);
 struct str api_cursor(struct arena *arena, char kind, struct str payload);
 // A positive id in decimal.
 bool api_id_of(struct str text, int64_t *out);
@@ -116,6 +118,10 @@ void api_messages_list(struct api_call *call);
 void api_messages_get(struct api_call *call);
 void api_messages_retry(struct api_call *call);
 void api_messages_discard(struct api_call *call);
+void api_messages_retry_skipped(struct api_call *call);
+void api_lanes_list(struct api_call *call);
+void api_lanes_get(struct api_call *call);
+void api_why_get(struct api_call *call);
 void api_verify_get(struct api_call *call);
 void api_events_get(struct api_call *call);
 void api_reload_post(struct api_call *call);

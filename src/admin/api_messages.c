@@ -79,13 +79,6 @@ static bool filter_texts(struct api_call *call, struct message_filter *out)
     return true;
 }
 
-static bool after_id(struct api_call *call, int64_t *out)
-{
-    struct str payload;
-    *out = 0;
-    return api_query_after(call, 'm', &payload) && (!payload.p || api_id_of(payload, out));
-}
-
 static int write_page(struct json *json, struct page *page, const struct message_filter *filter, int64_t after,
                       size_t limit)
 {
@@ -108,7 +101,7 @@ void api_messages_list(struct api_call *call)
     struct api_json answer;
     size_t limit;
     int64_t after;
-    if (!api_query_limit(call, &limit) || !after_id(call, &after) || !filter_account(call, &filter) ||
+    if (!api_query_limit(call, &limit) || !api_query_after_id(call, 'm', &after) || !filter_account(call, &filter) ||
         !filter_words(call, &filter) || !filter_texts(call, &filter))
         return;
     struct page page = {.call = call, .json = api_json_begin(&answer), .left = limit};
@@ -118,7 +111,11 @@ void api_messages_list(struct api_call *call)
         return;
     }
     buf_done(&answer.buf);
-    api_problem_err(call, err);
+    if (err == ERR_BUSY && (filter.text.p || filter.conversation.p))
+        api_problem(call, 503,
+                    "It took too long to look through all those messages; narrow it by account, source or state.");
+    else
+        api_problem_err(call, err);
 }
 
 // The id of the path. False: answered.
@@ -227,6 +224,60 @@ static void by_hand(struct api_call *call, void (*run)(struct api_work *), void 
 void api_messages_retry(struct api_call *call)
 {
     by_hand(call, run_retry, on_retried);
+}
+
+// ---- all skipped ones of an account ----
+
+struct bulk {
+    struct str account;
+    int64_t account_id, after, count;
+    bool more;
+};
+
+static void run_retry_skipped(struct api_work *work)
+{
+    struct bulk *bulk = work->data;
+    work->err = relay_retry_skipped(admin_of(work->call)->relay, bulk->account_id, &bulk->after, &bulk->count,
+                                    &bulk->more);
+}
+
+static void on_retried_skipped(struct api_work *work)
+{
+    struct api_call *call = work->call;
+    const struct bulk *bulk = work->data;
+    if (work->err) {
+        api_problem_err(call, work->err);
+        return;
+    }
+    struct api_json answer;
+    struct json *json = api_json_begin(&answer);
+    struct str last = arena_printf(call->arena, "%" PRId64, bulk->after);
+    log_info("retry_skipped_by_hand", LOG_S("account", bulk->account), LOG_N("messages", bulk->count),
+             LOG_C("by", call->local ? "socket" : "token"));
+    json_open(json, '{');
+    json_key_int(json, "retried", bulk->count);
+    json_key_bool(json, "more", bulk->more);
+    json_key_str(json, "next", bulk->more && bulk->after ? api_cursor(call->arena, 'r', last) : STR_NONE);
+    json_close(json, '}');
+    api_json_send(call, 200, &answer);
+}
+
+void api_messages_retry_skipped(struct api_call *call)
+{
+    struct bulk *bulk = arena_of(call->arena, struct bulk);
+    const struct account *account = directory_find(admin_of(call)->directory, call->params[0]);
+    if (!account) {
+        api_problem(call, 404, "There is no account of that name.");
+    } else if (!str_eq_c(api_query(call, "state"), "skipped")) {
+        api_problem(call, 400, "state=skipped says what is tried again; there is nothing else.");
+    } else if (api_query_after_id(call, 'r', &bulk->after)) {
+        struct api_work *work = api_work_new(call);
+        bulk->account_id = account->id;
+        bulk->account = arena_str(call->arena, account->name);
+        work->data = bulk;
+        api_work_start(work, run_retry_skipped, on_retried_skipped);
+    }
+    account_unref(account);
 }
 
 void api_messages_discard(struct api_call *call)

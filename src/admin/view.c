@@ -45,6 +45,14 @@ int64_t view_pending_of(const struct view_pending *pending, int64_t account_id)
     return found ? found->pending : 0;
 }
 
+int view_busy_percent(struct api_call *call, const struct account *account)
+{
+    const struct admin_options *options = admin_of(call);
+    if (account->order != ORDER_ACCOUNT)
+        return 0;
+    return busy_percent(board_busy(options->board), account->id, clock_mono_us(options->clock));
+}
+
 static void key_secret(struct json *json, const char *key, struct str secret)
 {
     json_key_str(json, key, secret.p ? STR("set") : STR_NONE);

@@ -18,5 +18,7 @@ void view_desk(struct json *json, struct api_call *call, const struct desk *desk
 // Only the health, as members of an object that is open: state, reason, until / state, text, since.
 void view_desk_health(struct json *json, struct api_call *call, const struct desk *desk);
 void view_source_health(struct json *json, struct api_call *call, const struct source *source);
+// How busy the account's one lane was over the last five minutes, in percent; 0 where conversations have lanes of their own.
+int view_busy_percent(struct api_call *call, const struct account *account);
 // A message; the object is left open for more members.
 void view_message(struct json *json, struct api_call *call, const struct message *message);

@@ -48,6 +48,7 @@ static const struct command commands[] = {
     {"messages", "", "account source conversation state direction q limit all follow", 0, 0, cli_messages,
      "messages in order of acceptance; --follow: as they come"},
     {"show", "MESSAGE", "", 1, 1, cli_show, "one message with its attempts"},
+    {"why", "ACCOUNT[/SOURCE/CONVERSATION]", "", 1, 1, cli_why, "why nothing moves, and what can be done"},
     {"retry", "MESSAGE...", "account skipped", 0, CLI_ARGS_MAX, cli_retry,
      "try again; or --account A --skipped: all skipped ones"},
     {"discard", "MESSAGE...", "", 1, CLI_ARGS_MAX, cli_discard, "settle by hand, without delivering"},

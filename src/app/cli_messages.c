@@ -8,7 +8,7 @@
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-enum { PAGE = 1000, PAGE_DEFAULT = 100, PROGRESS_EVERY = 100 };
+enum { PAGE = 1000, PAGE_DEFAULT = 100 };
 
 static void add_filter(struct cli *cli, struct buf *target, const char *name, const char *value)
 {
@@ -241,30 +241,48 @@ static int change_all(struct cli *cli, const char *what)
     return result;
 }
 
-struct bulk {
-    int result;
-    size_t count;
-};
-
-static void each_retried(struct cli *cli, void *arg, yyjson_val *message)
+static void show_progress(int64_t count, const char *end)
 {
-    struct bulk *bulk = arg;
-    if (change(cli, cli_text(cli, message, "id").p, "/retry"))
-        bulk->result = CLI_FAILED;
-    if (++bulk->count % PROGRESS_EVERY == 0 && isatty(STDERR_FILENO))
-        fprintf(stderr, "\r%zu", bulk->count);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%" PRId64 " messages%s", count, end);
 }
 
-// Oldest first. What is cut off in the middle can be asked for again: those done are no longer skipped.
+static int report_retried(struct cli *cli, int64_t count)
+{
+    if (cli->json)
+        buf_printf(&cli->out, "{\"retried\": %" PRId64 "}\n", count);
+    else
+        buf_printf(&cli->out, "%" PRId64 " skipped messages of %s go to the tails of their lanes\n", count,
+                   cli->account);
+    return CLI_DONE;
+}
+
+// Oldest first, a part at a time. What is cut off in the middle can be asked for again: those done are skipped no longer.
 static int retry_skipped(struct cli *cli)
 {
-    struct bulk bulk = {0};
-    struct listing listing = {.left = SIZE_MAX, .each = each_retried, .arg = &bulk};
-    cli->state = "skipped";
-    int result = go_through(cli, &listing);
-    if (bulk.count >= PROGRESS_EVERY && isatty(STDERR_FILENO))
-        fprintf(stderr, "\n");
-    return result ? result : bulk.result;
+    const char *path =
+        arena_printf(&cli->arena, "/api/v1/accounts/%s/retry?state=skipped", cli_escape(cli, cli->account)).p;
+    struct str after = STR_NONE;
+    int64_t count = 0, some;
+    bool more = true, long_work = false;
+    while (more) {
+        yyjson_doc *doc;
+        const char *target = after.p ? arena_printf(&cli->arena, "%s&after=%.*s", path, STR_ARG(after)).p : path;
+        if (cli_call(cli, "POST", target, STR_NONE, &doc)) {
+            if (count)
+                cli_fail("%" PRId64 " were tried again before that; asked again, it goes on from there", count);
+            return CLI_FAILED;
+        }
+        yyjson_val *root = yyjson_doc_get_root(doc);
+        count += json_get_int(root, "retried", &some) ? some : 0;
+        more = yyjson_get_bool(yyjson_obj_get(root, "more"));
+        after = arena_str(&cli->arena, json_get_str(root, "next"));
+        yyjson_doc_free(doc);
+        if (more || long_work)
+            show_progress(count, more ? "" : "\n");
+        long_work |= more;
+    }
+    return report_retried(cli, count);
 }
 
 int cli_retry(struct cli *cli)

@@ -80,5 +80,6 @@ int cli_messages(struct cli *cli);
 // messages --follow
 int cli_follow(struct cli *cli);
 int cli_show(struct cli *cli);
+int cli_why(struct cli *cli);
 int cli_retry(struct cli *cli);
 int cli_discard(struct cli *cli);

@@ -91,6 +91,20 @@ static void print_totals(struct cli *cli, yyjson_val *s)
     buf_add_char(out, '\n');
 }
 
+static void print_hints(struct cli *cli, yyjson_val *accounts)
+{
+    size_t i, max;
+    yyjson_val *account;
+    yyjson_arr_foreach(accounts, i, max, account)
+    {
+        if (yyjson_get_bool(yyjson_obj_get(account, "busy_lane")))
+            buf_printf(
+                &cli->out,
+                "NOTE %.*s: its one lane was busy for over 80 %% of five minutes; order: conversation would help\n",
+                STR_ARG(cli_text(cli, account, "name")));
+    }
+}
+
 static void print_alarms(struct cli *cli, yyjson_val *alarms)
 {
     size_t i, max;
@@ -141,6 +155,7 @@ int cli_status(struct cli *cli)
     } else {
         print_totals(cli, root);
         print_alarms(cli, yyjson_obj_get(root, "alarms"));
+        print_hints(cli, yyjson_obj_get(root, "accounts"));
         print_list(cli, yyjson_obj_get(root, "accounts"), account_titles, account_keys, COUNT(account_keys));
         print_list(cli, yyjson_obj_get(root, "desks"), desk_titles, desk_keys, COUNT(desk_keys));
         print_list(cli, yyjson_obj_get(root, "sources"), source_titles, source_keys, COUNT(source_keys));

@@ -28,7 +28,8 @@ struct state {
     uint64_t key;
     int health; // of a source
     char *text;
-    int64_t at_us; // until (desk), since (source)
+    int64_t at_us;    // until (desk), since (source)
+    int64_t since_us; // of a desk
     UT_hash_handle hh;
 };
 
@@ -36,6 +37,7 @@ struct board {
     pthread_mutex_t lock;
     struct alarm *alarms, *alarms_by_key;
     struct state *desks, *sources;
+    struct busy *busy;
     struct news *news;
 };
 
@@ -48,6 +50,7 @@ struct board *board_new(void)
 {
     struct board *board = mem_new_of(struct board);
     pthread_mutex_init(&board->lock, NULL);
+    board->busy = busy_new();
     board->news = news_new();
     return board;
 }
@@ -89,6 +92,7 @@ void board_free(struct board *board)
     }
     free_states(&board->desks);
     free_states(&board->sources);
+    busy_free(board->busy);
     news_free(board->news);
     pthread_mutex_destroy(&board->lock);
     free(board);
@@ -201,6 +205,8 @@ void board_desk_set(struct board *board, uint64_t desk, const struct board_desk 
         struct state *state = get_state(&board->desks, desk);
         set_text(&state->text, to->reason);
         state->at_us = to->until_us;
+        if (!state->since_us)
+            state->since_us = clock_wall_us(&clock_system);
     } else {
         struct state *state = find_state(board->desks, desk);
         if (state) {
@@ -226,8 +232,14 @@ void board_desk_get(struct board *board, uint64_t desk, struct board_desk *out, 
         .suspended = state != NULL,
         .reason = copy_text(state ? state->text : "", reason_text, size),
         .until_us = state ? state->at_us : 0,
+        .since_us = state ? state->since_us : 0,
     };
     pthread_mutex_unlock(&board->lock);
+}
+
+struct busy *board_busy(struct board *board)
+{
+    return board->busy;
 }
 
 int board_desks_suspended(struct board *board)

@@ -5,6 +5,7 @@
 // tributary_alarm{name}. Names are fixed words of ours; the subject is an account, "account/source", or "".
 #pragma once
 #include "base/str.h"
+#include "relay/busy.h"
 #include "relay/news.h"
 
 #include <stdbool.h>
@@ -37,10 +38,13 @@ struct board_desk {
     bool suspended;
     struct str reason; // "429", "no connection: ...", "guard"
     int64_t until_us;  // the next probe or try; 0 = unknown
+    int64_t since_us;  // out: when it was suspended
 };
 void board_desk_set(struct board *board, uint64_t desk, const struct board_desk *to);
 // The reason is copied into `reason_text`.
 void board_desk_get(struct board *board, uint64_t desk, struct board_desk *out, char *reason_text, size_t size);
+// How busy the lanes of accounts were; lives as long as the board.
+struct busy *board_busy(struct board *board);
 // How many are suspended now.
 int board_desks_suspended(struct board *board);
 

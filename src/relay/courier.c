@@ -67,14 +67,20 @@ struct attempt *attempt_new(struct dispatcher *d, struct lane *lane)
         .link = link_in(&attempt->arena, slot->conversation->link),
     };
     lane->attempt = attempt;
+    attempt->began_us = clock_mono_us(d->options.clock);
+    if (lane_id_kind(lane->id) == LANE_ACCOUNT)
+        busy_began(board_busy(d->options.board), lane->owner->id, attempt->began_us);
     return attempt;
 }
 
 void attempt_free(struct attempt *attempt)
 {
+    struct dispatcher *d = attempt->dispatcher;
     must(!attempt->call && !attempt->holds_slot);
     attempt->lane->attempt = NULL;
-    desk_state_unref(attempt->dispatcher, attempt->desk_state);
+    if (lane_id_kind(attempt->lane->id) == LANE_ACCOUNT)
+        busy_ended(board_busy(d->options.board), attempt->lane->owner->id, clock_mono_us(d->options.clock));
+    desk_state_unref(d, attempt->desk_state);
     account_unref(attempt->account);
     arena_done(&attempt->arena);
     free(attempt);

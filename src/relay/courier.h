@@ -16,6 +16,7 @@ struct attempt {
     bool wrote;                     // one such request was sent
     enum http_failure last_failure; // of the last answer
     int requests;
+    int64_t began_us;         // monotonic
     int64_t sent_us, took_us; // monotonic: the last request left; all of them together
     void *call;               // in flight, or NULL
     struct verdict verdict;

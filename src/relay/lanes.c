@@ -71,6 +71,7 @@ struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t 
     lane->due.run = lane_wait_over;
     HASH_ADD(hh, d->lanes, id, sizeof lane->id, lane);
     DL_APPEND2(owner->lanes, lane, all_prev, all_next);
+    owner->lanes_in_state[LANE_IDLE]++;
     return lane;
 }
 
@@ -85,6 +86,7 @@ static void lane_free(struct dispatcher *d, struct lane *lane)
     }
     HASH_DEL(d->lanes, lane);
     DL_DELETE2(owner->lanes, lane, all_prev, all_next);
+    owner->lanes_in_state[lane->state]--;
     free(lane);
     lane_account_release(d, owner);
 }
@@ -264,6 +266,8 @@ void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to)
     log_debug("lane", LOG_N("lane", lane->id), LOG_C("from", lane_state_name(lane->state)),
               LOG_C("to", lane_state_name(to)));
     leave_state(d, lane);
+    lane->owner->lanes_in_state[lane->state]--;
+    lane->owner->lanes_in_state[to]++;
     lane->state = to;
     enter_state(d, lane);
 }

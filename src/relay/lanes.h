@@ -61,6 +61,7 @@ struct lane_account {
     struct lane *to_load;             // ring
     int messages;                     // of its lanes in memory
     int loads;                        // pages asked for its lanes
+    int lanes_in_state[LANE_STATES];  // how many of them are in each
     bool in_load_ring;                // of the dispatcher's accounts with lanes to be loaded
     bool in_ring;                     // of the desk's accounts with ready lanes
     int pins;                         // keep it while it has no lanes

@@ -144,8 +144,10 @@ static void report_settled(const struct attempt *attempt)
         tally_message(tally, TALLY_DELIVERED, platform, message->direction);
         tally_time(&tally->delivery, outcome->at_us - message->received_at_us);
     } else {
-        tally_message(tally, outcome->state == MESSAGE_SKIPPED ? TALLY_SKIPPED : TALLY_DISCARDED, platform,
-                      message->direction);
+        bool skipped = outcome->state == MESSAGE_SKIPPED;
+        tally_message(tally, skipped ? TALLY_SKIPPED : TALLY_DISCARDED, platform, message->direction);
+        if (!skipped) // by hand, which the audit log has
+            return;
         // The desk's own words stay in the store: they could repeat the message.
         log_error("message_skipped", LOG_N("message", message->id), LOG_S("account", attempt->account->name),
                   LOG_C("reason", reason_name(outcome->reason)), LOG_N("attempts", outcome->attempts),
@@ -197,7 +199,8 @@ static void take_outcome(struct attempt *attempt)
 static bool must_discard(const struct attempt *attempt)
 {
     const struct store_outcome *outcome = &attempt->outcome;
-    return attempt->lane->discard && !attempt->job.err && outcome->applied && outcome->state == MESSAGE_PENDING;
+    return attempt->lane->discard && !attempt->job.err && outcome->applied &&
+           (outcome->state == MESSAGE_PENDING || outcome->state == MESSAGE_SKIPPED);
 }
 
 static void discard_now(struct attempt *attempt)

@@ -278,6 +278,9 @@ static void relay_free(struct relay *relay)
     clock_watch_free(relay->intake.clock_watch);
     if (relay->reader)
         relay->reader->ops->free(relay->reader);
+    if (relay->bulk_reader)
+        relay->bulk_reader->ops->free(relay->bulk_reader);
+    pthread_mutex_destroy(&relay->bulk_lock);
     pthread_mutex_destroy(&relay->lock);
     pthread_cond_destroy(&relay->changed);
     free(relay);
@@ -289,6 +292,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
     const char *trouble = NULL;
     relay->options = *options;
     pthread_mutex_init(&relay->lock, NULL);
+    pthread_mutex_init(&relay->bulk_lock, NULL);
     pthread_cond_init(&relay->changed, NULL);
     make_committer(relay);
     make_dispatcher(relay);
@@ -299,6 +303,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
         return NULL;
     }
     relay->reader = options->store->ops->reader_new(options->store);
+    relay->bulk_reader = options->store->ops->reader_new(options->store);
     for (int wanted = wanted_doors(); relay->door_count < wanted;) {
         if (open_door(relay, &trouble))
             continue;

@@ -5,6 +5,7 @@
 #include "relay/board.h"
 #include "relay/checks.h"
 #include "relay/directory.h"
+#include "relay/lane_view.h"
 #include "relay/tally.h"
 #include "store/store.h"
 
@@ -66,6 +67,13 @@ int relay_resume_desk(struct relay *relay, int64_t account_id);
 // message in flight gives ERR_BUSY (202: it takes effect if the attempt fails).
 int relay_retry(struct relay *relay, int64_t message_id);
 int relay_discard(struct relay *relay, int64_t message_id);
+// Skipped messages of the account, in order of acceptance, those with greater ids than `*after`: in short transactions with
+// room for others between them, until there is none or enough was done for one call. *after is the last one looked at, and
+// *out_more whether there may be more behind it. What is cut short can be asked for again: those done are skipped no longer.
+int relay_retry_skipped(struct relay *relay, int64_t account_id, int64_t *after, int64_t *out_count, bool *out_more);
+
+// What the dispatcher knows now of lanes (a bounded number: a page of them), and of all lanes of an account (NULL: not asked).
+int relay_look(struct relay *relay, struct lane_view *lanes, size_t count, struct account_view *account);
 
 // A person asks a source's platform, or the account's desk, now; nothing changes by it, and it takes 10 s at most.
 struct relay_check {

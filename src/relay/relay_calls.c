@@ -1,7 +1,15 @@
 // What other threads ask of the relay: a desk resumed, a message tried again or discarded; of accounts: relay_accounts.c.
 // Each is a task on the relay loop, and the asking thread waits for its answer.
+#include "base/mem.h"
 #include "relay/relay_own.h"
 #include "relay/tell.h"
+
+#include <stdlib.h>
+
+enum {
+    RETRY_SOME = 200,           // in one transaction
+    RETRY_CALL_US = 1000 * 1000 // of one relay_retry_skipped
+};
 
 int call_wait(struct relay *relay, struct call *call, void (*run)(struct loop_task *task))
 {
@@ -88,12 +96,13 @@ static void on_changed(struct loop_task *task)
     call_answer(call, call->job.err);
 }
 
-// A pending message is changed by hand: its lane reads it again after the change.
-static void change_pending(struct call *call, bool discard)
+// What waits or is skipped is changed by hand: its lane reads it again after the change.
+static void change_waiting(struct call *call, const struct message *message, bool discard)
 {
     struct dispatcher *dispatcher = call->relay->dispatcher;
-    int err = dispatcher_reload(dispatcher, call->message, discard);
-    if (err) {
+    bool pending = message->state == MESSAGE_PENDING;
+    int err = dispatcher_reload(dispatcher, message, discard && pending);
+    if (err && pending) {
         call_answer(call, err);
         return;
     }
@@ -108,11 +117,24 @@ static bool is_in_doubt(const struct message *message)
     return message->in_doubt || message->in_flight;
 }
 
-// What may be at the desk keeps its time: it is looked up when it has settled.
-static bool waits_for_no_reason_but_time(const struct message *message)
+static void on_attempt(void *arg, const struct attempt_record *record)
 {
-    bool held = message->next_attempt_us == MESSAGE_HELD;
-    return message->state == MESSAGE_PENDING && message->next_attempt_us && (held || !is_in_doubt(message));
+    *(int64_t *)arg = record->at_us;
+}
+
+// When a message that waits may be tried by hand. What may be at the desk keeps its settle time: it is looked up then. The end
+// of an attempt that a mark speaks of is not known here: it keeps all of its time.
+static int64_t by_hand_us(struct relay *relay, const struct message *message)
+{
+    int64_t last_us = 0;
+    if (message->next_attempt_us == MESSAGE_HELD || !is_in_doubt(message))
+        return 0;
+    pthread_mutex_lock(&relay->lock);
+    int err = relay->reader->ops->attempts(relay->reader, message->id, on_attempt, &last_us);
+    pthread_mutex_unlock(&relay->lock);
+    int64_t settled_us = last_us + relay->options.settle_ms * 1000;
+    bool sooner = !err && last_us && !message->in_flight && settled_us < message->next_attempt_us;
+    return sooner ? settled_us : message->next_attempt_us;
 }
 
 // Read again on this thread, where no attempt can end meanwhile and put it in doubt.
@@ -125,13 +147,16 @@ static void on_try_now(struct loop_task *task)
         call_answer(call, err);
         return;
     }
+    bool held = now->next_attempt_us == MESSAGE_HELD;
     call->outcome = (struct store_outcome){
         .message_id = now->id,
+        .attempts = held ? 0 : now->attempts, // who was held begins anew
+        .next_attempt_us = by_hand_us(call->relay, now),
         .in_doubt = is_in_doubt(now),
         .at_us = clock_wall_us(call->relay->options.clock),
     };
-    if (waits_for_no_reason_but_time(now))
-        change_pending(call, false);
+    if (now->state == MESSAGE_PENDING && call->outcome.next_attempt_us < now->next_attempt_us)
+        change_waiting(call, now, false);
     else
         call_answer(call, ERR_OK);
     message_free(now);
@@ -156,15 +181,26 @@ int relay_retry(struct relay *relay, int64_t message_id)
     return err;
 }
 
+// Read again on this thread: another person may have done something about it, or its attempt may have ended.
 static void on_discard(struct loop_task *task)
 {
     struct call *call = (struct call *)task;
-    if (call->message->state == MESSAGE_PENDING) {
-        change_pending(call, true);
-        return;
+    struct message *now = NULL;
+    int err = read_message(call->relay, call->message->id, &now);
+    if (!now || now->state == MESSAGE_DELIVERED || now->state == MESSAGE_DISCARDED) {
+        call_answer(call, now && now->state == MESSAGE_DELIVERED ? ERR_REFUSED : err);
+    } else {
+        call->outcome = (struct store_outcome){
+            .message_id = now->id,
+            .state = MESSAGE_DISCARDED,
+            .reason = REASON_BY_HAND,
+            .attempts = now->attempts,
+            .in_doubt = is_in_doubt(now),
+            .at_us = clock_wall_us(call->relay->options.clock),
+        };
+        change_waiting(call, now, true);
     }
-    call->change = (struct store_change){.kind = STORE_OUTCOME, .outcome = &call->outcome};
-    call_submit(call, &call->change, 1, on_changed);
+    message_free(now);
 }
 
 static void tell_discarded(struct relay *relay, const struct message *message, const struct store_outcome *outcome)
@@ -184,20 +220,108 @@ int relay_discard(struct relay *relay, int64_t message_id)
     if (err)
         return err;
     struct call call = {.message = message};
-    call.outcome = (struct store_outcome){
-        .message_id = message_id,
-        .state = MESSAGE_DISCARDED,
-        .reason = REASON_BY_HAND,
-        .attempts = message->attempts,
-        .in_doubt = is_in_doubt(message),
-        .at_us = clock_wall_us(relay->options.clock),
-    };
-    if (message->state == MESSAGE_DELIVERED)
-        err = ERR_REFUSED;
-    else if (message->state != MESSAGE_DISCARDED)
-        err = call_wait(relay, &call, on_discard);
+    err = call_wait(relay, &call, on_discard);
     if (!err && call.outcome.applied)
         tell_discarded(relay, message, &call.outcome);
     message_free(message);
     return err;
+}
+
+// ---- many at once ----
+
+struct skipped {
+    struct message messages[RETRY_SOME]; // their numbers only
+    struct store_retry retries[RETRY_SOME];
+    struct store_change changes[RETRY_SOME];
+    size_t count;
+};
+
+static void on_some_retried(struct loop_task *task)
+{
+    struct call *call = call_of_job(task);
+    int64_t before = 0;
+    for (size_t i = 0; i < call->count && !call->job.err; i++) {
+        const struct store_retry *retry = &call->skipped->retries[i];
+        if (retry->applied)
+            tell_retried(call->relay->options.board, &call->skipped->messages[i]);
+        if (retry->applied && retry->lane != before)
+            dispatcher_work(call->relay->dispatcher, call->account_id, before = retry->lane);
+    }
+    call_answer(call, call->job.err);
+}
+
+static void on_retry_some(struct loop_task *task)
+{
+    struct call *call = (struct call *)task;
+    call_submit(call, call->changes, call->count, on_some_retried);
+}
+
+static void on_skipped(void *arg, const struct message *message)
+{
+    struct skipped *skipped = arg;
+    size_t i = skipped->count++;
+    skipped->messages[i] = (struct message){
+        .id = message->id,
+        .lane = message->lane,
+        .account_id = message->account_id,
+        .source_id = message->source_id,
+        .in_doubt = message->in_doubt,
+    };
+    skipped->retries[i] = (struct store_retry){.message_id = message->id};
+    skipped->changes[i] = (struct store_change){.kind = STORE_RETRY, .retry = &skipped->retries[i]};
+}
+
+static int retry_some(struct relay *relay, int64_t account_id, struct skipped *skipped, int64_t *after,
+                      int64_t *out_count)
+{
+    struct message_filter filter = {.account_id = account_id, .by_state = true, .state = MESSAGE_SKIPPED};
+    struct store_reader *reader = relay->bulk_reader;
+    skipped->count = 0;
+    int err = reader ? reader->ops->messages(reader, &filter, *after, RETRY_SOME, on_skipped, skipped) : ERR_IO;
+    if (err || !skipped->count)
+        return err;
+    struct call call = {
+        .account_id = account_id, .changes = skipped->changes, .skipped = skipped, .count = skipped->count};
+    err = call_wait(relay, &call, on_retry_some);
+    for (size_t i = 0; i < skipped->count && !err; i++)
+        *out_count += skipped->retries[i].applied;
+    if (!err)
+        *after = skipped->retries[skipped->count - 1].message_id;
+    return err;
+}
+
+int relay_retry_skipped(struct relay *relay, int64_t account_id, int64_t *after, int64_t *out_count, bool *out_more)
+{
+    struct skipped *skipped = mem_new_of(struct skipped);
+    int64_t until_us = clock_mono_us(relay->options.clock) + RETRY_CALL_US;
+    int err = ERR_OK;
+    *out_count = 0;
+    *out_more = true;
+    pthread_mutex_lock(&relay->bulk_lock);
+    while (!err && *out_more && clock_mono_us(relay->options.clock) < until_us) {
+        err = retry_some(relay, account_id, skipped, after, out_count);
+        *out_more = err || skipped->count == RETRY_SOME;
+    }
+    pthread_mutex_unlock(&relay->bulk_lock);
+    free(skipped);
+    return *out_count ? ERR_OK : err; // what was done counts, and who goes on is told then
+}
+
+// ---- what is shown ----
+
+static void on_look(struct loop_task *task)
+{
+    struct call *call = (struct call *)task;
+    struct dispatcher *dispatcher = call->relay->dispatcher;
+    for (size_t i = 0; i < call->count; i++)
+        lane_view_fill(dispatcher, &call->lanes[i]);
+    if (call->account_view)
+        account_view_fill(dispatcher, call->account_view);
+    call_answer(call, ERR_OK);
+}
+
+int relay_look(struct relay *relay, struct lane_view *lanes, size_t count, struct account_view *account)
+{
+    struct call call = {.lanes = lanes, .count = count, .account_view = account};
+    return call_wait(relay, &call, on_look);
 }

@@ -37,8 +37,10 @@ struct relay {
     struct door doors[MOST_DOORS];
     int door_count;
     pthread_t committer_thread, loop_thread;
-    struct store_reader *reader; // for what is asked by hand; under `lock`
-    pthread_mutex_t lock;        // also of the flags that relay_stop waits for
+    struct store_reader *reader;      // for what is asked by hand; under `lock`
+    struct store_reader *bulk_reader; // under `bulk_lock`
+    pthread_mutex_t bulk_lock;
+    pthread_mutex_t lock; // also of the flags that relay_stop waits for
     pthread_cond_t changed;
     bool dispatcher_stopped;
     atomic_bool ending_calls; // what waits long for others gives up
@@ -65,7 +67,10 @@ struct call {
     const struct message *message;
     struct store_outcome outcome;
     struct store_retry retry;
+    const struct skipped *skipped;
     struct store_change change;
+    struct lane_view *lanes;
+    struct account_view *account_view;
 };
 
 // Has `run` called on the relay loop and waits for the answer.

@@ -933,6 +933,86 @@ static int reader_attempts(struct store_reader *reader, int64_t message_id,
     return unlock_memory(m);
 }
 
+static int reader_lanes(struct store_reader *reader, const struct lane_filter *filter, int64_t after, size_t limit,
+                        void (*each)(void *arg, const struct lane_row *row), void *arg)
+{
+    struct memory *m = lock_reader(reader);
+    size_t n = 0;
+    int64_t *ids = mem_new((HASH_COUNT(m->lanes) + 1) * sizeof *ids);
+    for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
+        if (lane->id > after && (!filter->account_id || lane->account_id == filter->account_id) &&
+            (!filter->lane || lane->id == filter->lane))
+            ids[n++] = lane->id;
+    qsort(ids, n, sizeof *ids, compare_ids);
+    for (size_t i = 0; i < n && i < limit; i++) {
+        struct lane *lane;
+        HASH_FIND(hh, m->lanes, &ids[i], sizeof ids[i], lane);
+        must(lane);
+        struct message head = whole_message(m, lane->pending, NULL);
+        struct lane_row row = {.lane = lane->id, .account_id = lane->account_id};
+        row.head_id = head.id;
+        row.head_place = head.place;
+        row.head = filter->brief ? NULL : &head;
+        row.waiting = filter->brief ? 0 : (int64_t)lane->count;
+        each(arg, &row);
+    }
+    free(ids);
+    return unlock_memory(m);
+}
+
+static int reader_lane_line(struct store_reader *reader, int64_t lane_number, int64_t conversation_id, size_t most,
+                            struct lane_line *out)
+{
+    struct memory *m = lock_reader(reader);
+    struct lane *lane;
+    size_t looked = 0;
+    *out = (struct lane_line){0};
+    HASH_FIND(hh, m->lanes, &lane_number, sizeof lane_number, lane);
+    const struct row *row = lane ? lane->pending : NULL;
+    for (; row && looked < most; row = row->next, looked++) {
+        if (row->message->conversation_id == conversation_id) {
+            out->own++;
+            out->first_id = out->first_id ? out->first_id : row->message->id;
+        } else if (!out->first_id) {
+            out->before++;
+        }
+    }
+    out->looked_at_all = looked < most;
+    return unlock_memory(m);
+}
+
+static int reader_conversation(struct store_reader *reader, int64_t source_id, struct str thread, int64_t *out_id)
+{
+    struct memory *m = lock_reader(reader);
+    size_t size;
+    char *key = make_key(source_id, thread, &size);
+    struct conversation *c;
+    HASH_FIND(by_key, m->conversations_by_key, key, size, c);
+    free(key);
+    if (c)
+        *out_id = c->id;
+    unlock_memory(m);
+    return c ? 0 : ERR_NOT_FOUND;
+}
+
+static int reader_last_delivered(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
+                                 int64_t *out_id, int64_t *out_at_us)
+{
+    struct memory *m = lock_reader(reader);
+    *out_id = *out_at_us = 0;
+    for (size_t i = m->row_count, looked = 0; i && looked < most && !*out_id; i--) {
+        const struct message *message = m->rows[i - 1]->message;
+        if (message->account_id != account_id)
+            continue;
+        looked++;
+        if (message->state != MESSAGE_DELIVERED || (conversation_id && message->conversation_id != conversation_id))
+            continue;
+        *out_id = message->id;
+        *out_at_us = message->settled_at_us;
+    }
+    return unlock_memory(m);
+}
+
 static int reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
                          void *arg, bool *out_ok)
 {
@@ -958,6 +1038,10 @@ static const struct store_reader_ops reader_ops = {
     .messages = reader_messages,
     .message = reader_message,
     .attempts = reader_attempts,
+    .lanes = reader_lanes,
+    .lane_line = reader_lane_line,
+    .conversation = reader_conversation,
+    .last_delivered = reader_last_delivered,
     .verify = reader_verify,
 };
 

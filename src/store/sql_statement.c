@@ -109,14 +109,12 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     // One step of a walk over the lanes: each seeks past the rest of the lane before.
     [SQL_NEXT_LANE] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
                              "WHERE state = 0 AND lane > ?1 ORDER BY lane, place LIMIT 1"},
-    [SQL_HAS_LANE] = {SQL_WRITER, "SELECT place FROM messages INDEXED BY messages_pending "
-                                  "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT 1"},
-    // Lanes of one kind: they are made of the id of their conversation (model/message.h, lane_id).
-    [SQL_LANES_OF_SOURCE] = {SQL_WRITER, "SELECT c.id * 4 + ?4 FROM conversations c INDEXED BY conversations_of_source "
-                                         "WHERE c.source_id = ?1 AND c.id >= ?2 / 4 AND c.id * 4 + ?4 > ?2 AND EXISTS "
-                                         "(SELECT 1 FROM messages m INDEXED BY messages_pending WHERE m.state = 0 "
-                                         "AND m.lane = c.id * 4 + ?4) ORDER BY c.id LIMIT ?3"},
-    [SQL_SOURCES_OF] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1"},
+    [SQL_LANE_HEAD] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
+                             "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT 1"},
+    // The walk over the lanes of one account's conversations.
+    [SQL_NEXT_LANE_OF] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_lanes "
+                                "WHERE state = 0 AND (lane & 3) > 0 AND account_id = ?1 AND lane > ?2 "
+                                "ORDER BY lane, place LIMIT 1"},
     [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
                                    "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
                                    "AND sent_at < ?3 AND state = 1 ORDER BY sent_at, id"},
@@ -135,6 +133,18 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                         "WHERE state = 0 GROUP BY account_id"},
     [SQL_GET_MESSAGE] = {SQL_READER, READ_MESSAGES " WHERE m.id = ?1"},
     [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error FROM attempts WHERE message_id = ?1 ORDER BY at"},
+    [SQL_LANE_COUNT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_pending "
+                                    "WHERE state = 0 AND lane = ?1"},
+    [SQL_LANE_LINE] = {SQL_READER, "SELECT id, conversation_id FROM messages INDEXED BY messages_pending "
+                                   "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT ?2"},
+    [SQL_CONVERSATION_ID] = {SQL_READER, "SELECT id FROM conversations WHERE source_id = ?1 AND thread = ?2"},
+    [SQL_LAST_DELIVERED] = {SQL_READER, "SELECT id, changed_at FROM (SELECT id, state, changed_at FROM messages "
+                                        "INDEXED BY messages_of_account WHERE account_id = ?1 ORDER BY id DESC "
+                                        "LIMIT ?2) WHERE state = 1 LIMIT 1"},
+    [SQL_LAST_DELIVERED_IN] = {SQL_READER, "SELECT id, changed_at FROM (SELECT id, state, conversation_id, changed_at "
+                                           "FROM messages INDEXED BY messages_of_account WHERE account_id = ?1 "
+                                           "ORDER BY id DESC LIMIT ?2) WHERE state = 1 AND conversation_id = ?3 "
+                                           "LIMIT 1"},
     [SQL_COUNT_BY_STATE] = {SQL_READER, "SELECT state, count(*) FROM messages GROUP BY state"},
     [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
     [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "

@@ -81,14 +81,23 @@ int sqlite_each_desk_health(struct store *store, void (*each)(void *arg, const s
 int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
 int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count);
-// lanes_with_work of one account; at its end, too, *out_count may be less than `limit`.
-ERR_CHECK int sqlite_lanes_of(struct sqlite_store *s, int64_t account_id, int64_t after, size_t limit,
-                              int64_t *out_lanes, size_t *out_count);
-// The place of the lane's head; 0: it has no pending messages.
-ERR_CHECK int sqlite_lane_head(struct sqlite_store *s, int64_t lane, int64_t *out_place);
+// lanes_with_work; at the end *out_count is less than `limit`.
+ERR_CHECK int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
+                              size_t *out_count);
+// The lane with its head; out->lane = 0: it has no pending messages.
+ERR_CHECK int sqlite_lane_head(struct sql *sql, int64_t lane, struct lane_row *out);
+// The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none.
+ERR_CHECK int sqlite_next_lane(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
 int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
 int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);
 struct store_reader *sqlite_reader_new(struct store *store);
+int sqlite_reader_lanes(struct store_reader *reader, const struct lane_filter *filter, int64_t after, size_t limit,
+                        void (*each)(void *arg, const struct lane_row *row), void *arg);
+int sqlite_reader_lane_line(struct store_reader *reader, int64_t lane, int64_t conversation_id, size_t most,
+                            struct lane_line *out);
+int sqlite_reader_conversation(struct store_reader *reader, int64_t source_id, struct str thread, int64_t *out_id);
+int sqlite_reader_last_delivered(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
+                                 int64_t *out_id, int64_t *out_at_us);
 int sqlite_reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
                          void *arg, bool *out_ok);

@@ -46,80 +46,6 @@ int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, siz
     return sqlite_note(s, err);
 }
 
-int sqlite_lane_head(struct sqlite_store *s, int64_t lane, int64_t *out_place)
-{
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_HAS_LANE);
-    sql_int(q, 1, lane);
-    int code = sqlite3_step(q);
-    *out_place = code == SQLITE_ROW ? sql_column_int(q, 0) : 0;
-    return sql_end(&s->sql, q, code);
-}
-
-// Adds the source's lanes with work behind `after`, at most `limit`.
-static int add_lanes_of_source(struct sqlite_store *s, int64_t source_id, enum lane_kind kind, int64_t after,
-                               size_t limit, int64_t **lanes, size_t *count)
-{
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_LANES_OF_SOURCE);
-    sql_int(q, 1, source_id);
-    sql_int(q, 2, after);
-    sql_int(q, 3, (int64_t)limit);
-    sql_int(q, 4, kind);
-    *lanes = mem_resize(*lanes, (*count + limit) * sizeof **lanes);
-    int code;
-    while ((code = sqlite3_step(q)) == SQLITE_ROW)
-        (*lanes)[(*count)++] = sql_column_int(q, 0);
-    return sql_end(&s->sql, q, code);
-}
-
-static int compare_lanes(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-int sqlite_lanes_of(struct sqlite_store *s, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
-                    size_t *out_count)
-{
-    int64_t own = lane_id(LANE_ACCOUNT, account_id), place = 0;
-    int64_t *lanes = mem_new(sizeof *lanes);
-    size_t count = 0;
-    int err = own > after ? sqlite_lane_head(s, own, &place) : 0;
-    if (place)
-        lanes[count++] = own;
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_SOURCES_OF);
-    sql_int(q, 1, account_id);
-    int code = SQLITE_DONE;
-    while (!err && (code = sqlite3_step(q)) == SQLITE_ROW) {
-        int64_t source_id = sql_column_int(q, 0);
-        err = add_lanes_of_source(s, source_id, LANE_CONVERSATION, after, limit, &lanes, &count);
-        if (!err)
-            err = add_lanes_of_source(s, source_id, LANE_REPLY, after, limit, &lanes, &count);
-    }
-    int end = sql_end(&s->sql, q, code);
-    qsort(lanes, count, sizeof *lanes, compare_lanes);
-    *out_count = count < limit ? count : limit;
-    for (size_t i = 0; i < *out_count; i++)
-        out_lanes[i] = lanes[i];
-    free(lanes);
-    return err ? err : end;
-}
-
-static int lanes_of_all(struct sqlite_store *s, int64_t after, size_t limit, int64_t *out_lanes, size_t *out_count)
-{
-    int err = 0;
-    *out_count = 0;
-    for (bool more = true; !err && more && *out_count < limit;) {
-        sqlite3_stmt *q = sql_get(&s->sql, SQL_NEXT_LANE);
-        sql_int(q, 1, after);
-        int code = sqlite3_step(q);
-        more = code == SQLITE_ROW;
-        if (more)
-            out_lanes[(*out_count)++] = after = sql_column_int(q, 0);
-        err = sql_end(&s->sql, q, code);
-    }
-    return err;
-}
-
 int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count)
 {
@@ -127,8 +53,7 @@ int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t afte
     if (s->broken)
         return s->broken;
     size_t count = 0;
-    int err = account_id ? sqlite_lanes_of(s, account_id, after, limit, out_lanes, &count)
-                         : lanes_of_all(s, after, limit, out_lanes, &count);
+    int err = sqlite_lanes_of(&s->sql, account_id, after, limit, out_lanes, &count);
     if (!err)
         *out_count = count;
     return sqlite_note(s, err);

@@ -29,12 +29,13 @@ int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t bar
 // Goes on from over->after_lane to the first lane whose head is in front of the barrier.
 static int look(struct sqlite_store *s, int64_t barrier, struct store_order_over *over)
 {
-    int64_t lanes[LANES_A_LOOK], place = 0;
+    int64_t lanes[LANES_A_LOOK];
+    struct lane_row row;
     size_t count = 0;
-    int err = sqlite_lanes_of(s, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
+    int err = sqlite_lanes_of(&s->sql, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
     for (size_t i = 0; i < count && !err; i++) {
-        err = sqlite_lane_head(s, lanes[i], &place);
-        if (err || place <= barrier)
+        err = sqlite_lane_head(&s->sql, lanes[i], &row);
+        if (err || row.head_place <= barrier)
             return err;
         over->after_lane = lanes[i];
     }
@@ -72,7 +73,7 @@ int sqlite_order_put(struct sqlite_store *s, struct store_account_put *put)
     }
     int64_t lane;
     size_t pending = 0;
-    err = sqlite_lanes_of(s, put->id, 0, 1, &lane, &pending);
+    err = sqlite_lanes_of(&s->sql, put->id, 0, 1, &lane, &pending);
     put->order_barrier = pending ? s->totals.last_number : 0;
     s->order_changed = true;
     return err;

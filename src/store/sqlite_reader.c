@@ -257,6 +257,10 @@ static const struct store_reader_ops reader_ops = {
     .messages = reader_messages,
     .message = reader_message,
     .attempts = reader_attempts,
+    .lanes = sqlite_reader_lanes,
+    .lane_line = sqlite_reader_lane_line,
+    .conversation = sqlite_reader_conversation,
+    .last_delivered = sqlite_reader_last_delivered,
     .verify = sqlite_reader_verify,
 };
 

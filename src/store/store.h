@@ -204,6 +204,28 @@ struct account_counts {
     int64_t account_id, pending;
 };
 
+struct lane_filter {
+    int64_t account_id; // 0 = of all accounts
+    int64_t lane;       // this one alone; 0 = any
+    bool brief;         // neither `head` nor `waiting`
+};
+
+// A lane with pending messages.
+struct lane_row {
+    int64_t lane, account_id;
+    int64_t head_id, head_place;
+    const struct message *head; // borrowed
+    int64_t waiting;            // pending messages, the head among them
+};
+
+// Where one conversation's messages stand in a lane.
+struct lane_line {
+    int64_t first_id;   // of its pending messages the one with the lowest place; 0 = none was found
+    int64_t before;     // pending messages of the lane before that one
+    int64_t own;        // its pending messages that were found
+    bool looked_at_all; // else only the first ones of the lane were looked at
+};
+
 struct store_ops {
     const char *name;
     // Frees it. Checkpoints and writes the clean mark when `clean`.
@@ -264,6 +286,19 @@ struct store_reader_ops {
     int (*message)(struct store_reader *reader, int64_t id, struct message **out);
     int (*attempts)(struct store_reader *reader, int64_t message_id,
                     void (*each)(void *arg, const struct attempt_record *record), void *arg);
+    // Lanes with pending messages, ascending, greater than `after`, at most `limit`; those of one account are found without
+    // looking at others.
+    int (*lanes)(struct store_reader *reader, const struct lane_filter *filter, int64_t after, size_t limit,
+                 void (*each)(void *arg, const struct lane_row *row), void *arg);
+    // Among the first `most` pending messages of the lane.
+    int (*lane_line)(struct store_reader *reader, int64_t lane, int64_t conversation_id, size_t most,
+                     struct lane_line *out);
+    // The conversation of that thread; ERR_NOT_FOUND.
+    int (*conversation)(struct store_reader *reader, int64_t source_id, struct str thread, int64_t *out_id);
+    // The account's (with a conversation, its) delivered message that was accepted last, among the account's latest
+    // `most` messages; *out_id = 0: none was found.
+    int (*last_delivered)(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
+                          int64_t *out_id, int64_t *out_at_us);
     // The sum, counted from the rows (and with `deep`, every row's checksum and the whole file). `progress` may
     // be NULL. Findings come as sentences; *out_ok is false when there was one.
     int (*verify)(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence), void *arg,

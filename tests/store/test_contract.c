@@ -347,6 +347,105 @@ static void test_lanes_with_work_of_one_account(void **state)
     assert_int_equal(lanes(store, 3, 0, 4, found), 0);
 }
 
+struct seen_lane {
+    int64_t lane, account_id, head_id, waiting;
+    bool whole;
+};
+
+static void on_seen_lane(void *arg, const struct lane_row *row)
+{
+    struct seen_lane **to = arg;
+    *(*to)++ = (struct seen_lane){row->lane, row->account_id, row->head_id, row->waiting,
+                                  row->head && row->head->id == row->head_id};
+}
+
+static size_t read_lanes(struct store *store, struct lane_filter filter, int64_t after, size_t limit,
+                         struct seen_lane *out)
+{
+    struct seen_lane *to = out;
+    struct store_reader *reader = store->ops->reader_new(store);
+    assert_int_equal(reader->ops->lanes(reader, &filter, after, limit, on_seen_lane, &to), 0);
+    reader->ops->free(reader);
+    return (size_t)(to - out);
+}
+
+static void test_reader_tells_lanes_with_their_heads(void **state)
+{
+    struct store *store = store_of(state);
+    struct seen_lane seen[4];
+    struct store_accept first = kit_store(store, "a", "c");
+    struct store_accept second = kit_store(store, "b", "d");
+    struct store_accept other = kit_accept("c", "c");
+    other.account_id = other.source_id = 2;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &other), 0);
+    assert_int_equal(read_lanes(store, (struct lane_filter){0}, 0, 4, seen), 2);
+    assert_int_equal(seen[0].lane, first.lane);
+    assert_int_equal(seen[0].account_id, 1);
+    assert_int_equal(seen[0].head_id, first.message_id);
+    assert_int_equal(seen[0].waiting, 2);
+    assert_true(seen[0].whole);
+    assert_int_equal(seen[1].lane, other.lane);
+    assert_int_equal(read_lanes(store, (struct lane_filter){.account_id = 2, .brief = true}, 0, 4, seen), 1);
+    assert_int_equal(seen[0].head_id, other.message_id);
+    assert_false(seen[0].whole);
+    assert_int_equal(read_lanes(store, (struct lane_filter){.lane = first.lane}, 0, 4, seen), 1);
+    kit_settle(store, first.message_id, MESSAGE_DELIVERED);
+    assert_int_equal(read_lanes(store, (struct lane_filter){.lane = first.lane}, 0, 4, seen), 1);
+    assert_int_equal(seen[0].head_id, second.message_id);
+    kit_settle(store, second.message_id, MESSAGE_SKIPPED);
+    assert_int_equal(read_lanes(store, (struct lane_filter){.lane = first.lane}, 0, 4, seen), 0);
+    assert_int_equal(read_lanes(store, (struct lane_filter){0}, 0, 1, seen), 1);
+    assert_int_equal(read_lanes(store, (struct lane_filter){0}, other.lane, 4, seen), 0);
+}
+
+static void test_reader_tells_where_a_conversation_stands_in_a_lane(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_reader *reader = store->ops->reader_new(store);
+    struct lane_line line;
+    int64_t id = 0;
+    struct store_accept first = kit_store(store, "a", "c");
+    kit_store(store, "b", "c");
+    struct store_accept wanted = kit_store(store, "d", "wanted");
+    kit_store(store, "e", "c");
+    kit_store(store, "f", "wanted");
+    assert_int_equal(reader->ops->conversation(reader, 1, STR("wanted"), &id), 0);
+    assert_int_equal(id, wanted.conversation_id);
+    assert_int_equal(reader->ops->conversation(reader, 2, STR("wanted"), &id), ERR_NOT_FOUND);
+    assert_int_equal(reader->ops->conversation(reader, 1, STR("want"), &id), ERR_NOT_FOUND);
+    assert_int_equal(reader->ops->lane_line(reader, first.lane, id, 100, &line), 0);
+    assert_int_equal(line.first_id, wanted.message_id);
+    assert_int_equal(line.before, 2);
+    assert_int_equal(line.own, 2);
+    assert_true(line.looked_at_all);
+    assert_int_equal(reader->ops->lane_line(reader, first.lane, id, 2, &line), 0);
+    assert_int_equal(line.first_id, 0);
+    assert_false(line.looked_at_all);
+    reader->ops->free(reader);
+}
+
+static void test_reader_finds_what_was_delivered_last(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_reader *reader = store->ops->reader_new(store);
+    int64_t id = 7, at_us = 7;
+    struct store_accept first = kit_store(store, "a", "c"), second = kit_store(store, "b", "d");
+    assert_int_equal(reader->ops->last_delivered(reader, 1, 0, 10, &id, &at_us), 0);
+    assert_int_equal(id, 0);
+    kit_settle(store, first.message_id, MESSAGE_DELIVERED);
+    kit_settle(store, second.message_id, MESSAGE_DELIVERED);
+    assert_int_equal(reader->ops->last_delivered(reader, 1, 0, 10, &id, &at_us), 0);
+    assert_int_equal(id, second.message_id);
+    assert_true(at_us > 0);
+    assert_int_equal(reader->ops->last_delivered(reader, 1, first.conversation_id, 10, &id, &at_us), 0);
+    assert_int_equal(id, first.message_id);
+    assert_int_equal(reader->ops->last_delivered(reader, 1, first.conversation_id, 1, &id, &at_us), 0);
+    assert_int_equal(id, 0); // not among the latest one
+    assert_int_equal(reader->ops->last_delivered(reader, 2, 0, 10, &id, &at_us), 0);
+    assert_int_equal(id, 0);
+    reader->ops->free(reader);
+}
+
 static struct store_accept store_of_account(struct store *store, int64_t account_id, int64_t source_id, const char *key,
                                             enum order_rule order)
 {
@@ -1284,6 +1383,9 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_settled_messages_leave_their_lane),
         RULE(test_lanes_with_work_come_ascending_in_bounded_pages),
         RULE(test_lanes_with_work_of_one_account),
+        RULE(test_reader_tells_lanes_with_their_heads),
+        RULE(test_reader_tells_where_a_conversation_stands_in_a_lane),
+        RULE(test_reader_finds_what_was_delivered_last),
         RULE(test_lanes_with_work_of_one_account_over_its_sources),
         RULE(test_changed_order_counts_from_then_on),
         RULE(test_second_change_of_the_order_waits_for_the_end_of_the_first),

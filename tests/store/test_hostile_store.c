@@ -725,7 +725,7 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     make_known(path, true);
     sqlite3 *foreign = open_foreign(path);
     run_foreign(foreign, "ALTER TABLE store DROP COLUMN log_number;"
-                         "DROP INDEX conversations_of_source;"
+                         "DROP INDEX messages_lanes;"
                          "ALTER TABLE accounts DROP COLUMN order_barrier;"
                          "ALTER TABLE accounts DROP COLUMN gone;"
                          "PRAGMA user_version = 1");

@@ -707,8 +707,8 @@ static void test_no_statement_of_the_hot_path_scans_or_sorts(void **state)
         SQL_LOAD_REFS,        SQL_EACH_ATTEMPT,
         SQL_AGE_SCAN,         SQL_FIND_ACCOUNT,
         SQL_GET_MESSAGE,      SQL_GET_ORDER,
-        SQL_HAS_LANE,         SQL_LANES_OF_SOURCE,
-        SQL_SOURCES_OF,
+        SQL_LANE_HEAD,        SQL_NEXT_LANE_OF,
+
     };
     char *path = fresh_path(), plan[2048];
     struct store *store = kit_open(path);

@@ -123,17 +123,21 @@ def by_hand(relay, desk, method, path):
 def test_every_documented_operation_answers_as_documented(relay, make_desk):
     WebhookSource(relay, "acme").send("hello")
     WebhookSource(relay, "other").send("waits")
+    WebhookSource(relay, "other").send("waits behind it")
     wait_for(lambda: relay.status()["delivered"] == 1, "one delivered")
     waiting = relay.messages(account="other")[0]["id"]
     delivered = relay.messages(account="acme")[0]["id"]
     values = {"account": "acme", "source": "hook", "id": delivered}
     desk = make_desk()
+    lane = relay.get("/api/v1/lanes", account="other")["items"][0]["id"]
     for (method, path), operation in sorted(documented().items(), key=lambda o: o[0], reverse=True):
-        here, body = {**values, "id": waiting} if method == "POST" else values, BODIES.get((method, path))
+        here = {**values, "id": lane if "/lanes/" in path else waiting if method == "POST" else delivered}
+        body = BODIES.get((method, path))
         if path.startswith("/api/v1/accounts") and method != "GET" and not path.endswith(("/resume", "/retry", "/check")) and (method, path) not in list(BODIES)[:2]:
             more, body = by_hand(relay, desk, method, path)
             here = {**here, **more}
-        target = re.sub(r"\{(\w+)\}", lambda m: here[m.group(1)], path)
+        query = "?" + "&".join(f"{p['name']}={p['schema']['enum'][0]}" for p in operation.get("parameters", []) if p.get("required"))
+        target = re.sub(r"\{(\w+)\}", lambda m: here[m.group(1)], path) + query.rstrip("?")
         # Live events do not end; test_events.py reads them.
         answer = check(relay.api("HEAD" if path.endswith("/events") else method, target, body), method, path)
         assert answer.status in (200, 201, 202), f"{method} {target}: {answer}"

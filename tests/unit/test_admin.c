@@ -1,5 +1,5 @@
 // The admin side on loopback and on its socket: a store in memory, and a relay that only notes what it is asked.
-#include "admin/admin.h"
+#include "admin/api.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "support/unit.h"
@@ -72,6 +72,25 @@ int relay_discard(struct relay *relay, int64_t message_id)
 {
     (void)relay;
     return note("discard", message_id, false);
+}
+
+int relay_retry_skipped(struct relay *relay, int64_t account_id, int64_t *after, int64_t *out_count, bool *out_more)
+{
+    (void)relay;
+    *out_more = *after == 0; // a first part, and the rest
+    *out_count = *after ? 3 : 200;
+    *after += 200;
+    return note("retry_skipped", account_id, false);
+}
+
+int relay_look(struct relay *relay, struct lane_view *lanes, size_t count, struct account_view *account)
+{
+    (void)relay;
+    for (size_t i = 0; i < count; i++)
+        lanes[i].state = LANE_WAITING, lanes[i].waits_for = LANE_WAITS_TIME;
+    if (account)
+        account->lanes_in_state[LANE_WAITING] = 1;
+    return noted.answer;
 }
 
 // Answers at once, from the thread that asks.
@@ -845,6 +864,54 @@ static void test_messages_are_changed_by_hand(void **state)
     drop(answer);
 }
 
+static void test_a_busy_lane_is_told(void **state)
+{
+    (void)state;
+    struct answer *answer = get("/api/v1/status");
+    yyjson_val *account = yyjson_arr_get_first(yyjson_obj_get(answer->root, "accounts"));
+    assert_false(yyjson_get_bool(yyjson_obj_get(account, "busy_lane")));
+    drop(answer);
+    busy_began(board_busy(f.board), f.first_id, clock_mono_us(&clock_system) - INT64_C(299) * 1000000);
+    answer = get("/api/v1/status");
+    account = yyjson_arr_get_first(yyjson_obj_get(answer->root, "accounts"));
+    assert_str(json_get_str(account, "name"), "acme");
+    assert_true(yyjson_get_bool(yyjson_obj_get(account, "busy_lane")));
+    drop(answer);
+    answer = get("/api/v1/accounts/acme/why");
+    assert_true(yyjson_get_sint(yyjson_obj_get(answer->root, "busy_percent")) > BUSY_PERCENT);
+    assert_non_null(strstr(answer->body, "order: conversation"));
+    drop(answer);
+}
+
+static void test_skipped_ones_of_an_account_are_tried_again_in_parts(void **state)
+{
+    (void)state;
+    char target[256];
+    struct answer *answer = send_to("POST", "/api/v1/accounts/acme/retry?state=skipped", "");
+    assert_int_equal(answer->status, 200);
+    assert_string_equal(noted.asked, "retry_skipped");
+    assert_int_equal(noted.id, f.first_id);
+    assert_int_equal(yyjson_get_sint(yyjson_obj_get(answer->root, "retried")), 200);
+    assert_true(yyjson_get_bool(yyjson_obj_get(answer->root, "more")));
+    snprintf(target, sizeof target, "/api/v1/accounts/acme/retry?state=skipped&after=%.*s",
+             STR_ARG(json_get_str(answer->root, "next")));
+    drop(answer);
+    answer = send_to("POST", target, "");
+    assert_int_equal(yyjson_get_sint(yyjson_obj_get(answer->root, "retried")), 3);
+    assert_false(yyjson_get_bool(yyjson_obj_get(answer->root, "more")));
+    drop(answer);
+    assert_problem(send_to("POST", "/api/v1/accounts/acme/retry", ""), 400, "state=skipped");
+    assert_problem(send_to("POST", "/api/v1/accounts/acme/retry?state=skipped&after=1", ""), 400, "after");
+    assert_problem(send_to("POST", "/api/v1/accounts/nobody/retry?state=skipped", ""), 404, "account");
+    struct arena arena = {0};
+    struct str word = api_cursor(&arena, 'm', STR("word")), digits = api_cursor(&arena, 'l', STR("0"));
+    snprintf(target, sizeof target, "/api/v1/messages?after=%.*s", STR_ARG(word)); // well made, but not by us
+    assert_problem(get(target), 400, "after");
+    snprintf(target, sizeof target, "/api/v1/lanes?after=%.*s", STR_ARG(digits));
+    assert_problem(get(target), 400, "after");
+    arena_done(&arena);
+}
+
 static void test_reload_reports(void **state)
 {
     (void)state;
@@ -1160,6 +1227,8 @@ int main(void)
         cmocka_unit_test(test_definitions_are_changed),
         cmocka_unit_test(test_a_refused_definition_is_told),
         cmocka_unit_test(test_messages_are_changed_by_hand),
+        cmocka_unit_test(test_a_busy_lane_is_told),
+        cmocka_unit_test(test_skipped_ones_of_an_account_are_tried_again_in_parts),
         cmocka_unit_test(test_reload_reports),
         cmocka_unit_test(test_status_answers_while_a_change_blocks),
         cmocka_unit_test(test_one_reload_at_a_time),

@@ -1041,6 +1041,26 @@ static void test_a_discard_asked_while_the_failure_is_being_stored_takes_that_me
     rig_done(&rig);
 }
 
+static void test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the_same(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    struct rig_call *call = rig_open(&rig);
+    struct http_response response = {.written = true, .status = 422, .body = STR("")};
+    call->open = false;
+    call->done(call->arg, &response); // it is to be skipped, and that waits for the committer
+    struct message *message = rig_message(&rig, first);
+    assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_BUSY);
+    message_free(message);
+    rig_turn(&rig);
+    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 422, "");
+    assert_int_equal(state_of(second), MESSAGE_SKIPPED);
+    rig_done(&rig);
+}
+
 static void test_nothing_more_is_sent_to_the_desk_that_an_account_has_left(void **state)
 {
     (void)state;
@@ -1140,6 +1160,7 @@ int main(void)
         cmocka_unit_test(test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again),
         cmocka_unit_test(test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_it_began_with),
         cmocka_unit_test(test_a_discard_asked_while_the_failure_is_being_stored_takes_that_message_and_no_other),
+        cmocka_unit_test(test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the_same),
         cmocka_unit_test(test_nothing_more_is_sent_to_the_desk_that_an_account_has_left),
         cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
     };
