@@ -78,7 +78,8 @@ const char *direction_name(enum direction direction)
 
 const char *reason_name(enum reason reason)
 {
-    static const char *const names[] = {"", "rejected", "gave_up", "by_hand", "damaged", "no_meaning", "orphaned"};
+    static const char *const names[] = {"",        "rejected",   "gave_up",  "by_hand",
+                                        "damaged", "no_meaning", "orphaned", "unknown_kind"};
     must((size_t)reason < sizeof names / sizeof *names);
     return names[reason];
 }

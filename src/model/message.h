@@ -12,24 +12,28 @@ enum message_state { MESSAGE_PENDING, MESSAGE_DELIVERED, MESSAGE_SKIPPED, MESSAG
 // Why a message is where it is. Stored as numbers: add at the end, never reorder.
 enum reason {
     REASON_NONE,
-    REASON_REJECTED,   // the desk refused this message
-    REASON_GAVE_UP,    // max_attempts counted failures
-    REASON_BY_HAND,    // a person discarded it
-    REASON_DAMAGED,    // its stored row is not what was stored
-    REASON_NO_MEANING, // a kind of event that says nothing to an agent
-    REASON_ORPHANED,   // its account was removed
+    REASON_REJECTED,     // the desk refused this message
+    REASON_GAVE_UP,      // max_attempts counted failures
+    REASON_BY_HAND,      // a person discarded it
+    REASON_DAMAGED,      // its stored row is not what was stored
+    REASON_NO_MEANING,   // a kind of event that says nothing to an agent
+    REASON_ORPHANED,     // its account was removed
+    REASON_UNKNOWN_KIND, // a kind of event that this version does not know
 };
 
 // What a platform told us. All texts are borrowed from the request or its arena.
 struct event {
-    struct str dedupe_key;        // unique within the source
-    uint64_t digest;              // told apart beside the key (Telegram: kind, chat, message id); 0 = the key alone
-    struct str conversation;      // the platform's thread id
+    struct str dedupe_key;   // unique within the source
+    uint64_t digest;         // told apart beside the key (Telegram: kind, chat, message id); 0 = the key alone
+    struct str conversation; // the platform's thread id
+    struct str
+        migrated_from; // the thread id that this one takes the place of; STR_NONE: none. Stored as one conversation
     struct str conversation_name; // what a chat of several people is called; STR_NONE: a private one
     struct str sender_id, sender_name;
     struct str text;        // as the agent shall read it
     struct str attachments; // a JSON list of {"kind","url","name","mime","size"}; STR_NONE = none
     struct str raw;         // the event as it came, kept where `text` cannot say all of it; STR_NONE otherwise
+    enum reason discard;    // why no agent needs to read it: stored as discarded; REASON_NONE = a message
     int64_t sent_at_us;     // the platform's time
 };
 

@@ -193,7 +193,7 @@ static struct message *accepted_message(const struct store_accept *accept)
         .state = accept->state,
         .sent_at_us = accept->event.sent_at_us,
         .received_at_us = accept->received_at_us,
-        .conversation = accept->event.conversation,
+        .conversation = accept->thread.p ? accept->thread : accept->event.conversation,
         .conversation_name = accept->event.conversation_name,
         .sender_id = accept->event.sender_id,
         .sender_name = accept->event.sender_name,

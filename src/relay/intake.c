@@ -25,7 +25,8 @@ struct intake_batch *intake_batch_new(const struct intake *intake, const struct 
             .account_id = account->id,
             .source_id = source->id,
             .order = account->order,
-            .state = MESSAGE_PENDING,
+            .state = events[i].discard ? MESSAGE_DISCARDED : MESSAGE_PENDING,
+            .reason = events[i].discard,
             .received_at_us = now,
             .event = events[i],
             .out_arena = &batch->arena,
@@ -51,6 +52,8 @@ static void tally_batch(struct intake_batch *batch)
         const struct store_accept *accept = &batch->accepts[i];
         bool duplicate = accept->result == ACCEPT_DUPLICATE;
         tally_message(batch->tally, duplicate ? TALLY_DUPLICATE : TALLY_ACCEPTED, batch->source->platform, INBOUND);
+        if (!duplicate && accept->state == MESSAGE_DISCARDED)
+            tally_message(batch->tally, TALLY_DISCARDED, batch->source->platform, INBOUND);
         if (accept->result == ACCEPT_STORED_TWIN)
             log_warn("same_key_other_event", LOG_S("account", batch->account->name),
                      LOG_S("source", batch->source->name), LOG_N("message", accept->message_id));

@@ -41,6 +41,8 @@ struct conversation {
     struct arena arena;
     struct str thread, name;
     struct link link;
+    struct conversation *goes_on_in; // NULL: messages of this thread are this one's
+    bool gone_on_in;                 // another goes on here
     char *key;
     size_t key_size;
     UT_hash_handle by_id, by_key;
@@ -176,23 +178,48 @@ static enum order_rule order_of(struct memory *m, int64_t account_id, enum order
     return a ? a->account->order : known;
 }
 
-static struct conversation *get_conversation(struct memory *m, const struct store_accept *accept)
+static struct conversation *get_conversation(struct memory *m, int64_t source_id, struct str thread)
 {
     size_t size;
-    char *key = make_key(accept->source_id, accept->event.conversation, &size);
+    char *key = make_key(source_id, thread, &size);
     struct conversation *c;
     HASH_FIND(by_key, m->conversations_by_key, key, size, c);
     if (c) {
         free(key);
-    } else {
-        c = mem_new_of(struct conversation);
-        c->id = ++m->last_conversation;
-        c->source_id = accept->source_id;
-        c->thread = arena_str(&c->arena, accept->event.conversation);
-        c->key = key;
-        c->key_size = size;
-        HASH_ADD(by_id, m->conversations, id, sizeof c->id, c);
-        HASH_ADD_KEYPTR(by_key, m->conversations_by_key, c->key, c->key_size, c);
+        return c;
+    }
+    c = mem_new_of(struct conversation);
+    c->id = ++m->last_conversation;
+    c->source_id = source_id;
+    c->thread = arena_str(&c->arena, thread);
+    c->key = key;
+    c->key_size = size;
+    HASH_ADD(by_id, m->conversations, id, sizeof c->id, c);
+    HASH_ADD_KEYPTR(by_key, m->conversations_by_key, c->key, c->key_size, c);
+    return c;
+}
+
+static void migrate_conversation(struct memory *m, const struct store_accept *accept)
+{
+    struct conversation *from = get_conversation(m, accept->source_id, accept->event.migrated_from);
+    struct conversation *to = get_conversation(m, accept->source_id, accept->event.conversation);
+    struct conversation *earlier = from->goes_on_in ? from->goes_on_in : from;
+    if (to->goes_on_in || to->gone_on_in || to == earlier)
+        return;
+    to->goes_on_in = earlier;
+    earlier->gone_on_in = true;
+}
+
+// The one that the event's messages belong to.
+static const struct conversation *conversation_of(struct memory *m, struct store_accept *accept)
+{
+    if (accept->event.migrated_from.p && !str_eq(accept->event.migrated_from, accept->event.conversation))
+        migrate_conversation(m, accept);
+    struct conversation *c = get_conversation(m, accept->source_id, accept->event.conversation);
+    accept->thread = STR_NONE;
+    if (c->goes_on_in) {
+        c = c->goes_on_in;
+        accept->thread = accept->out_arena ? arena_str(accept->out_arena, c->thread) : STR_NONE;
     }
     if (accept->event.conversation_name.p && !str_eq(accept->event.conversation_name, c->name))
         c->name = arena_str(&c->arena, accept->event.conversation_name);
@@ -268,7 +295,7 @@ static void apply_accept(struct memory *m, struct store_accept *accept)
         return;
     }
     accept->result = first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
-    const struct conversation *c = get_conversation(m, accept);
+    const struct conversation *c = conversation_of(m, accept);
     accept->conversation_id = c->id;
     accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
     accept->lane = inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
@@ -887,10 +914,20 @@ static bool contains(struct str text, struct str part)
     return false;
 }
 
-static bool matches(const struct message_filter *f, const struct message *m)
+static bool is_of_thread(struct memory *memory, const struct message *m, struct str thread)
+{
+    if (str_eq(m->conversation, thread))
+        return true;
+    for (const struct conversation *c = memory->conversations; c; c = c->by_id.next)
+        if (c->goes_on_in && c->goes_on_in->id == m->conversation_id && str_eq(c->thread, thread))
+            return true;
+    return false;
+}
+
+static bool matches(struct memory *memory, const struct message_filter *f, const struct message *m)
 {
     return (!f->account_id || m->account_id == f->account_id) && (!f->source_id || m->source_id == f->source_id) &&
-           (!f->conversation.p || str_eq(m->conversation, f->conversation)) && (!f->by_state || m->state == f->state) &&
+           (!f->conversation.p || is_of_thread(memory, m, f->conversation)) && (!f->by_state || m->state == f->state) &&
            (!f->by_direction || m->direction == f->direction) && (!f->text.p || contains(m->text, f->text));
 }
 
@@ -900,7 +937,7 @@ static int reader_messages(struct store_reader *reader, const struct message_fil
     struct memory *m = lock_reader(reader);
     for (size_t i = 0; i < m->row_count && limit; i++) {
         struct message message = whole_message(m, m->rows[i], NULL);
-        if (message.id <= after_id || !matches(filter, &message))
+        if (message.id <= after_id || !matches(m, filter, &message))
             continue;
         each(arg, &message);
         limit--;

@@ -26,7 +26,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_CONVERSATION] = {SQL_WRITER, "INSERT INTO conversations (id, source_id, thread, name, sum) "
                                              "VALUES (NULL, ?1, ?2, ?3, 0)"},
     [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, contact = ?3, desk_conversation = ?4, "
-                                          "last_part = ?5, note = ?6, sum = ?7 WHERE id = ?1"},
+                                          "last_part = ?5, note = ?6, sum = ?7, goes_on_in = ?8 WHERE id = ?1"},
+    [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT 1 FROM conversations WHERE goes_on_in = ?1 LIMIT 1"},
     [SQL_INSERT_MESSAGE] =
         {SQL_WRITER,
          "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "

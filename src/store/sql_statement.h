@@ -20,6 +20,7 @@ enum sql_statement {
     SQL_GET_CONVERSATION,
     SQL_INSERT_CONVERSATION,
     SQL_SET_CONVERSATION,
+    SQL_GOES_ON_HERE,
     SQL_INSERT_MESSAGE,
 
     SQL_SET_OUTCOME,
@@ -90,6 +91,6 @@ extern const struct sql_statement_text sql_statements[SQL_COUNT];
     "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
     "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
     "c.thread, c.name"
-#define SQL_LINK_COLUMNS "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id"
+#define SQL_LINK_COLUMNS "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in"
 // A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.
 #define SQL_MESSAGE_TABLES "messages m LEFT JOIN conversations c ON c.id = m.conversation_id"

@@ -48,26 +48,22 @@ static int write_conversation(struct sqlite_store *s, const struct sqlite_conver
     sql_str(q, 5, conversation->link.last_part);
     sql_str(q, 6, conversation->link.note);
     sql_int(q, 7, (int64_t)sqlite_conversation_sum(conversation));
+    sql_int(q, 8, conversation->goes_on_in);
     return sql_finish(&s->sql, q);
 }
 
 // In two steps, since the id is part of the sum.
-static int insert_conversation(struct sqlite_store *s, const struct store_accept *accept,
-                               struct sqlite_conversation *out)
+static int insert_conversation(struct sqlite_store *s, struct sqlite_conversation *conversation)
 {
-    const struct event *event = &accept->event;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_CONVERSATION);
-    sql_int(q, 1, accept->source_id);
-    sql_str(q, 2, event->conversation);
-    sql_str(q, 3, event->conversation_name);
+    sql_int(q, 1, conversation->source_id);
+    sql_str(q, 2, conversation->thread);
+    sql_str(q, 3, conversation->name);
     int err = sql_finish(&s->sql, q);
     if (err)
         return err;
-    *out = (struct sqlite_conversation){.id = sqlite3_last_insert_rowid(s->sql.db),
-                                        .source_id = accept->source_id,
-                                        .thread = event->conversation,
-                                        .name = event->conversation_name};
-    return write_conversation(s, out);
+    conversation->id = sqlite3_last_insert_rowid(s->sql.db);
+    return write_conversation(s, conversation);
 }
 
 static struct link copy_link(const struct link *link, struct arena *arena)
@@ -85,29 +81,143 @@ static int rename_conversation(struct sqlite_store *s, struct sqlite_conversatio
     return write_conversation(s, conversation);
 }
 
-static int find_conversation(struct sqlite_store *s, struct store_accept *accept)
+static sqlite3_stmt *ask_thread(struct sqlite_store *s, int64_t source_id, struct str thread)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_CONVERSATION);
+    sql_int(q, 1, source_id);
+    sql_str(q, 2, thread);
+    return q;
+}
+
+static sqlite3_stmt *ask_conversation(struct sqlite_store *s, int64_t id)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_CONVERSATION);
+    sql_int(q, 1, id);
+    return q;
+}
+
+// What the message takes of its conversation. The row's texts live as long as the statement stands on it.
+static int use_conversation(struct sqlite_store *s, struct store_accept *accept,
+                            struct sqlite_conversation *conversation)
+{
+    accept->conversation_id = conversation->id;
+    if (accept->out_arena)
+        accept->link = copy_link(&conversation->link, accept->out_arena);
+    return rename_conversation(s, conversation, accept->event.conversation_name);
+}
+
+// The thread has migrated: its messages belong to the conversation of the one before.
+static int use_earlier(struct sqlite_store *s, struct store_accept *accept, int64_t id, struct arena *arena)
 {
     struct sqlite_conversation conversation = {0};
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_CONVERSATION);
-    sql_int(q, 1, accept->source_id);
-    sql_str(q, 2, accept->event.conversation);
+    sqlite3_stmt *q = ask_conversation(s, id);
     int code = sqlite3_step(q), err = 0;
     if (code == SQLITE_ROW) {
-        // Its texts live as long as the statement stands on the row.
         sqlite_conversation_read(q, 0, 2, &conversation);
-        if (accept->out_arena)
-            accept->link = copy_link(&conversation.link, accept->out_arena);
-        err = rename_conversation(s, &conversation, accept->event.conversation_name);
+        accept->thread = arena_str(accept->out_arena ? accept->out_arena : arena, conversation.thread);
+        err = use_conversation(s, accept, &conversation);
+    }
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
+}
+
+static int find_conversation(struct sqlite_store *s, struct store_accept *accept, struct arena *arena)
+{
+    const struct event *event = &accept->event;
+    struct sqlite_conversation conversation = {0};
+    sqlite3_stmt *q = ask_thread(s, accept->source_id, event->conversation);
+    int code = sqlite3_step(q), err = 0;
+    int64_t earlier = 0;
+    accept->thread = STR_NONE;
+    if (code == SQLITE_ROW) {
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        // A damaged row might name anybody's conversation.
+        earlier = sqlite_conversation_is_whole(&conversation) ? conversation.goes_on_in : 0;
+        if (!earlier)
+            err = use_conversation(s, accept, &conversation);
     }
     int end = sql_end(&s->sql, q, code);
     if (!err)
         err = end;
-    if (!err && code == SQLITE_DONE) {
-        accept->link = (struct link){0};
-        err = insert_conversation(s, accept, &conversation);
-    }
+    if (err || (code == SQLITE_ROW && !earlier))
+        return err;
+    if (earlier)
+        return use_earlier(s, accept, earlier, arena);
+    conversation = (struct sqlite_conversation){
+        .source_id = accept->source_id, .thread = event->conversation, .name = event->conversation_name};
+    err = insert_conversation(s, &conversation);
+    accept->link = (struct link){0};
     accept->conversation_id = conversation.id;
     return err;
+}
+
+// The row of a thread without its texts; id 0 when there is none.
+static int look_up(struct sqlite_store *s, int64_t source_id, struct str thread, struct sqlite_conversation *out)
+{
+    *out = (struct sqlite_conversation){0};
+    sqlite3_stmt *q = ask_thread(s, source_id, thread);
+    int code = sqlite3_step(q);
+    if (code == SQLITE_ROW) {
+        sqlite_conversation_read(q, 0, 2, out);
+        if (!sqlite_conversation_is_whole(out))
+            out->goes_on_in = out->id; // known as damaged: it neither moves nor is moved to
+    }
+    out->thread = out->name = STR_NONE;
+    out->link = (struct link){0};
+    return sql_end(&s->sql, q, code);
+}
+
+static int is_gone_on_in(struct sqlite_store *s, int64_t id, bool *out)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GOES_ON_HERE);
+    sql_int(q, 1, id);
+    int code = sqlite3_step(q);
+    *out = code == SQLITE_ROW;
+    return sql_end(&s->sql, q, code);
+}
+
+static int set_goes_on_in(struct sqlite_store *s, int64_t id, int64_t earlier)
+{
+    struct sqlite_conversation conversation = {0};
+    sqlite3_stmt *q = ask_conversation(s, id);
+    int code = sqlite3_step(q), err = 0;
+    if (code == SQLITE_ROW) {
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        conversation.goes_on_in = earlier;
+        err = write_conversation(s, &conversation);
+    }
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
+}
+
+// The event's thread goes on in the conversation of the one before, unless that has been settled already, one way or
+// the other. Both may be new.
+static int migrate_conversation(struct sqlite_store *s, const struct store_accept *accept)
+{
+    const struct event *event = &accept->event;
+    struct sqlite_conversation from, to;
+    bool gone_on_in = false;
+    int err = look_up(s, accept->source_id, event->migrated_from, &from);
+    if (!err)
+        err = look_up(s, accept->source_id, event->conversation, &to);
+    if (!err && !from.id) {
+        from = (struct sqlite_conversation){.source_id = accept->source_id, .thread = event->migrated_from};
+        err = insert_conversation(s, &from);
+    }
+    if (err)
+        return err;
+    int64_t earlier = from.goes_on_in ? from.goes_on_in : from.id;
+    if (from.goes_on_in == from.id) // damaged
+        return 0;
+    if (!to.id) {
+        to = (struct sqlite_conversation){
+            .source_id = accept->source_id, .thread = event->conversation, .goes_on_in = earlier};
+        return insert_conversation(s, &to);
+    }
+    if (to.goes_on_in || to.id == earlier)
+        return 0;
+    err = is_gone_on_in(s, to.id, &gone_on_in);
+    return err || gone_on_in ? err : set_goes_on_in(s, to.id, earlier);
 }
 
 static void bind_message(sqlite3_stmt *q, const struct message *m, const struct sqlite_row *row, struct str raw)
@@ -152,7 +262,7 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
                               .reason = accept->reason,
                               .sent_at_us = event->sent_at_us,
                               .received_at_us = accept->received_at_us,
-                              .conversation = event->conversation,
+                              .conversation = accept->thread.p ? accept->thread : event->conversation,
                               .sender_id = event->sender_id,
                               .sender_name = event->sender_name,
                               .text = event->text,
@@ -178,9 +288,14 @@ static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
         accept->state = MESSAGE_DISCARDED;
         accept->reason = REASON_ORPHANED;
     }
-    err = find_conversation(s, accept);
+    struct arena arena = {0};
+    if (accept->event.migrated_from.p && !str_eq(accept->event.migrated_from, accept->event.conversation))
+        err = migrate_conversation(s, accept);
+    if (!err)
+        err = find_conversation(s, accept, &arena);
     if (!err)
         err = insert_message(s, accept);
+    arena_done(&arena);
     s->totals.accepted++;
     sqlite_count(s, MESSAGE_PENDING, accept->state);
     return err;
@@ -239,8 +354,7 @@ static int insert_attempt(struct sqlite_store *s, const struct store_outcome *o)
 static int set_link(struct sqlite_store *s, int64_t conversation_id, const struct link *link)
 {
     struct sqlite_conversation conversation = {0};
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_CONVERSATION);
-    sql_int(q, 1, conversation_id);
+    sqlite3_stmt *q = ask_conversation(s, conversation_id);
     int code = sqlite3_step(q), err = 0;
     if (code == SQLITE_ROW) {
         sqlite_conversation_read(q, 0, 2, &conversation);

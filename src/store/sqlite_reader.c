@@ -160,7 +160,8 @@ static void write_listing(struct buf *sql, const struct message_filter *filter)
     if (filter->source_id)
         buf_printf(sql, "AND m.source_id = ?4 ");
     if (filter->conversation.p)
-        buf_printf(sql, "AND c.thread = ?5 ");
+        buf_printf(sql, "AND (c.thread = ?5 OR c.id IN (SELECT goes_on_in FROM conversations "
+                        "WHERE goes_on_in > 0 AND thread = ?5)) ");
     if (filter->by_direction)
         buf_printf(sql, "AND m.direction = ?7 ");
     if (filter->text.p) // not LIKE, whose pattern has characters of its own

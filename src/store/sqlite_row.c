@@ -24,7 +24,7 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
     m->received_at_us = sql_column_int(q, 15);
     m->settled_at_us = m->state == MESSAGE_PENDING ? 0 : sql_column_int(q, 16);
     // A damaged number must not become a word that no table has.
-    if (m->reason < REASON_NONE || m->reason > REASON_ORPHANED)
+    if (m->reason < REASON_NONE || m->reason > REASON_UNKNOWN_KIND)
         m->reason = REASON_DAMAGED;
 }
 
@@ -89,6 +89,7 @@ void sqlite_conversation_read(sqlite3_stmt *statement, int first, int link, stru
     out->sum = (uint64_t)sql_column_int(statement, link + 4);
     out->source_id = sql_column_int(statement, link + 5);
     out->id = sql_column_int(statement, link + 6);
+    out->goes_on_in = sql_column_int(statement, link + 7);
 }
 
 uint64_t sqlite_conversation_sum(const struct sqlite_conversation *conversation)
@@ -96,7 +97,9 @@ uint64_t sqlite_conversation_sum(const struct sqlite_conversation *conversation)
     const struct link *link = &conversation->link;
     struct str texts[] = {STR_NONE,           conversation->thread, conversation->name, link->contact,
                           link->conversation, link->last_part,      link->note};
-    int64_t numbers[] = {conversation->id, conversation->source_id, presence(texts, COUNT(texts))};
+    // Rows from before goes_on_in have the sum that they would have now.
+    int64_t moved = (int64_t)((uint64_t)conversation->goes_on_in << COUNT(texts));
+    int64_t numbers[] = {conversation->id, conversation->source_id, presence(texts, COUNT(texts)) ^ moved};
     texts[0] = (struct str){(const char *)numbers, sizeof numbers};
     return hash_strs(texts, COUNT(texts));
 }

@@ -14,6 +14,7 @@ struct sqlite_conversation {
     int64_t id, source_id;
     struct str thread, name;
     struct link link;
+    int64_t goes_on_in; // the conversation that messages of this thread belong to; 0 = this one
     uint64_t sum;
 };
 

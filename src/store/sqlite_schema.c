@@ -16,6 +16,7 @@
 //   in_flight = 1 only with state 0
 //   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
 //   sum fits the columns that never change (row.c); conversations.sum fits the whole row
+//   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
     // microseconds since 1970. Reasons as in model/message.h.
@@ -158,6 +159,25 @@ static const char *const migrations[] = {
     // The lanes of one account that wait, without a look at those of all others. Not an account's own lane, which is known
     // by its number (model/message.h): messages in such pay nothing for it.
     "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0;",
+
+    // A thread that migrated (a group became a supergroup) goes on in the conversation of the one before.
+    "ALTER TABLE conversations ADD COLUMN goes_on_in INTEGER;" // NULL, 0: messages of this thread are this one's
+    "CREATE INDEX conversations_moved ON conversations(goes_on_in) WHERE goes_on_in > 0;"
+    "DROP VIEW readable_messages;"
+    "CREATE VIEW readable_messages AS SELECT m.id, a.name AS account, s.name AS source, s.platform,"
+    " CASE m.direction WHEN 0 THEN 'inbound' ELSE 'reply' END AS direction,"
+    " c.thread AS conversation, c.name AS conversation_name, m.sender_id, m.sender_name, m.text, m.attachments,"
+    " CASE m.state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'skipped' ELSE 'discarded' END AS state,"
+    " CASE m.reason WHEN 1 THEN 'rejected' WHEN 2 THEN 'gave_up' WHEN 3 THEN 'by_hand' WHEN 4 THEN 'damaged'"
+    " WHEN 5 THEN 'no_meaning' WHEN 6 THEN 'orphaned' WHEN 7 THEN 'unknown_kind' WHEN 0 THEN '' ELSE m.reason END AS reason,"
+    " m.in_doubt, m.late, m.attempts, m.last_error, m.desk_ref,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.sent_at / 1e6, 'unixepoch') AS sent_at,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.received_at / 1e6, 'unixepoch') AS received_at,"
+    " CASE WHEN m.state <> 0 THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.changed_at / 1e6, 'unixepoch') END AS settled_at,"
+    " CASE WHEN m.state = 0 AND m.next_attempt_at > 0"
+    " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
+    " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
+    " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

@@ -8,6 +8,9 @@
 //   accepted = delivered + pending + skipped + discarded (totals; pending is counted from the rows)
 //   in a lane, pending messages have distinct places, and places of messages accepted later are greater
 //   (source, dedupe_key, digest) is stored once
+//   a conversation is one thread, or several of which the later ones migrated from the first: an accept that says
+//   migrated_from makes it so, whichever of the two threads was seen first. What was stored before in a thread that
+//   then migrates stays in the conversation, and the lane, that it had
 #pragma once
 #include "base/arena.h"
 #include "base/err.h"
@@ -42,6 +45,8 @@ struct store_accept {
     // Out, when stored: in `out_arena` if texts are wanted for handing the message on (NULL: ids only).
     enum accept_result result;
     int64_t message_id, place, lane, conversation_id;
+    struct str
+        thread; // of the conversation, where it is not event.conversation: that thread has migrated; in out_arena
     struct arena *out_arena;
     struct link link; // of the conversation as stored; texts in out_arena
 };
@@ -187,7 +192,7 @@ struct store_totals {
 
 struct message_filter { // ids 0 = any
     int64_t account_id, source_id;
-    struct str conversation; // STR_NONE = any
+    struct str conversation; // any of its threads; STR_NONE = any conversation
     bool by_state;
     enum message_state state;
     bool by_direction;

@@ -268,6 +268,116 @@ static void test_conversation_name_follows_the_newest_event(void **state)
     message_free(m);
 }
 
+static void count_message(void *arg, const struct message *message)
+{
+    (void)message;
+    ++*(int *)arg;
+}
+
+static int messages_of(struct store *store, const char *thread)
+{
+    struct store_reader *reader = store->ops->reader_new(store);
+    struct message_filter filter = {.conversation = str_of(thread)};
+    int count = 0;
+    assert_int_equal(reader->ops->messages(reader, &filter, 0, 100, count_message, &count), 0);
+    reader->ops->free(reader);
+    return count;
+}
+
+static struct store_accept store_migrated(struct store *store, const char *key, const char *from, const char *to)
+{
+    struct store_accept accept = kit_accept(key, to);
+    accept.order = ORDER_CONVERSATION;
+    accept.event.migrated_from = str_of(from);
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static struct store_accept store_in_lane(struct store *store, const char *key, const char *thread, struct arena *arena)
+{
+    struct store_accept accept = kit_accept(key, thread);
+    accept.order = ORDER_CONVERSATION;
+    accept.out_arena = arena;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static void test_migrated_thread_goes_on_in_its_conversation(void **state)
+{
+    struct store *store = store_of(state);
+    struct arena arena = {0};
+    struct store_accept old = store_in_lane(store, "1", "-5", &arena);
+    struct link link = {.contact = STR("c1"), .conversation = STR("d1")};
+    struct store_outcome outcome = kit_outcome(old.message_id, MESSAGE_DELIVERED);
+    outcome.conversation_id = old.conversation_id;
+    outcome.link = &link;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    assert_null(old.thread.p);
+    struct store_accept moved = store_migrated(store, "2", "-5", "-1005");
+    assert_int_equal(moved.conversation_id, old.conversation_id);
+    assert_int_equal(moved.lane, old.lane);
+    struct store_accept later = store_in_lane(store, "3", "-1005", &arena);
+    assert_int_equal(later.conversation_id, old.conversation_id);
+    assert_int_equal(later.lane, old.lane);
+    assert_str(later.thread, "-5");
+    assert_str(later.link.conversation, "d1");
+    struct message *m = kit_message(store, later.message_id);
+    assert_str(m->conversation, "-5");
+    message_free(m);
+    assert_int_equal(messages_of(store, "-5"), 3);
+    assert_int_equal(messages_of(store, "-1005"), 3);
+    assert_int_equal(messages_of(store, "-6"), 0);
+    arena_done(&arena);
+}
+
+static void test_migration_may_come_twice_and_first(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_accept first = store_migrated(store, "1", "-5", "-1005"); // neither thread was seen before
+    struct store_accept again = store_migrated(store, "2", "-5", "-1005");
+    struct store_accept repeat = store_migrated(store, "2", "-5", "-1005");
+    struct store_accept old = store_in_lane(store, "3", "-5", NULL);
+    struct store_accept new = store_in_lane(store, "4", "-1005", NULL);
+    assert_int_equal(repeat.result, ACCEPT_DUPLICATE);
+    assert_int_equal(again.conversation_id, first.conversation_id);
+    assert_int_equal(old.conversation_id, first.conversation_id);
+    assert_int_equal(new.conversation_id, first.conversation_id);
+    assert_int_equal(new.lane, old.lane);
+    struct message *m = kit_message(store, first.message_id);
+    assert_str(m->conversation, "-5");
+    message_free(m);
+}
+
+static void test_what_came_before_the_migration_stays_where_it_is(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_accept early = store_in_lane(store, "1", "-1005", NULL), old = store_in_lane(store, "2", "-5", NULL);
+    assert_int_not_equal(early.lane, old.lane);
+    assert_int_equal(store_migrated(store, "3", "-5", "-1005").lane, old.lane);
+    assert_int_equal(store_in_lane(store, "4", "-1005", NULL).lane, old.lane);
+    struct message *m = kit_message(store, early.message_id);
+    assert_int_equal(m->lane, early.lane);
+    assert_str(m->conversation, "-1005");
+    message_free(m);
+}
+
+static void test_migrations_in_a_circle_lead_nowhere(void **state)
+{
+    struct store *store = store_of(state);
+    int64_t a = store_migrated(store, "1", "a", "b").conversation_id;
+    assert_int_equal(store_migrated(store, "2", "b", "a").conversation_id, a);
+    assert_int_equal(store_migrated(store, "3", "a", "a").conversation_id, a);
+    assert_int_equal(store_migrated(store, "4", "b", "c").conversation_id, a); // goes on where b does
+    int64_t d = store_in_lane(store, "5", "d", NULL).conversation_id;
+    assert_int_equal(store_migrated(store, "6", "d", "a").conversation_id, a); // others go on in a
+    assert_int_equal(store_migrated(store, "7", "d", "b").conversation_id, a); // b has gone already
+    assert_int_equal(store_in_lane(store, "8", "d", NULL).conversation_id, d);
+    struct store_accept other = kit_accept("9", "b"); // another source's
+    other.source_id = 2;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &other), 0);
+    assert_int_not_equal(other.conversation_id, a);
+}
+
 // --- Lanes ---
 
 static void test_page_gives_the_lowest_places_first_and_says_more(void **state)
@@ -1378,6 +1488,10 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_same_thread_of_two_sources_is_two_conversations),
         RULE(test_event_without_meaning_is_stored_settled),
         RULE(test_conversation_name_follows_the_newest_event),
+        RULE(test_migrated_thread_goes_on_in_its_conversation),
+        RULE(test_migration_may_come_twice_and_first),
+        RULE(test_what_came_before_the_migration_stays_where_it_is),
+        RULE(test_migrations_in_a_circle_lead_nowhere),
         RULE(test_page_gives_the_lowest_places_first_and_says_more),
         RULE(test_page_of_a_lane_without_work_is_empty),
         RULE(test_settled_messages_leave_their_lane),

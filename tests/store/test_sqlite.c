@@ -247,6 +247,27 @@ static void test_newer_schema_is_refused(void **state)
     free(path);
 }
 
+static void test_store_from_before_migrated_threads_is_taken_over(void **state)
+{
+    (void)state;
+    char *path = fresh_path();
+    struct store *store = kit_open(path);
+    int64_t before = kit_store(store, "1", "-5").conversation_id;
+    store->ops->close(store, true);
+    run_sql(path, "DROP INDEX conversations_moved");
+    run_sql(path, "ALTER TABLE conversations DROP COLUMN goes_on_in");
+    run_sql(path, "PRAGMA user_version = 3");
+    store = kit_open(path);
+    assert_true(kit_verify(store, true));
+    struct store_accept moved = kit_accept("2", "-1005");
+    moved.event.migrated_from = STR("-5");
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &moved), 0);
+    assert_int_equal(moved.conversation_id, before);
+    assert_true(kit_verify(store, true));
+    store->ops->close(store, true);
+    free(path);
+}
+
 static void test_other_files_are_refused_and_left_alone(void **state)
 {
     (void)state;
@@ -943,6 +964,7 @@ int main(void)
         cmocka_unit_test(test_s11_second_opening_is_refused_naming_the_first),
         cmocka_unit_test(test_s7_network_file_system_is_refused_unless_forced),
         cmocka_unit_test(test_newer_schema_is_refused),
+        cmocka_unit_test(test_store_from_before_migrated_threads_is_taken_over),
         cmocka_unit_test(test_other_files_are_refused_and_left_alone),
         cmocka_unit_test(test_s1_start_drops_the_cache_and_empties_the_log),
         cmocka_unit_test(test_s1_start_without_a_working_flush_is_refused),
