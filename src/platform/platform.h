@@ -26,6 +26,7 @@ struct receipt {
     const struct event *events;
     size_t event_count;
     int64_t ahead_s; // UNTIMELY: of its timestamp, seen from our clock; negative: behind
+    struct str answer; // the 200's body, JSON; STR_NONE: an empty one
 };
 
 enum source_step_kind {
@@ -55,9 +56,12 @@ struct source_upkeep {
     uint8_t fresh_secret[32]; // chance, for a secret to be made
 
     struct arena memory; // what outlives one step; the runner ends it
+    struct arena batch;  // the same, for what the connector keeps of one batch: it may end it too
     int phase;           // the connector's own
     int failures;        // in a row
     int64_t offset;      // the connector's own
+    struct str *presses; // in `batch`: button presses still to be answered
+    size_t press_count;
     struct str made_secret, registered_url;
 };
 

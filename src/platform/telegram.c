@@ -1,23 +1,16 @@
 // Telegram's Bot API as a source: verifies that a request is Telegram's, and turns updates into events. What
-// they say in words is in telegram_text.c; registration and long polling in telegram_keep.c.
+// they say in words is in telegram_kind.c and telegram_message.c; registration and long polling in telegram_keep.c.
 //
-// An update is one object: `update_id` and one field whose name is its kind. Its chat is the conversation; an
-// update without a chat (an inline query, a poll's count) belongs to nobody and gives no event.
+// An update is one object: `update_id` and one field whose name is its kind. Its chat is the conversation, or the person
+// who caused it. Each gives one event; one that no agent needs to read comes as discarded, with the reason.
 #include "platform/telegram.h"
 
 #include "base/hash.h"
-#include "base/must.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { SECRET_MAX = 256 };
-
-// Written out, so that setWebhook replaces whatever list was set before.
-const char telegram_allowed_updates[] =
-    "[\"message\",\"edited_message\",\"channel_post\",\"edited_channel_post\",\"business_message\","
-    "\"edited_business_message\",\"deleted_business_messages\",\"callback_query\",\"my_chat_member\"]";
 
 struct str telegram_bot_id(struct str token)
 {
@@ -48,35 +41,26 @@ struct update {
     struct str kind;
     yyjson_val *content;
     yyjson_val *message; // what holds `chat` and the topic: the content itself, or the message of a button
-    int64_t chat_id;
-    int64_t id; // of the message, or 0
+    int64_t chat_id;     // 0: none; of a private chat it is the person's id
+    int64_t id;          // of the message, or 0
+    int64_t before_id;   // the group that became this supergroup; 0: none
 };
 
-// The one field beside update_id.
-static void find_kind(yyjson_val *update, struct update *out)
+// The field beside update_id; of several the first that we know.
+static void find_kind(yyjson_val *root, struct update *out)
 {
     size_t i, n;
     yyjson_val *key, *value;
-    yyjson_obj_foreach(update, i, n, key, value)
+    yyjson_obj_foreach(root, i, n, key, value)
     {
-        if (str_eq_c(json_val_str(key), "update_id"))
+        enum telegram_use use = telegram_kind_use(json_val_str(key), NULL);
+        if (use == TELEGRAM_ENVELOPE || (use == TELEGRAM_UNKNOWN && out->content))
             continue;
         out->kind = json_val_str(key);
         out->content = value;
-        return;
+        if (use != TELEGRAM_UNKNOWN)
+            return;
     }
-}
-
-// Of these kinds Telegram promises a chat.
-static bool is_message(struct str kind)
-{
-    static const char *const kinds[] = {"message",          "edited_message",
-                                        "channel_post",     "edited_channel_post",
-                                        "business_message", "edited_business_message"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (str_eq_c(kind, kinds[i]))
-            return true;
-    return false;
 }
 
 static bool find_chat(struct update *update)
@@ -87,39 +71,55 @@ static bool find_chat(struct update *update)
         update->message = yyjson_obj_get(update->content, "message");
         chat = yyjson_obj_get(update->message, "chat");
     }
-    if (!json_get_int(chat, "id", &update->chat_id))
-        return false;
     if (!json_get_int(update->message, "message_id", &update->id))
         update->id = 0;
-    return true;
+    return json_get_int(chat, "id", &update->chat_id);
+}
+
+// What happens in no chat is told where its person writes to the bot.
+static void find_person(struct update *update)
+{
+    static const char *const keys[] = {"from", "user", "voter_chat"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (json_get_int(yyjson_obj_get(update->content, keys[i]), "id", &update->chat_id))
+            return;
+    update->chat_id = 0;
+}
+
+// A group that becomes a supergroup tells both ids, in the old chat and in the new one.
+static void find_migration(struct update *update)
+{
+    int64_t other;
+    if (!telegram_kind_is_message(update->kind))
+        return;
+    if (json_get_int(update->content, "migrate_to_chat_id", &other) && other) {
+        update->before_id = update->chat_id;
+        update->chat_id = other;
+    } else if (json_get_int(update->content, "migrate_from_chat_id", &other)) {
+        update->before_id = other;
+    }
 }
 
 static struct str conversation_of(const struct update *update, struct arena *arena)
 {
+    struct str business = telegram_get_text(update->content, "business_connection_id", arena);
+    yyjson_val *direct = yyjson_obj_get(update->message, "direct_messages_topic");
     int64_t thread;
-    if (yyjson_get_bool(yyjson_obj_get(update->message, "is_topic_message")) &&
-        json_get_int(update->message, "message_thread_id", &thread))
+    if (!update->chat_id)
+        return STR("nobody");
+    if (business.n) // the same person may write to the bot, and to several accounts that it works for
+        return arena_printf(arena, "%" PRId64 ":business:%.*s", update->chat_id, STR_ARG(business));
+    if (json_get_int(direct, "topic_id", &thread) ||
+        (yyjson_get_bool(yyjson_obj_get(update->message, "is_topic_message")) &&
+         json_get_int(update->message, "message_thread_id", &thread)))
         return arena_printf(arena, "%" PRId64 ":%" PRId64, update->chat_id, thread);
     return arena_printf(arena, "%" PRId64, update->chat_id);
-}
-
-// A person's or a chat's name; STR_NONE when it has none.
-static struct str name_of(yyjson_val *who, struct arena *arena)
-{
-    struct str first = telegram_text(yyjson_obj_get(who, "first_name"), arena);
-    struct str last = telegram_text(yyjson_obj_get(who, "last_name"), arena);
-    struct str title = telegram_text(yyjson_obj_get(who, "title"), arena);
-    if (first.n && last.n)
-        return arena_printf(arena, "%.*s %.*s", STR_ARG(first), STR_ARG(last));
-    if (first.n || last.n)
-        return first.n ? first : last;
-    return title.n ? title : telegram_text(yyjson_obj_get(who, "username"), arena);
 }
 
 // Anonymous administrators and channels speak as a chat; `from` is then a stand-in user.
 static yyjson_val *sender_of(const struct update *update)
 {
-    static const char *const keys[] = {"sender_chat", "from", "user", "actor_chat", "chat"};
+    static const char *const keys[] = {"sender_chat", "from", "user", "actor_chat", "voter_chat", "chat"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         yyjson_val *sender = yyjson_obj_get(update->content, keys[i]);
         if (yyjson_is_obj(sender))
@@ -134,12 +134,12 @@ static void read_people(const struct update *update, struct arena *arena, struct
     yyjson_val *sender = sender_of(update);
     int64_t id;
     if (!str_eq_c(json_get_str(chat, "type"), "private") && update->chat_id < 0) {
-        out->conversation_name = name_of(chat, arena);
+        out->conversation_name = telegram_name(chat, arena);
         if (!out->conversation_name.p)
             out->conversation_name = STR("Telegram group");
     }
     out->sender_id = json_get_int(sender, "id", &id) ? arena_printf(arena, "%" PRId64, id) : out->conversation;
-    out->sender_name = name_of(sender, arena);
+    out->sender_name = telegram_name(sender, arena);
 }
 
 static int64_t sent_at_of(const struct update *update, int64_t now_us)
@@ -199,36 +199,57 @@ static struct str raw_of(yyjson_val *update, struct arena *arena)
     return raw;
 }
 
+static void read_content(const struct update *update, struct arena *arena, struct event *out, bool *out_whole)
+{
+    struct telegram_words words;
+    telegram_kind_words(update->kind, update->content, arena, &words);
+    out->text = words.text;
+    out->discard = words.discard;
+    *out_whole = words.whole;
+    if (!words.whole && telegram_kind_is_message(update->kind))
+        out->attachments = telegram_files(update->content, arena);
+    if (!update->chat_id && !out->discard) // nobody whom it could be told of
+        out->discard = REASON_NO_MEANING;
+}
+
 enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct str raw, int64_t now_us,
-                                    struct arena *arena, struct event *out)
+                                    struct arena *arena, struct event *out, struct str *out_press)
 {
     struct update update = {0};
     int64_t update_id;
     bool whole;
+    *out_press = STR_NONE;
     if (!yyjson_is_obj(root) || !json_get_int(root, "update_id", &update_id))
         return TELEGRAM_MALFORMED;
     find_kind(root, &update);
-    if (!find_chat(&update))
-        return is_message(update.kind) ? TELEGRAM_MALFORMED : TELEGRAM_NOTHING;
+    if (!find_chat(&update) && telegram_kind_is_message(update.kind))
+        return TELEGRAM_MALFORMED; // of these kinds Telegram promises a chat
+    if (!update.chat_id)
+        find_person(&update);
+    find_migration(&update);
     *out = (struct event){
         .dedupe_key = arena_printf(arena, "%.*s:%" PRId64, STR_ARG(bot_id), update_id),
         .digest = digest_of(&update),
         .conversation = conversation_of(&update, arena),
-        .text = telegram_words(update.kind, update.content, arena, &whole),
         .sent_at_us = sent_at_of(&update, now_us),
     };
+    if (update.before_id && update.before_id != update.chat_id)
+        out->migrated_from = arena_printf(arena, "%" PRId64, update.before_id);
     read_people(&update, arena, out);
+    read_content(&update, arena, out, &whole);
     if (!whole || is_ambiguous(root, &update))
         out->raw = raw.p ? raw : raw_of(root, arena);
+    if (str_eq_c(update.kind, "callback_query"))
+        *out_press = telegram_get_text(update.content, "id", arena);
     return TELEGRAM_EVENT;
 }
 
-bool telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, struct arena *arena, struct event *out)
+void telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, struct arena *arena, struct event *out,
+                          struct str *out_press)
 {
-    enum telegram_reading reading = telegram_read(bot_id, root, STR_NONE, now_us, arena, out);
     int64_t update_id;
-    if (reading != TELEGRAM_MALFORMED)
-        return reading == TELEGRAM_EVENT;
+    if (telegram_read(bot_id, root, STR_NONE, now_us, arena, out, out_press) == TELEGRAM_EVENT)
+        return;
     struct str raw = raw_of(root, arena);
     *out = (struct event){
         .conversation = STR("unreadable"),
@@ -241,7 +262,6 @@ bool telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, s
         out->dedupe_key = arena_printf(arena, "%.*s:%" PRId64, STR_ARG(bot_id), update_id);
     else
         out->dedupe_key = arena_printf(arena, "%.*s:raw:%016" PRIx64, STR_ARG(bot_id), hash_str(raw));
-    return true;
 }
 
 // The connector -------------------------------------------------------------------------------------------
@@ -261,9 +281,11 @@ static void read_body(const struct source *source, struct str body, int64_t now_
     struct event *event = arena_of(arena, struct event);
     yyjson_read_err err = {0};
     yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.n, YYJSON_READ_NOFLAG, NULL, &err);
+    struct str press = STR_NONE;
     enum telegram_reading reading = TELEGRAM_MALFORMED;
     if (doc)
-        reading = telegram_read(telegram_bot_id(source->token), yyjson_doc_get_root(doc), body, now_us, arena, event);
+        reading = telegram_read(telegram_bot_id(source->token), yyjson_doc_get_root(doc), body, now_us, arena, event,
+                                &press);
     if (reading == TELEGRAM_MALFORMED) {
         out->kind = err.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? RECEIPT_NO_MEMORY : RECEIPT_MALFORMED;
         out->why = doc ? STR("not an update: one JSON object with a whole number as update_id, and a chat id in "
@@ -273,6 +295,8 @@ static void read_body(const struct source *source, struct str body, int64_t now_
     if (reading == TELEGRAM_EVENT) {
         out->events = event;
         out->event_count = 1;
+        if (press.n) // Telegram carries out what its webhook answers
+            out->answer = telegram_press_answer(press, "answerCallbackQuery", arena);
     }
     yyjson_doc_free(doc);
 }

@@ -3,7 +3,8 @@
 //   webhook   NEW -secret made, learned-> NEW -getWebhookInfo-> FIRST_LOOK -setWebhook-> REGISTERING
 //             -url learned-> SETTLED -getWebhookInfo, every ten minutes-> LATER_LOOK -> SETTLED | REGISTERING
 //   polling   NEW -getWebhookInfo-> FIRST_LOOK [-deleteWebhook-> REMOVING] -> POLL -getUpdates-> POLLING
-//             -batch durable-> STORED -> POLL, this once with the offset that confirms the batch
+//             -batch durable-> STORED [-answerCallbackQuery-> ANSWERING, for each button pressed] -> POLL, this once with the
+//             offset that confirms the batch
 //
 // A webhook that somebody else registered is respected: the source is refused until a person decides
 // (`take_over`). Everything else that goes wrong is tried again.
@@ -20,10 +21,11 @@
 
 #include <inttypes.h>
 
-enum phase { NEW, FIRST_LOOK, REGISTERING, SETTLED, LATER_LOOK, REMOVING, POLL, POLLING, STORED };
+enum phase { NEW, FIRST_LOOK, REGISTERING, SETTLED, LATER_LOOK, REMOVING, POLL, POLLING, STORED, ANSWERING };
 
 enum {
     CALL_MS = 20000,
+    PRESS_MS = 5000,
     POLL_S = 50,
     POLL_MS = (POLL_S + 15) * 1000,
     BATCH = 100,
@@ -335,12 +337,28 @@ static int64_t offset_after(yyjson_val *batch)
     return offset;
 }
 
+static void forget_presses(struct keeping *k)
+{
+    k->upkeep->presses = NULL;
+    k->upkeep->press_count = 0;
+    arena_done(&k->upkeep->batch);
+}
+
+static void remember_press(struct keeping *k, struct str press, size_t most)
+{
+    struct source_upkeep *upkeep = k->upkeep;
+    if (!upkeep->presses)
+        upkeep->presses = arena_alloc(&upkeep->batch, most * sizeof *upkeep->presses);
+    upkeep->presses[upkeep->press_count++] = arena_str(&upkeep->batch, press);
+}
+
 static void polled(struct keeping *k, yyjson_val *batch)
 {
     size_t i, n, count = yyjson_arr_size(batch);
     yyjson_val *update;
     struct event *events = arena_alloc(k->arena, (count ? count : 1) * sizeof *events);
-    struct str bot_id = telegram_bot_id(k->source->token);
+    struct str bot_id = telegram_bot_id(k->source->token), press;
+    forget_presses(k);
     if (!yyjson_is_arr(batch)) {
         trouble(k, POLL, 0, STR("Telegram, getUpdates: an answer without a list of updates"));
         return;
@@ -355,16 +373,54 @@ static void polled(struct keeping *k, yyjson_val *batch)
         trouble(k, POLL, k->now_us + PAUSE_CAP_S * INT64_C(1000000), STR("Telegram sent updates without ids"));
         return;
     }
-    size_t kept = 0;
     yyjson_arr_foreach(batch, i, n, update)
     {
-        kept += telegram_read_anyhow(bot_id, update, k->now_us, k->arena, &events[kept]);
+        telegram_read_anyhow(bot_id, update, k->now_us, k->arena, &events[i], &press);
+        if (press.n)
+            remember_press(k, press, count);
     }
     k->upkeep->phase = STORED;
-    if (kept)
-        *k->out = (struct source_step){.kind = SOURCE_STORE, .events = events, .event_count = kept};
-    else
-        rest(k, POLL, k->now_us);
+    *k->out = (struct source_step){.kind = SOURCE_STORE, .events = events, .event_count = count};
+}
+
+struct str telegram_press_answer(struct str press, const char *method, struct arena *arena)
+{
+    struct buf body;
+    buf_init(&body, SIZE_MAX / 2);
+    struct json json = {.out = &body};
+    json_open(&json, '{');
+    if (method)
+        json_key_str(&json, "method", str_of(method));
+    json_key_str(&json, "callback_query_id", press);
+    json_close(&json, '}');
+    must(!body.failed);
+    struct str text = arena_str(arena, buf_str(&body));
+    buf_done(&body);
+    return text;
+}
+
+// The batch is durable: whoever pressed a button need not wait any longer. The next call for updates confirms.
+static void answer_next_press(struct keeping *k)
+{
+    struct source_upkeep *upkeep = k->upkeep;
+    if (!upkeep->press_count) {
+        forget_presses(k);
+        rest(k, POLL, k->now_us); // tells that all is well
+        return;
+    }
+    struct str press = *upkeep->presses++;
+    upkeep->press_count--;
+    send(k, ANSWERING, "answerCallbackQuery", telegram_press_answer(press, NULL, k->arena), PRESS_MS);
+}
+
+// Whether it was answered matters to nobody but the one who pressed: it is not tried again, and no message waits for it.
+// A press that is too old is refused by itself (400); after anything else the others would fare no better.
+static void press_answered(struct keeping *k, const struct http_response *last)
+{
+    bool goes_on = last && last->failure == HTTP_ANSWERED && (last->status == 200 || last->status == 400);
+    if (!goes_on)
+        k->upkeep->press_count = 0;
+    answer_next_press(k);
 }
 
 // Two hands on one bot: whoever it is, look at the webhook again before the next poll.
@@ -414,7 +470,8 @@ static void answered(struct keeping *k, enum phase phase, yyjson_val *result)
     case NEW:
     case SETTLED:
     case POLL:
-    case STORED: // send nothing, so nothing is answered
+    case STORED:    // send nothing, so nothing is answered
+    case ANSWERING: // whatever the answer
         break;
     }
 }
@@ -455,7 +512,10 @@ void telegram_keep(struct source_upkeep *upkeep, const struct http_response *las
         send(&k, LATER_LOOK, "getWebhookInfo", STR("{}"), CALL_MS);
         break;
     case STORED:
-        rest(&k, POLL, now_us); // tells that all is well; the next call confirms
+        answer_next_press(&k);
+        break;
+    case ANSWERING:
+        press_answered(&k, last);
         break;
     case POLL:
         poll_updates(&k);

@@ -1,76 +1,13 @@
-// What a Telegram update says, in words for an agent: a text as it stands, an edit marked, anything else as one
-// readable line in brackets, with the caption behind it.
+// Texts out of Telegram's updates, as people shall read them.
 #include "platform/telegram.h"
 
-#include <string.h>
+#include <inttypes.h>
+#include <stdlib.h>
 
-// Contents that have a word of their own, in the order in which they count: Telegram sets `document` beside
-// `animation`, `photo` beside `live_photo`, `location` beside `venue`.
-static const struct content {
-    const char *key, *word;
-    const char *detail; // a text within it that says more; NULL = none
-} contents[] = {
-    {"animation", "animation", "file_name"},
-    {"live_photo", "photo", NULL},
-    {"photo", "photo", NULL},
-    {"video", "video", "file_name"},
-    {"video_note", "video message", NULL},
-    {"voice", "voice message", NULL},
-    {"audio", "audio", "title"},
-    {"document", "file", "file_name"},
-    {"sticker", "sticker", "emoji"},
-    {"venue", "place", "title"},
-    {"location", "location", NULL},
-    {"contact", "contact", "phone_number"},
-    {"poll", "poll", "question"},
-    {"dice", "dice", "emoji"},
-    {"story", "story", NULL},
+enum {
+    QUOTE_CHARACTERS = 80,
+    LINKS_MAX = 100, // entities of a message, as Telegram bounds them
 };
-
-// What stands around the content of every message.
-static const char *const envelope[] = {
-    "message_id",
-    "message_thread_id",
-    "direct_messages_topic",
-    "from",
-    "sender_chat",
-    "sender_boost_count",
-    "sender_business_bot",
-    "sender_tag",
-    "date",
-    "guest_query_id",
-    "business_connection_id",
-    "chat",
-    "forward_origin",
-    "is_topic_message",
-    "is_automatic_forward",
-    "reply_to_message",
-    "external_reply",
-    "quote",
-    "reply_to_story",
-    "reply_to_checklist_task_id",
-    "reply_to_poll_option_id",
-    "via_bot",
-    "guest_bot_caller_user",
-    "guest_bot_caller_chat",
-    "edit_date",
-    "has_protected_content",
-    "is_from_offline",
-    "is_paid_post",
-    "media_group_id",
-    "author_signature",
-    "paid_star_count",
-    "caption",
-    "caption_entities",
-    "show_caption_above_media",
-    "has_media_spoiler",
-    "effect_id",
-    "reply_markup",
-};
-
-// Beside a text these say something that the text does not.
-static const char *const beside_text[] = {"forward_origin", "reply_to_message", "external_reply", "quote",
-                                          "reply_to_story"};
 
 struct str telegram_text(yyjson_val *value, struct arena *arena)
 {
@@ -91,95 +28,133 @@ struct str telegram_text(yyjson_val *value, struct arena *arena)
     return text;
 }
 
-static bool is_in(const char *const *names, size_t count, struct str name)
+struct str telegram_get_text(yyjson_val *object, const char *key, struct arena *arena)
 {
-    for (size_t i = 0; i < count; i++)
-        if (str_eq_c(name, names[i]))
-            return true;
-    return false;
+    return telegram_text(yyjson_obj_get(object, key), arena);
 }
 
-// The key of what a message of an unknown sort holds; "message" when it holds nothing.
-static struct str unknown_content(yyjson_val *message)
+// Bytes of the character at `at`; the text is UTF-8.
+static size_t character(struct str text, size_t at)
 {
-    size_t i, n;
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(message, i, n, key, value)
-    {
-        if (!is_in(envelope, sizeof envelope / sizeof *envelope, json_val_str(key)))
-            return json_val_str(key);
+    unsigned char c = (unsigned char)text.p[at];
+    size_t n = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+    return at + n <= text.n ? n : text.n - at;
+}
+
+// Linked words ---------------------------------------------------------------------------------------------
+
+struct linked {
+    size_t from, to; // bytes of the text
+    struct str url;
+};
+
+// Where the UTF-16 unit stands; the end when there are not so many.
+static size_t byte_of_unit(struct str text, int64_t unit)
+{
+    size_t at = 0;
+    while (at < text.n && unit > 0) {
+        size_t n = character(text, at);
+        unit -= n == 4 ? 2 : 1;
+        at += n;
     }
-    return STR("message");
+    return at;
 }
 
-static struct str location_words(yyjson_val *location, struct arena *arena)
+static bool read_link(struct str text, yyjson_val *entity, struct arena *arena, struct linked *out)
 {
-    yyjson_val *latitude = yyjson_obj_get(location, "latitude"), *longitude = yyjson_obj_get(location, "longitude");
-    if (!yyjson_is_num(latitude) || !yyjson_is_num(longitude))
-        return STR("(location)");
-    return arena_printf(arena, "(location: %.6f, %.6f)", yyjson_get_num(latitude), yyjson_get_num(longitude));
+    int64_t offset = 0, length = 0;
+    if (!str_eq_c(json_get_str(entity, "type"), "text_link") || !json_get_int(entity, "offset", &offset) ||
+        !json_get_int(entity, "length", &length))
+        return false;
+    *out = (struct linked){.url = telegram_get_text(entity, "url", arena)};
+    if (!out->url.n || offset < 0 || length < 0 || length > INT32_MAX || offset > INT32_MAX)
+        return false;
+    out->from = byte_of_unit(text, offset);
+    out->to = byte_of_unit(text, offset + length);
+    return true;
 }
 
-static struct str content_words(yyjson_val *message, struct arena *arena)
+// The words are the address already, at most without its scheme and its last slash.
+static bool shows_address(struct str words, struct str url)
 {
-    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
-        yyjson_val *content = yyjson_obj_get(message, contents[i].key);
-        if (!content)
-            continue;
-        if (strcmp(contents[i].key, "location") == 0)
-            return location_words(content, arena);
-        struct str detail = STR_NONE;
-        if (contents[i].detail)
-            detail = telegram_text(yyjson_obj_get(content, contents[i].detail), arena);
-        if (detail.n)
-            return arena_printf(arena, "(%s: %.*s)", contents[i].word, STR_ARG(detail));
-        return arena_printf(arena, "(%s)", contents[i].word);
-    }
-    struct str key = arena_str(arena, unknown_content(message));
-    return arena_printf(arena, "(Telegram: %.*s)", STR_ARG(key));
+    if (str_ends(url, STR("/")) && !str_ends(words, STR("/")))
+        url.n--;
+    return words.n && str_ends(url, words) &&
+           (words.n == url.n || str_ends(str_sub(url, 0, url.n - words.n), STR("//")));
 }
 
-static struct str message_words(yyjson_val *message, struct arena *arena, bool *out_whole)
+static int by_end(const void *a, const void *b)
 {
-    struct str text = telegram_text(yyjson_obj_get(message, "text"), arena);
-    *out_whole = text.p != NULL;
-    for (size_t i = 0; i < sizeof beside_text / sizeof *beside_text; i++)
-        *out_whole = *out_whole && !yyjson_obj_get(message, beside_text[i]);
-    if (text.p)
+    const struct linked *x = a, *y = b;
+    return x->to < y->to ? -1 : x->to > y->to;
+}
+
+struct str telegram_linked_text(yyjson_val *value, yyjson_val *entities, struct arena *arena)
+{
+    struct str text = telegram_text(yyjson_is_str(value) ? value : NULL, arena);
+    struct linked links[LINKS_MAX];
+    size_t count = 0, i, n, at = 0;
+    yyjson_val *entity;
+    if (!text.n)
         return text;
-    struct str caption = telegram_text(yyjson_obj_get(message, "caption"), arena);
-    struct str words = content_words(message, arena);
-    if (caption.n)
-        words = arena_printf(arena, "%.*s %.*s", STR_ARG(words), STR_ARG(caption));
-    return words;
+    yyjson_arr_foreach(entities, i, n, entity)
+    {
+        if (count < LINKS_MAX && i < LINKS_MAX && read_link(text, entity, arena, &links[count]) &&
+            !shows_address(str_sub(text, links[count].from, links[count].to), links[count].url))
+            count++;
+    }
+    if (!count)
+        return text;
+    qsort(links, count, sizeof *links, by_end);
+    struct buf out;
+    buf_init(&out, SIZE_MAX / 2);
+    for (i = 0; i < count; i++) {
+        buf_add_str(&out, str_sub(text, at, links[i].to));
+        buf_printf(&out, " (%.*s)", STR_ARG(links[i].url));
+        at = links[i].to;
+    }
+    buf_add_str(&out, str_sub(text, at, text.n));
+    text = arena_str(arena, buf_str(&out));
+    buf_done(&out);
+    return text;
 }
 
-static struct str member_words(yyjson_val *change)
+// Shortening and names --------------------------------------------------------------------------------------
+
+struct str telegram_quoted(struct str text, struct arena *arena)
 {
-    yyjson_val *chat = yyjson_obj_get(change, "chat");
-    struct str status = json_get_str(yyjson_obj_get(change, "new_chat_member"), "status");
-    if (!str_eq_c(json_get_str(chat, "type"), "private"))
+    size_t end = 0, characters = 0;
+    text = str_trim(text);
+    while (end < text.n && characters < QUOTE_CHARACTERS) {
+        end += character(text, end);
+        characters++;
+    }
+    char *copy = arena_alloc(arena, end + sizeof "…");
+    for (size_t i = 0; i < end; i++)
+        copy[i] = (unsigned char)text.p[i] < ' ' ? ' ' : text.p[i];
+    if (end == text.n)
+        return (struct str){copy, end};
+    return arena_printf(arena, "%.*s…", (int)end, copy);
+}
+
+struct str telegram_name(yyjson_val *who, struct arena *arena)
+{
+    struct str first = telegram_get_text(who, "first_name", arena);
+    struct str last = telegram_get_text(who, "last_name", arena);
+    struct str title = telegram_get_text(who, "title", arena);
+    if (first.n && last.n)
+        return arena_printf(arena, "%.*s %.*s", STR_ARG(first), STR_ARG(last));
+    if (first.n || last.n)
+        return first.n ? first : last;
+    return title.n ? title : telegram_get_text(who, "username", arena);
+}
+
+struct str telegram_duration(yyjson_val *file, struct arena *arena)
+{
+    int64_t s;
+    if (!json_get_int(file, "duration", &s) || s < 0)
         return STR_NONE;
-    if (str_eq_c(status, "kicked"))
-        return STR("(blocked the bot)");
-    return str_eq_c(status, "member") ? STR("(unblocked the bot)") : STR_NONE;
-}
-
-struct str telegram_words(struct str kind, yyjson_val *content, struct arena *arena, bool *out_whole)
-{
-    bool edited = str_starts(kind, STR("edited_"));
-    struct str words = STR_NONE;
-    *out_whole = false;
-    if (str_ends(kind, STR("message")) || str_ends(kind, STR("channel_post"))) {
-        words = message_words(content, arena, out_whole);
-        return edited ? arena_printf(arena, "(edited) %.*s", STR_ARG(words)) : words;
-    }
-    if (str_eq_c(kind, "callback_query")) {
-        struct str data = telegram_text(yyjson_obj_get(content, "data"), arena);
-        if (data.n)
-            words = arena_printf(arena, "(pressed a button: %.*s)", STR_ARG(data));
-    } else if (str_eq_c(kind, "my_chat_member")) {
-        words = member_words(content);
-    }
-    return words.p ? words : arena_printf(arena, "(Telegram: %.*s)", STR_ARG(kind));
+    if (s < 3600)
+        return arena_printf(arena, "%" PRId64 ":%02" PRId64, s / 60, s % 60);
+    return arena_printf(arena, "%" PRId64 ":%02" PRId64 ":%02" PRId64, s / 3600, s / 60 % 60, s % 60);
 }

@@ -156,10 +156,18 @@ struct str intake_allow(void *arg, const struct http_request *request)
     }
 }
 
+// Mostly empty: Telegram carries out a call that stands in the body.
+static void answer_taken(struct http_exchange *exchange, struct str answer)
+{
+    http_exchange_answer(exchange, 200, answer.n ? STR("application/json") : STR_NONE, NULL, 0,
+                         answer.n ? answer : STR(""));
+}
+
 struct parked {
     struct http_exchange *exchange;
     int64_t began_us; // monotonic
     const struct clock *clock;
+    struct str answer; // of the receipt; the exchange's memory
 };
 
 static void on_stored(struct intake_batch *batch, int err)
@@ -170,8 +178,8 @@ static void on_stored(struct intake_batch *batch, int err)
     if (err)
         answer_problem(parked->exchange, 503, "Service Unavailable",
                        STR("the message could not be stored; send it again later"));
-    else // an empty body: Telegram would execute a JSON one as a call
-        http_exchange_answer(parked->exchange, 200, STR_NONE, NULL, 0, STR(""));
+    else
+        answer_taken(parked->exchange, parked->answer);
     intake_batch_free(batch);
 }
 
@@ -179,7 +187,7 @@ static void store_events(struct intake *intake, struct http_exchange *exchange, 
                          const struct source *source, const struct receipt *receipt)
 {
     struct parked *parked = arena_alloc(http_exchange_arena(exchange), sizeof *parked);
-    *parked = (struct parked){exchange, clock_mono_us(intake->clock), intake->clock};
+    *parked = (struct parked){exchange, clock_mono_us(intake->clock), intake->clock, receipt->answer};
     struct intake_batch *batch = intake_batch_new(intake, account_ref(account), source, receipt->events,
                                                   receipt->event_count);
     if (!intake_submit(intake, batch, http_exchange_loop(exchange), on_stored, parked)) {
@@ -221,7 +229,7 @@ static void take_hook(struct intake *intake, struct http_exchange *exchange, con
     }
     tally_webhook(intake->tally, refusals[receipt.kind].tally, source->platform);
     if (receipt.kind == RECEIPT_OK)
-        http_exchange_answer(exchange, 200, STR_NONE, NULL, 0, STR(""));
+        answer_taken(exchange, receipt.answer);
     else
         answer_problem(exchange, refusals[receipt.kind].status, refusals[receipt.kind].title, receipt.why);
 }

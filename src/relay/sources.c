@@ -57,6 +57,7 @@ static void keeper_free(struct keeper *keeper)
 {
     loop_timer_free(keeper->timer);
     arena_done(&keeper->upkeep.memory);
+    arena_done(&keeper->upkeep.batch);
     arena_done(&keeper->step);
     account_unref(keeper->account);
     free(keeper);
@@ -136,6 +137,7 @@ static void upkeep_begin(struct keeper *keeper)
 {
     struct source_upkeep *upkeep = &keeper->upkeep;
     arena_done(&upkeep->memory);
+    arena_done(&upkeep->batch);
     *upkeep = (struct source_upkeep){
         .source = keeper->source,
         .public_url = keeper->sources->options.public_url,

@@ -55,6 +55,7 @@ static void keep(struct str body, int phase, bool polling)
     must(upkeep.offset >= 0);
     arena_done(&arena);
     arena_done(&upkeep.memory);
+    arena_done(&upkeep.batch);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

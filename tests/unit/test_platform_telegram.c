@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
 
@@ -49,35 +50,59 @@ static struct str sample(const char *name)
 
 #define ANN "Test Firstname Test Lastname"
 
+#define FILE_OF(kind, name, mime, size, id)                                                                            \
+    "[{\"kind\":\"" kind "\",\"url\":null,\"name\":" name ",\"mime\":\"" mime "\",\"size\":" size ",\"file_id\":\"" id \
+    "\"}]"
+#define IMAGE(size, id) FILE_OF("image", "null", "image/jpeg", size, id)
+
 static const struct row {
     const char *name, *key, *conversation, *group, *sender, *text;
     bool raw;
     int64_t sent_s; // 0: now
+    const char *files, *migrated_from;
 } rows[] = {
-    {"message_text", "10001", "1111111", NULL, ANN, "/start", 0, SENT_S},
+    {"message_text", "10001", "1111111", NULL, ANN, "/start", 0, SENT_S, NULL, NULL},
     {"message_unicode", "10002", "1111111", NULL, ANN,
-     "Привет 👩‍👩‍👧‍👦 café — 你好\nline two", 0, SENT_S},
-    {"message_reply", "10003", "1111111", NULL, ANN, "yes, that one", 1, SENT_S},
-    {"edited_message", "10004", "1111111", NULL, ANN, "(edited) Edited text", 0, 1441646600},
-    {"message_photo", "10005", "1111111", NULL, ANN, "(photo) broken part", 1, SENT_S},
-    {"album_item_1", "10006", "1111111", NULL, ANN, "(photo) two photos", 1, SENT_S},
-    {"album_item_2", "10007", "1111111", NULL, ANN, "(photo)", 1, SENT_S},
-    {"message_document", "10008", "1111111", NULL, ANN, "(file: Testfile.pdf)", 1, SENT_S},
-    {"message_voice", "10009", "1111111", NULL, ANN, "(voice message)", 1, SENT_S},
-    {"message_sticker", "10010", "1111111", NULL, ANN, "(sticker: 👍)", 1, SENT_S},
-    {"message_location", "10011", "1111111", NULL, ANN, "(location: 51.507351, -0.127758)", 1, SENT_S},
-    {"message_venue", "10012", "1111111", NULL, ANN, "(place: Shop)", 1, SENT_S},
-    {"message_contact", "10013", "1111111", NULL, ANN, "(contact: +15550001111)", 1, SENT_S},
-    {"message_group_topic", "10014", "-1001234567890:77", "Support group", ANN, "@support_bot help", 0, SENT_S},
-    {"message_forwarded", "10015", "1111111", NULL, ANN, "fwd", 1, SENT_S},
-    {"group_migrated", "10016", "-987654321", "Support group", ANN, "(Telegram: migrate_to_chat_id)", 1, SENT_S},
-    {"callback_query", "10017", "1111111", NULL, ANN, "(pressed a button: btn:refund)", 1, 0},
-    {"my_chat_member_blocked", "10018", "1111111", NULL, ANN, "(blocked the bot)", 1, 1441646000},
-    {"message_reaction", "10019", "-1001234567890", "Support group", ANN, "(Telegram: message_reaction)", 1,
-     1441646100},
-    {"business_message", "10020", "1111111", NULL, ANN, "hello shop", 0, SENT_S},
-    {"deleted_business_messages", "10021", "1111111", NULL, ANN, "(Telegram: deleted_business_messages)", 1, 0},
+     "Привет 👩‍👩‍👧‍👦 café — 你好\nline two", 0, SENT_S, NULL, NULL},
+    {"message_reply", "10003", "1111111", NULL, ANN, "(in reply to \"order\") yes, that one", 1, SENT_S, NULL, NULL},
+    {"edited_message", "10004", "1111111", NULL, ANN, "(edited) Edited text", 0, 1441646600, NULL, NULL},
+    {"message_photo", "10005", "1111111", NULL, ANN, "(photo) broken part", 1, SENT_S,
+     IMAGE("182013", "AwADBAADbXXXXXXXXXXXGBdhD2l6_x"), NULL},
+    {"album_item_1", "10006", "1111111", NULL, ANN, "(photo) two photos", 1, SENT_S,
+     IMAGE("150000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_a1y"), NULL},
+    {"album_item_2", "10007", "1111111", NULL, ANN, "(photo)", 1, SENT_S,
+     IMAGE("151000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_a2y"), NULL},
+    {"message_document", "10008", "1111111", NULL, ANN, "(file: Testfile.pdf)", 1, SENT_S,
+     FILE_OF("file", "\"Testfile.pdf\"", "application/pdf", "536392", "AwADBAADbXXXXXXXXXXXGBdhD2l6_d"), NULL},
+    {"message_voice", "10009", "1111111", NULL, ANN, "(voice message, 0:05)", 1, SENT_S,
+     FILE_OF("audio", "null", "audio/ogg", "23000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_v"), NULL},
+    {"message_sticker", "10010", "1111111", NULL, ANN, "(sticker: 👍)", 1, SENT_S,
+     FILE_OF("image", "null", "image/webp", "19232", "AwADBAADbXXXXXXXXXXXGBdhD2l6_st"), NULL},
+    {"message_location", "10011", "1111111", NULL, ANN, "(location: 51.507351, -0.127758)", 1, SENT_S, NULL, NULL},
+    {"message_venue", "10012", "1111111", NULL, ANN, "(place: Shop, 1 High St, 51.500000, -0.120000)", 1, SENT_S, NULL,
+     NULL},
+    {"message_contact", "10013", "1111111", NULL, ANN, "(contact: Ann Lee, +15550001111)", 1, SENT_S, NULL, NULL},
+    {"message_group_topic", "10014", "-1001234567890:77", "Support group", ANN, "@support_bot help", 0, SENT_S, NULL,
+     NULL},
+    {"message_forwarded", "10015", "1111111", NULL, ANN, "(forwarded from Forward) fwd", 1, SENT_S, NULL, NULL},
+    {"group_migrated", "10016", "-1001234567890", "Support group", ANN, "(the group became a supergroup)", 1, SENT_S,
+     NULL, "-987654321"},
+    {"callback_query", "10017", "1111111", NULL, ANN, "(pressed a button: btn:refund)", 1, 0, NULL, NULL},
+    {"my_chat_member_blocked", "10018", "1111111", NULL, ANN, "(blocked the bot)", 1, 1441646000, NULL, NULL},
+    {"message_reaction", "10019", "-1001234567890", "Support group", ANN, "(reacted to a message: 👍)", 1, 1441646100,
+     NULL, NULL},
+    {"business_message", "10020", "1111111:business:bc_Ab12Cd34", NULL, ANN, "hello shop", 0, SENT_S, NULL, NULL},
+    {"deleted_business_messages", "10021", "1111111:business:bc_Ab12Cd34", NULL, ANN, "(deleted 2 messages)", 1, 0,
+     NULL, NULL},
 };
+
+static void check_text(const char *name, struct str is, const char *should)
+{
+    if (!should)
+        assert_null(is.p);
+    else if (!str_eq_c(is, should))
+        fail_msg("%s: %.*s", name, STR_ARG(is));
+}
 
 static void check_row(const struct row *row)
 {
@@ -90,16 +115,14 @@ static void check_row(const struct row *row)
     snprintf(key, sizeof key, "110201543:%s", row->key);
     assert_str(event->dedupe_key, key);
     assert_int_not_equal(event->digest, 0);
-    assert_str(event->conversation, row->conversation);
-    if (row->group)
-        assert_str(event->conversation_name, row->group);
-    else
-        assert_null(event->conversation_name.p);
+    check_text(row->name, event->conversation, row->conversation);
+    check_text(row->name, event->migrated_from, row->migrated_from);
+    check_text(row->name, event->conversation_name, row->group);
     assert_str(event->sender_id, "1111111");
     assert_str(event->sender_name, row->sender);
-    if (!str_eq_c(event->text, row->text))
-        fail_msg("%s: %.*s", row->name, STR_ARG(event->text));
-    assert_null(event->attachments.p);
+    check_text(row->name, event->text, row->text);
+    check_text(row->name, event->attachments, row->files);
+    assert_int_equal(event->discard, REASON_NONE);
     assert_int_equal(event->raw.p != NULL, row->raw);
     if (row->raw)
         assert_true(str_eq(event->raw, body));
@@ -204,21 +227,31 @@ static void test_what_is_no_update_is_malformed(void **state)
     }
 }
 
-static void test_without_a_chat_there_is_nothing_to_say(void **state)
+static void test_without_a_chat_it_is_told_where_its_person_writes(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {
-        "{\"update_id\":1}",
-        "{\"update_id\":1,\"inline_query\":{\"id\":\"9\",\"from\":{\"id\":5},\"query\":\"x\"}}",
-        "{\"update_id\":1,\"poll\":{\"id\":\"9\"}}",
-        "{\"update_id\":1,\"callback_query\":{\"id\":\"9\",\"inline_message_id\":\"x\",\"from\":{\"id\":5}}}",
-        "{\"update_id\":1,\"of_the_future\":[1]}",
-        "{\"update_id\":1,\"of_the_future\":{\"message\":7}}",
+    static const struct {
+        const char *body, *conversation;
+        enum reason discard;
+    } odd[] = {
+        {"{\"update_id\":1}", "nobody", REASON_UNKNOWN_KIND},
+        {"{\"update_id\":1,\"inline_query\":{\"id\":\"9\",\"from\":{\"id\":5},\"query\":\"x\"}}", "5",
+         REASON_NO_MEANING},
+        {"{\"update_id\":1,\"poll\":{\"id\":\"9\"}}", "nobody", REASON_NO_MEANING},
+        {"{\"update_id\":1,\"callback_query\":{\"id\":\"9\",\"inline_message_id\":\"x\",\"from\":{\"id\":5}}}", "5",
+         REASON_NONE},
+        {"{\"update_id\":1,\"callback_query\":{\"id\":\"9\"}}", "nobody", REASON_NO_MEANING},
+        {"{\"update_id\":1,\"of_the_future\":[1]}", "nobody", REASON_UNKNOWN_KIND},
+        {"{\"update_id\":1,\"of_the_future\":{\"message\":7}}", "nobody", REASON_UNKNOWN_KIND},
+        {"{\"update_id\":1,\"of_the_future\":{" CHAT "}}", "5", REASON_UNKNOWN_KIND},
     };
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        struct receipt receipt = receive(str_of(bodies[i]));
-        if (receipt.kind != RECEIPT_OK || receipt.event_count)
-            fail_msg("%s: kind %d, %zu events", bodies[i], receipt.kind, receipt.event_count);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        struct receipt receipt = receive(str_of(odd[i].body));
+        if (receipt.kind != RECEIPT_OK || receipt.event_count != 1)
+            fail_msg("%s: kind %d, %zu events", odd[i].body, receipt.kind, receipt.event_count);
+        check_text(odd[i].body, receipt.events->conversation, odd[i].conversation);
+        assert_int_equal(receipt.events->discard, odd[i].discard);
+        assert_str(receipt.events->raw, odd[i].body); // an operator can read what it was
     }
 }
 
@@ -229,7 +262,7 @@ static void test_odd_updates_become_lines(void **state)
         const char *body, *conversation, *text;
     } odd[] = {
         {"{\"update_id\":1,\"of_the_future\":{" CHAT "}}", "5", "(Telegram: of_the_future)"},
-        {"{\"update_id\":1,\"message\":{" CHAT "}}", "5", "(Telegram: message)"},
+        {"{\"update_id\":1,\"message\":{" CHAT "}}", "5", "(empty message)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"new_thing\":{}}}", "5", "(Telegram: new_thing)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":5}}", "5", "(Telegram: text)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"\"}}", "5", ""},
@@ -242,7 +275,13 @@ static void test_odd_updates_become_lines(void **state)
         {"{\"update_id\":1,\"message\":{" CHAT ",\"location\":{\"latitude\":\"x\"}}}", "5", "(location)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"poll\":{\"question\":\"Why?\"}}}", "5", "(poll: Why?)"},
         {"{\"update_id\":1,\"callback_query\":{\"id\":\"9\",\"message\":{\"date\":0," CHAT "}}}", "5",
-         "(Telegram: callback_query)"},
+         "(pressed a button)"},
+        {"{\"update_id\":1,\"of_the_future\":{},\"message\":{" CHAT ",\"text\":\"t\"},\"poll\":{}}", "5", "t"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"first\",\"text\":\"second\"},\"message\":{}}", "5",
+         "first"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"reply_to_message\":7,\"forward_origin\":[]}}", "5",
+         "(forwarded) t"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"migrate_to_chat_id\":5}}", "5", "t"},
         {"{\"update_id\":-3,\"message\":{" CHAT ",\"text\":\"t\"}}", "5", "t"},
         {"{\"update_id\":0,\"message\":{\"chat\":{\"id\":-1009007199254740993},\"text\":\"t\"}}",
          "-1009007199254740993", "t"},
@@ -258,6 +297,108 @@ static void test_odd_updates_become_lines(void **state)
             !str_eq_c(receipt.events->text, odd[i].text))
             fail_msg("%s: kind %d, %zu events", odd[i].body, receipt.kind, receipt.event_count);
     }
+}
+
+static struct str linked(const char *text, const char *entities)
+{
+    struct str body = arena_printf(&arena, "{\"update_id\":1,\"message\":{" CHAT ",\"text\":%s,\"entities\":[%s]}}",
+                                   text, entities);
+    struct receipt receipt = receive(body);
+    assert_int_equal(receipt.event_count, 1);
+    return receipt.events->text;
+}
+
+#define LINK(offset, length, url)                                                                                      \
+    "{\"type\":\"text_link\",\"offset\":" offset ",\"length\":" length ",\"url\":\"" url "\"}"
+
+static void test_addresses_stand_behind_their_words(void **state)
+{
+    (void)state;
+    assert_str(linked("\"go here now\"", LINK("3", "4", "https://a.b/c")), "go here (https://a.b/c) now");
+    assert_str(linked("\"👩‍👩‍👧 x\"", LINK("9", "1", "https://a.b")), "👩‍👩‍👧 x (https://a.b)");
+    assert_str(linked("\"a b\"", LINK("2", "1", "u:2") "," LINK("0", "1", "u:1")), "a (u:1) b (u:2)");
+    assert_str(linked("\"ab\"", LINK("0", "2", "u:1") "," LINK("0", "2", "u:2")), "ab (u:1) (u:2)");
+    // Where the words are the address, nothing is lost.
+    assert_str(linked("\"a.b/c\"", LINK("0", "5", "https://a.b/c")), "a.b/c");
+    assert_str(linked("\"https://a.b\"", LINK("0", "11", "https://a.b/")), "https://a.b");
+    assert_str(linked("\"b/c\"", LINK("0", "3", "https://a.b/c")), "b/c (https://a.b/c)");
+    assert_str(linked("\"a.b\"", LINK("0", "3", "https://evil.example/?a.b")), "a.b (https://evil.example/?a.b)");
+}
+
+static void test_entities_that_fit_nothing_are_borne(void **state)
+{
+    (void)state;
+    assert_str(linked("\"ab\"", LINK("5", "9", "u:1")), "ab (u:1)");
+    assert_str(linked("\"ab\"", LINK("1", "2147483647", "u:1")), "ab (u:1)");
+    assert_str(linked("\"a👍b\"", LINK("0", "2", "u:1")), "a👍 (u:1)b"); // half a surrogate pair
+    assert_str(linked("\"ab\"", LINK("-1", "2", "u:1")), "ab");
+    assert_str(linked("\"ab\"", LINK("0", "-2", "u:1")), "ab");
+    assert_str(linked("\"ab\"", LINK("9223372036854775807", "9223372036854775807", "u:1")), "ab");
+    assert_str(linked("\"ab\"", LINK("1e3", "\"2\"", "u:1")), "ab");
+    assert_str(linked("\"ab\"", LINK("0", "2", "")), "ab");
+    assert_str(linked("\"ab\"", "null,7,\"x\",[],{}"), "ab");
+    assert_str(linked("\"\"", LINK("0", "0", "u:1")), "");
+}
+
+static void test_large_and_odd_texts_are_unchanged(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {"e\u0301", "\u202E\u200B\u2066", "<b>&amp;</b>", "=cmd|' /C calc'!A0", "*_~`",
+                                      " \\t "};
+    struct buf text;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        buf_init(&text, 1 << 20);
+        while (text.n < 100 * 1024)
+            buf_printf(&text, "%s", odd[i]);
+        struct str body = arena_printf(&arena, "{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"%.*s\"}}",
+                                       STR_ARG(buf_str(&text)));
+        yyjson_doc *doc = json_read(body);
+        struct receipt receipt = receive(body);
+        struct str sent = json_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "message"), "text");
+        assert_int_equal(receipt.event_count, 1);
+        assert_true(sent.n && str_eq(receipt.events->text, sent));
+        yyjson_doc_free(doc);
+        buf_done(&text);
+    }
+}
+
+// What it is about may never have been seen: each of these stands by itself.
+static void test_what_answers_something_unknown_stands_by_itself(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *text;
+    } about[] = {
+        {"{\"update_id\":1,\"edited_message\":{" CHAT ",\"message_id\":99,\"text\":\"t\"}}", "(edited) t"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"reply_to_message\":{" CHAT
+         ",\"message_id\":99,\"date\":0}}}",
+         "(in reply to a message) t"},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"t\",\"quote\":{\"text\":\"gone\",\"position\":0}}}",
+         "(in reply to \"gone\") t"},
+        {"{\"update_id\":1,\"message_reaction\":{" CHAT
+         ",\"message_id\":99,\"new_reaction\":[{\"type\":\"emoji\",\"emoji\":\"x\"}]}}",
+         "(reacted to a message: x)"},
+        {"{\"update_id\":1,\"deleted_business_messages\":{" CHAT
+         ",\"business_connection_id\":\"b\",\"message_ids\":[99]}}",
+         "(deleted a message)"},
+    };
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
+        struct receipt receipt = receive(str_of(about[i].body));
+        assert_int_equal(receipt.event_count, 1);
+        check_text(about[i].body, receipt.events->text, about[i].text);
+        assert_int_equal(receipt.events->discard, REASON_NONE);
+    }
+}
+
+static void test_a_press_is_answered_in_the_answer(void **state)
+{
+    (void)state;
+    struct receipt receipt = receive(sample("callback_query"));
+    assert_str(receipt.answer, "{\"method\":\"answerCallbackQuery\",\"callback_query_id\":\"4382bfdwdsb323b2d9\"}");
+    assert_null(receive(sample("message_text")).answer.p); // Telegram would carry it out
+    assert_null(receive(STR("{\"update_id\":1,\"callback_query\":{\"id\":7,\"from\":{\"id\":5}}}")).answer.p);
+    receipt = receive(STR("{\"update_id\":1,\"callback_query\":{\"id\":\"\\\"},{\",\"from\":{\"id\":5}}}"));
+    assert_str(receipt.answer, "{\"method\":\"answerCallbackQuery\",\"callback_query_id\":\"\\\"},{\"}");
 }
 
 static void test_dates_out_of_range_are_now(void **state)
@@ -361,6 +502,7 @@ static void test_identity_and_customer(void **state)
     assert_null(platform_telegram.identity(&bad, &arena).p);
     assert_str(platform_telegram.customer(STR("-100:77")), "-100");
     assert_str(platform_telegram.customer(STR("1111111")), "1111111");
+    assert_str(platform_telegram.customer(STR("1111111:business:bc:1")), "1111111");
     assert_ptr_equal(platform_find(STR("telegram")), &platform_telegram);
 }
 
@@ -372,8 +514,13 @@ int main(void)
         cmocka_unit_test_teardown(test_without_any_secret_all_is_forged, clean),
         cmocka_unit_test_teardown(test_content_type_must_be_json, clean),
         cmocka_unit_test_teardown(test_what_is_no_update_is_malformed, clean),
-        cmocka_unit_test_teardown(test_without_a_chat_there_is_nothing_to_say, clean),
+        cmocka_unit_test_teardown(test_without_a_chat_it_is_told_where_its_person_writes, clean),
         cmocka_unit_test_teardown(test_odd_updates_become_lines, clean),
+        cmocka_unit_test_teardown(test_addresses_stand_behind_their_words, clean),
+        cmocka_unit_test_teardown(test_entities_that_fit_nothing_are_borne, clean),
+        cmocka_unit_test_teardown(test_large_and_odd_texts_are_unchanged, clean),
+        cmocka_unit_test_teardown(test_what_answers_something_unknown_stands_by_itself, clean),
+        cmocka_unit_test_teardown(test_a_press_is_answered_in_the_answer, clean),
         cmocka_unit_test_teardown(test_dates_out_of_range_are_now, clean),
         cmocka_unit_test_teardown(test_senders_have_names, clean),
         cmocka_unit_test_teardown(test_digest_tells_reused_ids_apart, clean),

@@ -39,6 +39,7 @@ static int end(void **state)
     (void)state;
     arena_done(&bot.arena);
     arena_done(&bot.upkeep.memory);
+    arena_done(&bot.upkeep.batch);
     return 0;
 }
 
@@ -440,14 +441,67 @@ static void test_a_failed_confirmation_drops_the_offset(void **state)
     expect_call("getUpdates", "{\"offset\":42,\"timeout\":50,\"limit\":100,");
 }
 
-static void test_a_batch_without_events_is_confirmed(void **state)
+static void test_what_says_nothing_is_stored_and_confirmed(void **state)
 {
     (void)state;
     begin_polling();
     answer(200, BATCH("{\"update_id\":9,\"poll\":{\"id\":\"1\"}}"));
+    assert_int_equal(bot.step.kind, SOURCE_STORE);
+    assert_int_equal(bot.step.event_count, 1);
+    assert_int_equal(bot.step.events[0].discard, REASON_NO_MEANING);
+    keep(NULL);
     expect_well(0);
     keep(NULL);
     expect_call("getUpdates", "{\"offset\":10,");
+}
+
+#define PRESS(id, press)                                                                                               \
+    "{\"update_id\":" id ",\"callback_query\":{\"id\":\"" press "\",\"from\":{\"id\":5},\"data\":\"d\"}}"
+
+static void begin_presses(void)
+{
+    begin_polling();
+    answer(200, BATCH(PRESS("41", "q1") "," UPDATE("42", "b") "," PRESS("43", "q\\\"3") "," PRESS("44", "")));
+    assert_int_equal(bot.step.kind, SOURCE_STORE); // nothing is answered before it is durable
+    assert_int_equal(bot.step.event_count, 4);
+    keep(NULL);
+    expect_call("answerCallbackQuery", "{\"callback_query_id\":\"q1\"}");
+    assert_true(bot.step.timeout_ms <= 5000);
+}
+
+static void test_presses_are_answered_when_they_are_durable(void **state)
+{
+    (void)state;
+    begin_presses();
+    answer(200, "{\"ok\":true,\"result\":true}");
+    expect_call("answerCallbackQuery", "{\"callback_query_id\":\"q\\\"3\"}");
+    answer(400, "{\"ok\":false,\"error_code\":400,\"description\":\"Bad Request: query is too old\"}");
+    expect_well(0);
+    keep(NULL);
+    expect_call("getUpdates", "{\"offset\":45,");
+    answer(200, BATCH(UPDATE("45", "c")));
+    keep(NULL);
+    expect_well(0); // and only once
+}
+
+static void test_trouble_with_a_press_holds_up_nothing(void **state)
+{
+    (void)state;
+    begin_presses();
+    struct http_response cut = plain_failure(HTTP_TIMEOUT, true);
+    keep(&cut);
+    expect_well(0);
+    keep(NULL);
+    expect_call("getUpdates", "{\"offset\":45,");
+    static const int statuses[] = {401, 404, 429, 500, 502};
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        bot.upkeep.phase = 0;
+        begin_presses();
+        answer(statuses[i], "not even JSON");
+        expect_well(0);
+        keep(NULL);
+        expect_call("getUpdates", "{\"offset\":45,");
+    }
 }
 
 static void test_one_bad_update_holds_up_nothing(void **state)
@@ -579,7 +633,9 @@ int main(void)
         KEEP_TEST(test_own_api_url_is_called),
         KEEP_TEST(test_offset_confirms_once_after_the_store),
         KEEP_TEST(test_a_failed_confirmation_drops_the_offset),
-        KEEP_TEST(test_a_batch_without_events_is_confirmed),
+        KEEP_TEST(test_what_says_nothing_is_stored_and_confirmed),
+        KEEP_TEST(test_presses_are_answered_when_they_are_durable),
+        KEEP_TEST(test_trouble_with_a_press_holds_up_nothing),
         KEEP_TEST(test_one_bad_update_holds_up_nothing),
         KEEP_TEST(test_ids_that_cannot_be_confirmed_do_not_spin),
         KEEP_TEST(test_polling_respects_a_foreign_webhook),
