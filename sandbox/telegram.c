@@ -251,6 +251,7 @@ static void update_free(struct telegram *telegram, struct telegram_update *updat
     disown(&update->kind);
     disown(&update->payload);
     disown(&update->text);
+    disown(&update->press);
     free(update);
 }
 
@@ -286,7 +287,12 @@ struct telegram_update *telegram_update_add(struct telegram_bot *bot, struct str
     update->kind = own(kind);
     update->payload = own(payload);
     update->text = own(what_it_says(value));
-    update->chat_id = get_id(value, "chat", "id");
+    if (str_eq_c(kind, "callback_query")) {
+        update->press = own(json_get_str(value, "id"));
+        update->chat_id = get_id(yyjson_obj_get(value, "message"), "chat", "id");
+    } else {
+        update->chat_id = get_id(value, "chat", "id");
+    }
     json_get_int(value, "message_id", &update->message_id);
     update->created_us = clock_wall_us(&clock_system);
     update->queue = queue_of(bot, queue_key(&arena, kind, value));
@@ -314,6 +320,7 @@ static void show_state(struct telegram_update *update)
          message = message == chat->messages ? NULL : message->prev)
         if (message->update_seq == update->seq) {
             message->state = update->state;
+            message->answered = update->answered;
             break;
         }
     live_changed(update->bot->telegram->door->live);
@@ -407,6 +414,20 @@ static void write_message(struct json *json, const struct telegram_chat *chat, c
     json_close(json, '}');
 }
 
+static struct telegram_update *message_update_of(struct telegram_chat *chat, struct telegram_message *message,
+                                                 struct str kind, struct str payload)
+{
+    int64_t seq = message->update_seq;
+    message->update_seq = chat->bot->telegram->last_seq + 1; // known before the update is on its way
+    message->state = TELEGRAM_WAITING;
+    struct telegram_update *update = telegram_update_add(chat->bot, kind, payload);
+    if (!update) { // the bot does not ask for this kind
+        message->update_seq = seq;
+        message->state = TELEGRAM_DROPPED;
+    }
+    return update;
+}
+
 static struct telegram_update *message_update(struct telegram_chat *chat, struct telegram_message *message,
                                               struct str kind)
 {
@@ -414,14 +435,7 @@ static struct telegram_update *message_update(struct telegram_chat *chat, struct
     buf_init(&text, PAYLOAD_MAX);
     struct json json = {.out = &text};
     write_message(&json, chat, message);
-    int64_t seq = message->update_seq;
-    message->update_seq = chat->bot->telegram->last_seq + 1; // known before the update is on its way
-    message->state = TELEGRAM_WAITING;
-    struct telegram_update *update = telegram_update_add(chat->bot, kind, buf_str(&text));
-    if (!update) { // the bot does not ask for this kind
-        message->update_seq = seq;
-        message->state = TELEGRAM_DROPPED;
-    }
+    struct telegram_update *update = message_update_of(chat, message, kind, buf_str(&text));
     buf_done(&text);
     return update;
 }
@@ -448,16 +462,83 @@ struct telegram_update *telegram_edit(struct telegram_chat *chat, int64_t messag
     return message_update(chat, message, STR("edited_message"));
 }
 
-static void write_member(struct json *json, const struct telegram_bot *bot, bool blocked)
+static void write_bot_as_user(struct json *json, const struct telegram_bot *bot)
 {
-    json_open(json, '{');
-    json_key(json, "user");
     json_open(json, '{');
     json_key_int(json, "id", bot->id);
     json_key_bool(json, "is_bot", true);
     json_key_str(json, "first_name", str_of(bot->name));
     json_key_str(json, "username", str_of(bot->username));
     json_close(json, '}');
+}
+
+// The bot's message with the button, as if it had been sent just now.
+static void write_button(struct json *json, const struct telegram_chat *chat, struct str label, struct str data)
+{
+    json_open(json, '{');
+    json_key_int(json, "message_id", chat->bot->next_message_id++);
+    json_key(json, "from");
+    write_bot_as_user(json, chat->bot);
+    json_key(json, "chat");
+    write_person(json, chat, false);
+    json_key_int(json, "date", telegram_now());
+    json_key_str(json, "text", STR("Choose"));
+    json_key(json, "reply_markup");
+    json_open(json, '{');
+    json_key(json, "inline_keyboard");
+    json_open(json, '[');
+    json_open(json, '[');
+    json_open(json, '{');
+    json_key_str(json, "text", label);
+    json_key_str(json, "callback_data", data);
+    json_close(json, '}');
+    json_close(json, ']');
+    json_close(json, ']');
+    json_close(json, '}');
+    json_close(json, '}');
+}
+
+struct telegram_update *telegram_press(struct telegram_chat *chat, struct str label, struct str data)
+{
+    struct telegram_bot *bot = chat->bot;
+    char id[40];
+    snprintf(id, sizeof(id), "%" PRIu64, chance_below(&bot->telegram->chance, UINT64_C(1) << 62));
+    struct telegram_message *message = message_add(chat, label, 0);
+    message->pressed = true;
+    chat_moved(chat);
+    struct buf text;
+    buf_init(&text, PAYLOAD_MAX);
+    struct json json = {.out = &text};
+    json_open(&json, '{');
+    json_key_str(&json, "id", str_of(id));
+    json_key(&json, "from");
+    write_person(&json, chat, true);
+    json_key(&json, "message");
+    write_button(&json, chat, label, data);
+    json_key_str(&json, "chat_instance", str_of(id));
+    json_key_str(&json, "data", data);
+    json_close(&json, '}');
+    struct telegram_update *update = message_update_of(chat, message, STR("callback_query"), buf_str(&text));
+    buf_done(&text);
+    return update;
+}
+
+bool telegram_press_answer(struct telegram_bot *bot, struct str press)
+{
+    for (struct telegram_update *update = bot->telegram->updates; update; update = update->next)
+        if (update->bot == bot && update->press.n && str_eq(update->press, press)) {
+            update->answered = true;
+            show_state(update);
+            return true;
+        }
+    return false;
+}
+
+static void write_member(struct json *json, const struct telegram_bot *bot, bool blocked)
+{
+    json_open(json, '{');
+    json_key(json, "user");
+    write_bot_as_user(json, bot);
     json_key_str(json, "status", blocked ? STR("kicked") : STR("member"));
     if (blocked)
         json_key_int(json, "until_date", 0);

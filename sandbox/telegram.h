@@ -28,6 +28,8 @@ struct telegram_update {
     struct str payload;           // owned until settled: the JSON of the kind's value
     int64_t chat_id, message_id;  // 0: none
     struct str text;              // owned: for the journal
+    struct str press;             // owned: the id of the button press that it is, to be answered; STR_NONE: none
+    bool answered;
     enum telegram_state state;
     int attempts;
     int last_status; // of the webhook's last answer; 0: none came
@@ -53,7 +55,8 @@ struct telegram_message {
     int64_t id, date;
     struct str text; // owned
     bool from_bot, edited;
-    int64_t update_seq; // the update that carries it; 0: the bot's own
+    bool pressed, answered; // a button, pressed by the customer; the bot answered that
+    int64_t update_seq;     // the update that carries it; 0: the bot's own
     enum telegram_state state;
 };
 
@@ -137,6 +140,10 @@ struct telegram_update *telegram_update_add(struct telegram_bot *bot, struct str
 struct telegram_update *telegram_say(struct telegram_chat *chat, struct str text, int64_t date);
 // The customer changes a message that is still remembered. NULL when it is not.
 struct telegram_update *telegram_edit(struct telegram_chat *chat, int64_t message_id, struct str text);
+// The customer presses a button of the bot's that says `label` and sends `data`: an update and a line in the chat.
+struct telegram_update *telegram_press(struct telegram_chat *chat, struct str label, struct str data);
+// The bot answers a press, so that the customer's client stops waiting. False when there is none of that id.
+bool telegram_press_answer(struct telegram_bot *bot, struct str press);
 // The customer blocks the bot, or lets it in again.
 struct telegram_update *telegram_block(struct telegram_chat *chat, bool blocked);
 // The bot says something.
@@ -162,6 +169,8 @@ void telegram_poll_end(struct telegram_bot *bot, const char *why);
 void telegram_push(struct telegram_bot *bot);
 // The queue has its first update, or another after the one before was settled.
 void telegram_queue_ready(struct telegram_queue *queue);
+// Carries out the call that a webhook's answer may hold; its result is lost.
+void telegram_push_call(struct telegram_bot *bot, const struct http_response *answer);
 // The webhook changed: what waits for another attempt goes now.
 void telegram_push_afresh(struct telegram_bot *bot);
 void telegram_queue_free(struct telegram_queue *queue);

@@ -425,7 +425,7 @@ static void send_message(struct asked *asked)
 
 static void answer_callback_query(struct asked *asked)
 {
-    if (param(asked->call, "callback_query_id").n == 0)
+    if (!telegram_press_answer(asked->bot, param(asked->call, "callback_query_id")))
         answer_error(asked->call, 400,
                      "Bad Request: query is too old and response timeout expired or query ID is invalid", -1);
     else

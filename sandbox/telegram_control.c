@@ -26,6 +26,8 @@ static void write_update(struct json *json, const struct telegram_update *update
     json_key_int(json, "attempts", update->attempts);
     json_key_int(json, "last_status", update->last_status);
     json_key_time(json, "settled_at", update->settled_us);
+    if (update->press.p)
+        json_key_bool(json, "answered", update->answered);
     json_close(json, '}');
 }
 
@@ -127,6 +129,8 @@ static void write_messages(struct json *json, const struct telegram_chat *chat)
         json_key_str(json, "text", message->text);
         json_key_bool(json, "from_bot", message->from_bot);
         json_key_bool(json, "edited", message->edited);
+        json_key_bool(json, "pressed", message->pressed);
+        json_key_bool(json, "answered", message->answered);
         json_key_str(json, "state", str_of(telegram_state_name(message->state)));
         json_close(json, '}');
     }
@@ -329,6 +333,25 @@ static void do_block(struct telegram *telegram, struct call *call)
     call_answer_buf(call, 200, &text);
 }
 
+static void do_press(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    int64_t customer = 0;
+    struct str label = json_get_str(call->body, "label"), data = json_get_str(call->body, "data");
+    if (!bot)
+        return;
+    if (!asked_customer(bot, call->body, &customer) || !label.n || !data.n) {
+        call_control_error(call, 400, "\"customer\" is a positive number, \"label\" and \"data\" are texts");
+        return;
+    }
+    struct telegram_chat *chat = telegram_chat(bot, customer, json_get_str(call->body, "name"));
+    struct telegram_update *update = telegram_press(chat, label, data);
+    struct buf text;
+    buf_init(&text, 4096);
+    write_made(&(struct json){.out = &text}, update, customer);
+    call_answer_buf(call, 200, &text);
+}
+
 static void do_jump(struct telegram *telegram, struct call *call)
 {
     struct telegram_bot *bot = asked_bot(telegram, call);
@@ -364,6 +387,7 @@ static const struct doing {
     {"POST", "telegram/say", do_say},
     {"POST", "telegram/update", do_update},
     {"POST", "telegram/block", do_block},
+    {"POST", "telegram/press", do_press},
     {"POST", "telegram/jump", do_jump},
     {"POST", "telegram/customers", do_customers},
 };

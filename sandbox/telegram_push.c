@@ -76,6 +76,45 @@ static void failed(struct telegram_queue *queue, struct telegram_update *update,
         telegram_queue_ready(queue);
 }
 
+static void call_over(void *arg, const struct http_response *response)
+{
+    (void)arg;
+    (void)response;
+}
+
+static bool names_method(struct str type, struct str body, struct arena *arena, struct str *out)
+{
+    if (str_ieq_c(http_media_type(type), "application/x-www-form-urlencoded")) {
+        *out = http_query_get(arena, body, "method");
+        return out->n > 0;
+    }
+    yyjson_doc *doc = json_read(body);
+    *out = arena_str(arena, json_get_str(yyjson_doc_get_root(doc), "method"));
+    yyjson_doc_free(doc);
+    return out->n > 0;
+}
+
+// By the front door, so that it is refused, noted and hit by faults as any other call.
+void telegram_push_call(struct telegram_bot *bot, const struct http_response *answer)
+{
+    struct arena arena = {0};
+    struct str method, type = http_header_get(answer->headers, answer->header_count, "content-type");
+    if (answer->body.n && names_method(type, answer->body, &arena, &method)) {
+        struct str base = door_url(bot->telegram->door, &arena);
+        struct http_header header = {STR("Content-Type"), type.n ? type : STR("application/json")};
+        struct http_request request = {
+            .method = STR("POST"),
+            .target = arena_printf(&arena, "%.*s/bot%.*s/%.*s", STR_ARG(base), STR_ARG(bot->token),
+                                   STR_ARG(http_escape(&arena, method))),
+            .headers = &header,
+            .header_count = 1,
+            .body = answer->body,
+        };
+        http_client_send(bot->telegram->client, &request, bot->telegram->options.webhook_timeout_ms, call_over, NULL);
+    }
+    arena_done(&arena);
+}
+
 static void on_answer(void *arg, const struct http_response *response)
 {
     struct telegram_queue *queue = arg;
@@ -87,6 +126,8 @@ static void on_answer(void *arg, const struct http_response *response)
     if (response->failure == HTTP_CANCELLED)
         return;
     bool good = response->status >= 200 && response->status < 300;
+    if (good)
+        telegram_push_call(bot, response);
     if (update && good) {
         update->last_status = response->status;
         telegram_settle(update, TELEGRAM_DELIVERED); // frees the queue when nothing is left in it

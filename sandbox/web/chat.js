@@ -49,7 +49,7 @@ function createBubble(message) {
 function updateBubble(item, message) {
   const [body, meta] = item.children;
   setText(body, message.text);
-  setText(meta.children[0], message.edited ? "edited" : "");
+  setText(meta.children[0], message.pressed ? `button · ${message.answered ? "answered" : "waits for an answer"}` : message.edited ? "edited" : "");
   if (message.from_bot) return;
   const [mark, kind, title] = ticks[message.state];
   const tick = meta.children[2];

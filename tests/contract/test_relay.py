@@ -92,6 +92,37 @@ def test_what_the_relay_asks_is_what_the_descriptions_allow(tmp_path, mode):
             assert len(desk.requests) <= 70 + 7 * 2 + 2
 
 
+def wait_until_answered(sandbox, count, relay, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        presses = [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"]
+        if sum(presses) == count:
+            return
+        assert relay.process.poll() is None and time.monotonic() < deadline, presses
+        time.sleep(0.02)  # asks over HTTP for an event that has no other sign
+
+
+@pytest.mark.parametrize("mode", ["polling", "webhook"])
+def test_buttons_that_were_pressed_are_answered(tmp_path, mode):
+    """In the webhook's answer, or by a call of our own after a polled batch is stored; and each is a message at the desk."""
+    with Sandbox("--bot", TOKEN) as sandbox:
+        with IntercomContract(sandbox.intercom) as desk, TelegramContract(sandbox.telegram) as platform:
+            with Relay(str(tmp_path), config(tmp_path, mode, platform.url, desk.url)) as relay:
+                for i in range(5):
+                    sandbox.control(sandbox.telegram, "POST", "telegram/press",
+                                    {"token": TOKEN, "customer": 9, "label": f"Refund \u00fc{i}", "data": f"r:{i}"})
+                wait_until_all_applied(sandbox, 5, relay)
+                wait_until_answered(sandbox, 5, relay)
+            assert applied(sandbox) == {9: [f"(pressed a button: Refund \u00fc{i} [r:{i}])" for i in range(5)]}
+            desk.check()
+            platform.check()
+            own = [name for name, _ in platform.requests if name == "answerCallbackQuery"]
+            assert len(own) == (5 if mode == "polling" else 0)
+            calls = [each for each in sandbox.control(sandbox.telegram, "GET", "journal?of=requests&limit=1000")["items"]
+                     if each["target"].endswith("/answerCallbackQuery")]
+            assert [each["status"] for each in calls] == [200] * 5
+
+
 @pytest.mark.parametrize("path", ["POST /conversations", "POST /conversations/*/reply", "POST /contacts"])
 def test_look_ups_after_lost_answers_too(tmp_path, path):
     with Sandbox("--bot", TOKEN) as sandbox:

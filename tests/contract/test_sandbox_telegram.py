@@ -43,7 +43,7 @@ def bot(sandbox):
 
 
 class Webhook:
-    """Takes updates; `answers` maps a text to the statuses (or functions of the handler) of its first attempts."""
+    """Takes updates; `answers` maps a text to the statuses of its first attempts, or to (status, headers[, body])."""
 
     def __init__(self, answers=None):
         webhook = self
@@ -74,13 +74,14 @@ class Webhook:
                 if status is None:
                     self.close_connection = True
                     return
-                status, headers = status if isinstance(status, tuple) else (status, {})
+                status, headers, *body = status if isinstance(status, tuple) else (status, {})
+                body = body[0] if body else b"{}"
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "2")
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(body)
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -150,7 +151,13 @@ def test_send_message_refusals(sandbox, bot):
 def test_files_actions_and_buttons(sandbox, bot):
     sandbox.say("hello", 5, TOKEN)
     assert bot.call("sendChatAction", chat_id=5, action="typing") is True
-    assert bot.call("answerCallbackQuery", callback_query_id="4382bfdwdsb323b2d9") is True
+    assert "query ID is invalid" in bot.call("answerCallbackQuery", 400, callback_query_id="4382bfdwdsb323b2d9")["description"]
+    sandbox.control(sandbox.telegram, "POST", "telegram/press", {"token": TOKEN, "customer": 5, "label": "Refund", "data": "r:1"})
+    press = bot.updates()[-1]["callback_query"]
+    assert (press["data"], press["message"]["reply_markup"]["inline_keyboard"]) == ("r:1", [[{"text": "Refund", "callback_data": "r:1"}]])
+    assert [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"] == [False]
+    assert bot.call("answerCallbackQuery", callback_query_id=press["id"]) is True
+    assert [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"] == [True]
     path = bot.call("getFile", file_id="AwADBAADbXXX")["file_path"]
     assert http_call(sandbox.telegram, "GET", f"/file/bot{TOKEN}/{path}").body == b"a file of the stand-in\n"
     bot.call("getFile", 400)
@@ -263,6 +270,26 @@ def test_webhook_delivers_in_order_with_secret_and_keep_alive(sandbox, bot):
         assert all(headers["X-Telegram-Bot-Api-Secret-Token"] == "s3cret" for _, _, headers, *_ in hook.seen)
         assert len({port for *_, port in hook.seen}) == 1
         assert [TYPES.update(update) for update, *_ in hook.seen] == [[]] * 20
+
+
+def test_a_call_in_a_webhooks_answer_is_carried_out(sandbox, bot):
+    say = {"method": "sendMessage", "chat_id": 5}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answers = {"json": [(200, {"Content-Type": "application/json"}, json.dumps({**say, "text": "by json"}).encode())],
+               "form": [(200, form, b"method=sendMessage&chat_id=5&text=by+form")],
+               "refused": [(503, {"Retry-After": "0"}, json.dumps({**say, "text": "not taken"}).encode())],
+               "unknown": [(200, {}, b'{"method":"doesNotExist"}')], "bare": [(200, {}, b'{"method":7}')]}
+    with Webhook(answers) as hook:
+        bot.call("setWebhook", url=hook.url)
+        for text in ("json", "form", "refused", "unknown", "bare", "last"):
+            sandbox.say(text, 5, TOKEN)
+        hook.wait(7)
+    for _ in range(500):
+        sent = sorted(each["text"] for each in sandbox.journal(sandbox.telegram, "sent"))
+        if len(sent) >= 2:
+            break
+        time.sleep(0.01)  # the call is the stand-in's own: asks until it is noted
+    assert sent == ["by form", "by json"]
 
 
 def test_webhook_retries_hold_the_chat_and_not_the_others(sandbox, bot):

@@ -176,6 +176,57 @@ def test_unknown_kinds_of_update_are_200(bot):
     bot.relay.check_sum()
 
 
+def test_kinds_without_meaning_are_discarded_and_counted(bot, desk):
+    """Stored and counted, never sent; what this version does not know can be read as it came."""
+    take(bot, {"update_id": 1, "inline_query": {"id": "1", "from": {"id": 77, "is_bot": False, "first_name": "Ada"}, "query": "x", "offset": ""}})
+    take(bot, {"update_id": 2, "kind_of_2031": {"chat": {"id": 77, "type": "private"}, "shape": "round"}})
+    last = bot.message("last")
+    take(bot, {**last, "update_id": 3})
+    bot.relay.wait_settled()
+    status = bot.relay.status()
+    assert (status["accepted"], status["delivered"], status["discarded"]) == (3, 1, 2)
+    assert [b["text"] for b in bodies(desk)] == [last["message"]["text"]]
+    assert [(m["state"], m["reason"]) for m in bot.relay.messages()[:2]] == [("discarded", "no_meaning"), ("discarded", "unknown_kind")]
+    assert bot.relay.metrics()['tributary_messages_discarded_total{platform="telegram",direction="inbound"}'] == 2
+    [[raw]] = bot.relay.query("SELECT raw FROM messages WHERE reason = 7")
+    assert json.loads(raw)["kind_of_2031"]["shape"] == "round"
+    bot.relay.check_sum()
+
+
+def test_pressed_button_is_answered_in_the_webhooks_answer(bot, desk):
+    press = {"id": "q1", "from": {"id": 77, "is_bot": False, "first_name": "Ada"}, "chat_instance": "1", "data": "refund"}
+    for again in range(2):  # a repeated update is answered again: the first answer may never have come
+        answer = bot.post(bot.relay, "acme", {"update_id": 7, "callback_query": press})
+        assert answer.status == 200 and answer.headers["content-type"] == "application/json"
+        assert json.loads(answer.body) == {"method": "answerCallbackQuery", "callback_query_id": "q1"}
+    assert bot.post(bot.relay, "acme", bot.message("m1")).body == b""
+    bot.relay.wait_settled()
+    assert [b["text"] for b in bodies(desk)][0] == "(pressed a button: refund)"
+    assert bot.relay.status()["accepted"] == 2
+
+
+def test_group_that_becomes_a_supergroup_goes_on_as_one_conversation(bot, desk):
+    old, new = {"id": -987, "type": "group", "title": "Family"}, {"id": -1009876, "type": "supergroup", "title": "Family"}
+    def said(id, chat, **says):
+        update = bot.message("x")
+        update["message"].update(chat=chat, message_id=id, **says)
+        if "text" not in says:
+            del update["message"]["text"]
+        update["update_id"] = 4000 + id
+        take(bot, update)
+    said(1, old, text="before")
+    said(2, old, migrate_to_chat_id=-1009876)
+    said(3, new, migrate_from_chat_id=-987)
+    said(4, new, text="after")
+    bot.relay.restart()
+    said(5, new, text="later")
+    bot.relay.wait_settled()
+    assert [(b["conversation"], b["text"]) for b in bodies(desk)] == [
+        ("-987", "before"), ("-987", "(the group became a supergroup)"), ("-987", "after"), ("-987", "later")]
+    assert bot.relay.status()["discarded"] == 1
+    bot.relay.check_sum()
+
+
 def test_group_and_forum_topic_are_conversations_of_their_own(bot, desk):
     group = {"id": -1001234567890123, "type": "supergroup", "title": "Family"}
     plain = bot.message("g1")
