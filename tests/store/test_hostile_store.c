@@ -716,7 +716,7 @@ static void test_item_57_kill_9_at_every_call_of_the_first_start(void **state)
     free(path);
 }
 
-// A store of the version before, upgraded; killed at every call of that start.
+// A store of the first version, upgraded; killed at every call of that start.
 static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
 {
     (void)state;
@@ -724,7 +724,9 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     size_t size = 0;
     make_known(path, true);
     sqlite3 *foreign = open_foreign(path);
-    run_foreign(foreign, "ALTER TABLE store DROP COLUMN log_number;"
+    run_foreign(foreign, "DROP INDEX conversations_moved;"
+                         "ALTER TABLE conversations DROP COLUMN goes_on_in;"
+                         "ALTER TABLE store DROP COLUMN log_number;"
                          "DROP INDEX messages_lanes;"
                          "ALTER TABLE accounts DROP COLUMN order_barrier;"
                          "ALTER TABLE accounts DROP COLUMN gone;"
