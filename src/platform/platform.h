@@ -25,7 +25,7 @@ struct receipt {
     struct str why; // for people, unless OK; no secrets, no texts
     const struct event *events;
     size_t event_count;
-    int64_t ahead_s; // UNTIMELY: of its timestamp, seen from our clock; negative: behind
+    int64_t ahead_s;   // UNTIMELY: of its timestamp, seen from our clock; negative: behind
     struct str answer; // the 200's body, JSON; STR_NONE: an empty one
 };
 
