@@ -67,7 +67,7 @@ struct str telegram_files(yyjson_val *message, struct arena *arena);
 struct str telegram_text(yyjson_val *value, struct arena *arena);
 struct str telegram_get_text(yyjson_val *object, const char *key, struct arena *arena);
 // The same with the addresses behind its linked words; `entities` count in UTF-16 units.
-struct str telegram_linked_text(yyjson_val *text, yyjson_val *entities, struct arena *arena);
+struct str telegram_linked_text(yyjson_val *text_value, yyjson_val *entities, struct arena *arena);
 // On one line, and not longer than a quotation should be.
 struct str telegram_quoted(struct str text, struct arena *arena);
 // A person's or a chat's name; STR_NONE when it has none.

@@ -502,6 +502,12 @@ static void nothing_known(yyjson_val *message, struct arena *arena, struct teleg
     out->text = silent ? arena_printf(arena, "(Telegram: %s)", silent) : STR("(empty message)");
 }
 
+static struct str say(const struct member *member, yyjson_val *message, bool edited, struct arena *arena)
+{
+    const struct saying saying = {member, yyjson_obj_get(message, member->name), message, edited, arena};
+    return member->say(&saying);
+}
+
 struct str telegram_content(yyjson_val *message, bool edited, struct arena *arena, struct telegram_words *out)
 {
     struct telegram_words ignored;
@@ -510,8 +516,7 @@ struct str telegram_content(yyjson_val *message, bool edited, struct arena *aren
         out = &ignored;
     *out = (struct telegram_words){0};
     if (member) {
-        struct saying saying = {member, yyjson_obj_get(message, member->name), message, edited, arena};
-        out->text = member->say(&saying);
+        out->text = say(member, message, edited, arena);
         out->whole = member->say == say_text;
     } else {
         nothing_known(message, arena, out);

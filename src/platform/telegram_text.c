@@ -89,9 +89,9 @@ static int by_end(const void *a, const void *b)
     return x->to < y->to ? -1 : x->to > y->to;
 }
 
-struct str telegram_linked_text(yyjson_val *value, yyjson_val *entities, struct arena *arena)
+struct str telegram_linked_text(yyjson_val *text_value, yyjson_val *entities, struct arena *arena)
 {
-    struct str text = telegram_text(yyjson_is_str(value) ? value : NULL, arena);
+    struct str text = telegram_text(text_value, arena);
     struct linked links[LINKS_MAX];
     size_t count = 0, i, n, at = 0;
     yyjson_val *entity;

@@ -156,7 +156,10 @@ def test_files_actions_and_buttons(sandbox, bot):
     press = bot.updates()[-1]["callback_query"]
     assert (press["data"], press["message"]["reply_markup"]["inline_keyboard"]) == ("r:1", [[{"text": "Refund", "callback_data": "r:1"}]])
     assert [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"] == [False]
+    shown = lambda: sandbox.control(sandbox.telegram, "GET", "chat?chat=5")["messages"][-1]
+    assert (shown()["text"], shown()["pressed"], shown()["answered"]) == ("Refund", True, False)
     assert bot.call("answerCallbackQuery", callback_query_id=press["id"]) is True
+    assert shown()["answered"]
     assert [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"] == [True]
     path = bot.call("getFile", file_id="AwADBAADbXXX")["file_path"]
     assert http_call(sandbox.telegram, "GET", f"/file/bot{TOKEN}/{path}").body == b"a file of the stand-in\n"

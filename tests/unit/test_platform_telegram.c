@@ -343,7 +343,7 @@ static void test_entities_that_fit_nothing_are_borne(void **state)
 static void test_large_and_odd_texts_are_unchanged(void **state)
 {
     (void)state;
-    static const char *const odd[] = {"e\u0301", "\u202E\u200B\u2066", "<b>&amp;</b>", "=cmd|' /C calc'!A0", "*_~`",
+    static const char *const odd[] = {"e\u0301", "\\u202E\\u200B\\u2066", "<b>&amp;</b>", "=cmd|' /C calc'!A0", "*_~`",
                                       " \\t "};
     struct buf text;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
