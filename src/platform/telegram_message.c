@@ -287,9 +287,10 @@ static struct str say_person(const struct saying *s)
 
 static struct str say_pinned(const struct saying *s)
 {
-    struct str what = telegram_quoted(telegram_content(s->value, false, s->arena, NULL), s->arena);
-    if (!yyjson_get_int(yyjson_obj_get(s->value, "date"))) // no longer to be had
+    // No longer to be had; or, which Telegram never sends, one that pins: those might be nested without end.
+    if (!yyjson_get_int(yyjson_obj_get(s->value, "date")) || yyjson_obj_get(s->value, "pinned_message"))
         return STR("(pinned a message)");
+    struct str what = telegram_quoted(telegram_content(s->value, false, s->arena, NULL), s->arena);
     return arena_printf(s->arena, "(pinned \"%.*s\")", STR_ARG(what));
 }
 

@@ -6,7 +6,8 @@
 
 enum {
     QUOTE_CHARACTERS = 80,
-    LINKS_MAX = 100, // entities of a message, as Telegram bounds them
+    LINKS_MAX = 100,         // entities of a message, as Telegram bounds them
+    LINKED_MAX = 128 * 1024, // bytes of a text whose entities are read; Telegram's are 4096 characters
 };
 
 struct str telegram_text(yyjson_val *value, struct arena *arena)
@@ -95,7 +96,7 @@ struct str telegram_linked_text(yyjson_val *text_value, yyjson_val *entities, st
     struct linked links[LINKS_MAX];
     size_t count = 0, i, n, at = 0;
     yyjson_val *entity;
-    if (!text.n)
+    if (!text.n || text.n > LINKED_MAX)
         return text;
     yyjson_arr_foreach(entities, i, n, entity)
     {

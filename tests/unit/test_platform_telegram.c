@@ -362,6 +362,39 @@ static void test_large_and_odd_texts_are_unchanged(void **state)
     }
 }
 
+// Nested so deep that no stack would hold one frame for each; and as broad as a body may be.
+static void test_deep_and_broad_updates_are_borne(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *open, *inside, *close;
+    } nested[] = {
+        {"\"pinned_message\":{\"date\":1,", "\"text\":\"t\"", "}"},
+        {"\"reply_to_message\":{\"date\":1,", "\"text\":\"t\"", "}"},
+        {"\"external_reply\":{\"photo\":[],", "\"text\":\"t\"", "}"},
+        {"\"rich_message\":{\"blocks\":[{", "\"text\":\"t\"", "}]}"},
+        {"\"checklist\":{\"tasks\":[{", "\"text\":\"t\"", "}]}"},
+        {"\"x\":1,\"y\":[],", "\"text\":\"t\"", ""},
+    };
+    for (size_t i = 0; i < sizeof nested / sizeof *nested; i++) {
+        struct buf body;
+        buf_init(&body, 8 << 20);
+        buf_printf(&body, "{\"update_id\":1,\"message\":{" CHAT ",");
+        for (int n = 0; n < 60000; n++)
+            buf_printf(&body, "%s", nested[i].open);
+        buf_printf(&body, "%s", nested[i].inside);
+        for (int n = 0; n < 60000; n++)
+            buf_printf(&body, "%s", nested[i].close);
+        buf_printf(&body, "}}");
+        assert_false(body.failed);
+        struct receipt receipt = receive(buf_str(&body));
+        assert_int_equal(receipt.kind, RECEIPT_OK);
+        assert_int_equal(receipt.event_count, 1);
+        assert_true(receipt.events->text.n < 1000);
+        buf_done(&body);
+    }
+}
+
 // What it is about may never have been seen: each of these stands by itself.
 static void test_what_answers_something_unknown_stands_by_itself(void **state)
 {
@@ -519,6 +552,7 @@ int main(void)
         cmocka_unit_test_teardown(test_addresses_stand_behind_their_words, clean),
         cmocka_unit_test_teardown(test_entities_that_fit_nothing_are_borne, clean),
         cmocka_unit_test_teardown(test_large_and_odd_texts_are_unchanged, clean),
+        cmocka_unit_test_teardown(test_deep_and_broad_updates_are_borne, clean),
         cmocka_unit_test_teardown(test_what_answers_something_unknown_stands_by_itself, clean),
         cmocka_unit_test_teardown(test_a_press_is_answered_in_the_answer, clean),
         cmocka_unit_test_teardown(test_dates_out_of_range_are_now, clean),
