@@ -41,7 +41,8 @@ struct update {
     struct str kind;
     yyjson_val *content;
     yyjson_val *message; // what holds `chat` and the topic: the content itself, or the message of a button
-    int64_t chat_id;     // 0: none; of a private chat it is the person's id
+    bool known;          // chat_id is one
+    int64_t chat_id;     // of a private chat it is the person's id
     int64_t id;          // of the message, or 0
     int64_t before_id;   // the group that became this supergroup; 0: none
 };
@@ -73,17 +74,16 @@ static bool find_chat(struct update *update)
     }
     if (!json_get_int(update->message, "message_id", &update->id))
         update->id = 0;
-    return json_get_int(chat, "id", &update->chat_id);
+    update->known = json_get_int(chat, "id", &update->chat_id);
+    return update->known;
 }
 
 // What happens in no chat is told where its person writes to the bot.
 static void find_person(struct update *update)
 {
     static const char *const keys[] = {"from", "user", "voter_chat"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (json_get_int(yyjson_obj_get(update->content, keys[i]), "id", &update->chat_id))
-            return;
-    update->chat_id = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !update->known; i++)
+        update->known = json_get_int(yyjson_obj_get(update->content, keys[i]), "id", &update->chat_id);
 }
 
 // A group that becomes a supergroup tells both ids, in the old chat and in the new one.
@@ -105,7 +105,7 @@ static struct str conversation_of(const struct update *update, struct arena *are
     struct str business = telegram_get_text(update->content, "business_connection_id", arena);
     yyjson_val *direct = yyjson_obj_get(update->message, "direct_messages_topic");
     int64_t thread;
-    if (!update->chat_id)
+    if (!update->known)
         return STR("nobody");
     if (business.n) // the same person may write to the bot, and to several accounts that it works for
         return arena_printf(arena, "%" PRId64 ":business:%.*s", update->chat_id, STR_ARG(business));
@@ -208,7 +208,7 @@ static void read_content(const struct update *update, struct arena *arena, struc
     *out_whole = words.whole;
     if (!words.whole && telegram_kind_is_message(update->kind))
         out->attachments = telegram_files(update->content, arena);
-    if (!update->chat_id && !out->discard) // nobody whom it could be told of
+    if (!update->known && !out->discard) // nobody whom it could be told of
         out->discard = REASON_NO_MEANING;
 }
 
@@ -224,7 +224,7 @@ enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct 
     find_kind(root, &update);
     if (!find_chat(&update) && telegram_kind_is_message(update.kind))
         return TELEGRAM_MALFORMED; // of these kinds Telegram promises a chat
-    if (!update.chat_id)
+    if (!update.known)
         find_person(&update);
     find_migration(&update);
     *out = (struct event){
