@@ -216,6 +216,7 @@ static const struct kind {
     bool asked;
     void (*say)(struct str kind, yyjson_val *value, struct arena *arena, struct telegram_words *out);
 } kinds[] = {
+    {"update_id", TELEGRAM_ENVELOPE, false, NULL},
     {"message", TELEGRAM_SAYS, true, say_message},
     {"edited_message", TELEGRAM_SAYS, true, say_message},
     {"channel_post", TELEGRAM_SAYS, true, say_message},
@@ -241,7 +242,6 @@ static const struct kind {
     {"chat_boost", TELEGRAM_NO_MEANING, false, say_nothing},
     {"removed_chat_boost", TELEGRAM_NO_MEANING, false, say_nothing},
     {"managed_bot", TELEGRAM_NO_MEANING, false, say_nothing},
-    {"update_id", TELEGRAM_ENVELOPE, false, NULL},
 };
 
 // Written out, so that setWebhook replaces whatever list was set before.

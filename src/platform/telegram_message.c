@@ -522,9 +522,11 @@ struct str telegram_content(yyjson_val *message, bool edited, struct arena *aren
     } else {
         nothing_known(message, arena, out);
     }
+    if (out->whole)
+        return out->text;
     struct str caption = telegram_linked_text(yyjson_obj_get(message, "caption"),
                                               yyjson_obj_get(message, "caption_entities"), arena);
-    if (caption.n && !out->whole)
+    if (caption.n)
         out->text = arena_printf(arena, "%.*s %.*s", STR_ARG(out->text), STR_ARG(caption));
     return out->text;
 }
