@@ -505,8 +505,9 @@ static void nothing_known(yyjson_val *message, struct arena *arena, struct teleg
 
 static struct str say(const struct member *member, yyjson_val *message, bool edited, struct arena *arena)
 {
-    const struct saying saying = {member, yyjson_obj_get(message, member->name), message, edited, arena};
-    return member->say(&saying);
+    struct saying *saying = arena_of(arena, struct saying);
+    *saying = (struct saying){member, yyjson_obj_get(message, member->name), message, edited, arena};
+    return member->say(saying);
 }
 
 struct str telegram_content(yyjson_val *message, bool edited, struct arena *arena, struct telegram_words *out)
