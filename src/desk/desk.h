@@ -61,7 +61,8 @@ struct desk_connector {
     void (*step)(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out);
     // The cheap request that tells whether the desk is well; false when this desk has none.
     bool (*probe)(const struct desk *desk, struct arena *arena, struct http_request *out);
-    // What the probe's answer says: VERDICT_DELIVERED = well.
+    // What the probe's answer says: VERDICT_DELIVERED = well; VERDICT_REJECTED = it cannot be probed so, and the head of a
+    // lane is tried instead; all else = not well.
     struct verdict (*probe_verdict)(const struct http_response *response, int64_t now_us, struct arena *arena);
     // What an answer's headers say of the desk's rate: true when the desk said how many requests are left
     // (`out_remaining`) until when (`out_reset_us`, wall time). NULL when it never says.

@@ -101,12 +101,21 @@ static bool webhook_probe(const struct desk *desk, struct arena *arena, struct h
     return true;
 }
 
-// Any status outside the desk_down rows means well: whoever answers can take a message. 405 is about HEAD
-// itself here, and a receiver that knows only POST would otherwise never be found well again.
+// 405, and 404 of frameworks that route by method, are about HEAD itself: they say nothing of what becomes of a POST.
+static bool knows_no_head(int status)
+{
+    return status == 404 || status == 405;
+}
+
+// Any status outside the desk_down rows means well: whoever answers can take a message.
 static struct verdict webhook_probe_verdict(const struct http_response *response, int64_t now_us, struct arena *arena)
 {
     struct verdict verdict = webhook_verdict(response, false, now_us, arena);
-    if (response->failure == HTTP_ANSWERED && (verdict.kind != VERDICT_DESK_DOWN || response->status == 405))
+    if (response->failure != HTTP_ANSWERED)
+        return verdict;
+    if (knows_no_head(response->status))
+        return (struct verdict){.kind = VERDICT_REJECTED, .status = response->status, .error = verdict.error};
+    if (verdict.kind != VERDICT_DESK_DOWN)
         return (struct verdict){.kind = VERDICT_DELIVERED, .status = response->status};
     return verdict;
 }

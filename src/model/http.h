@@ -37,7 +37,7 @@ enum http_failure {
 
 struct http_response {
     enum http_failure failure;
-    bool written; // the request may have reached the peer as a whole; always true when answered
+    bool written; // the request may have reached the peer as a whole; an answer may come before that
     int status;   // 0 unless answered
     const struct http_header *headers;
     size_t header_count;

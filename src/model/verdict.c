@@ -188,8 +188,8 @@ struct verdict verdict_of(const struct http_response *response, bool writes, int
     const struct rule *rule = rule_of(response->status);
     struct verdict verdict = {
         .kind = rule->kind,
-        .maybe_applied = rule->maybe_applied && writes,
-        .unanswered = rule->unanswered && writes,
+        .maybe_applied = rule->maybe_applied && writes && (response->written || rule->kind == VERDICT_RETRY),
+        .unanswered = rule->unanswered && writes && response->written,
         .alarm = rule->alarm,
         .status = response->status,
     };

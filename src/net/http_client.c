@@ -423,7 +423,6 @@ static struct http_response response_of(const struct http_call *call, CURLcode c
     }
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    response.written = true;
     response.status = (int)status;
     response.headers = call->answer_headers;
     response.header_count = call->answer_count;

@@ -148,8 +148,9 @@ static void test_probe_asks_with_head(void **state)
 static void test_probe_knows_the_well(void **state)
 {
     (void)state;
-    static const int well[] = {200, 204, 302, 400, 405, 422, 500, 501};
-    static const int ill[] = {401, 403, 404, 408, 410, 429, 502, 503, 504};
+    static const int well[] = {200, 204, 302, 400, 422, 500, 501};
+    static const int ill[] = {401, 403, 408, 410, 429, 502, 503, 504};
+    static const int no_probe[] = {404, 405}; // it may know POST alone
     for (size_t i = 0; i < sizeof well / sizeof *well; i++) {
         struct http_response response = plain_answer(well[i], NULL, STR(""));
         struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
@@ -161,6 +162,13 @@ static void test_probe_knows_the_well(void **state)
         struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
         if (verdict.kind != VERDICT_DESK_DOWN || verdict.maybe_applied)
             fail_msg("%d should be ill", ill[i]);
+        assert_int_equal(verdict.alarm, ill[i] == 401 || ill[i] == 403 || ill[i] == 410);
+    }
+    for (size_t i = 0; i < sizeof no_probe / sizeof *no_probe; i++) {
+        struct http_response response = plain_answer(no_probe[i], NULL, STR(""));
+        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        if (verdict.kind != VERDICT_REJECTED || verdict.alarm)
+            fail_msg("%d should tell nothing", no_probe[i]);
     }
     struct http_response gone = plain_failure(HTTP_NOT_CONNECTED, false);
     assert_int_equal(desk_webhook.probe_verdict(&gone, NOW_US, &arena).kind, VERDICT_DESK_DOWN);

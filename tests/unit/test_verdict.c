@@ -59,6 +59,18 @@ static void test_every_status_has_its_row(void **state)
     }
 }
 
+static void test_an_answer_before_the_request_was_written_is_no_doubt(void **state)
+{
+    (void)state;
+    for (int status = 502; status <= 504; status++) {
+        struct http_response response = plain_answer(status, NULL, STR(""));
+        response.written = false;
+        struct verdict verdict = verdict_of(&response, true, NOW_US, &arena);
+        assert_int_equal(verdict.kind, VERDICT_DESK_DOWN);
+        assert_false(verdict.maybe_applied || verdict.unanswered);
+    }
+}
+
 static void test_no_answer_is_doubt_only_when_written(void **state)
 {
     (void)state;
@@ -179,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_status_has_its_row, clean),
+        cmocka_unit_test_teardown(test_an_answer_before_the_request_was_written_is_no_doubt, clean),
         cmocka_unit_test_teardown(test_no_answer_is_doubt_only_when_written, clean),
         cmocka_unit_test_teardown(test_retry_after_is_obeyed_within_reason, clean),
         cmocka_unit_test_teardown(test_error_carries_the_peers_words, clean),
