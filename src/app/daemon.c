@@ -265,6 +265,7 @@ static int start_relay(struct daemon *daemon)
         .concurrency = (int)config->concurrency,
         .keep_bodies_us = config->keep_bodies_us,
         .keep_dedupe_us = config->keep_dedupe_us,
+        .trouble_path = arena_printf(&daemon->arena, "%.*s.lane-trouble", STR_ARG(config->store_path)).p,
         .fatal = on_fatal,
     };
     daemon->relay = relay_start(&options, &daemon->arena, &why);

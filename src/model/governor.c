@@ -7,6 +7,7 @@ enum {
     SMOOTHING = 16,    // answers
     BEST_LASTS = 1024, // answers; then it is let rise, for the desk may be slower now
     QUEUE_US = 2000,   // over twice the best time that is not taken for a queue
+    SAME_RESET_US = 500000,
 };
 
 void governor_init(struct governor *governor, int max_window, int64_t rate_per_min, int64_t now_us)
@@ -115,7 +116,9 @@ void governor_learn(struct governor *governor, int64_t remaining, int64_t reset_
     if (remaining < 0 || reset_us <= now_us || reset_us > now_us + longest_us)
         return;
     // Answers may overtake one another: within one window of the desk's the smallest word counts.
-    if (reset_us == governor->reset_us && governor->remaining >= 0 && remaining > governor->remaining)
+    int64_t apart_us = reset_us - governor->reset_us;
+    bool same_window = apart_us > -SAME_RESET_US && apart_us < SAME_RESET_US;
+    if (same_window && governor->remaining >= 0 && remaining > governor->remaining)
         return;
     governor->remaining = remaining;
     governor->reset_us = reset_us;

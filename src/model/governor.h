@@ -2,7 +2,7 @@
 // and shrinks with failure; it stops growing where more in flight only makes each answer slower (answers that take
 // more than twice the desk's best time wait in somebody's queue: the desk's, the network's or our own). What the
 // desk's own headers say, and the operator's ceiling, bound the rate.
-// Plain data: the caller brings the time (wall, microseconds).
+// Plain data: the caller brings the time (monotonic, microseconds).
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -93,7 +93,7 @@ static void end(struct attempt *attempt, struct verdict verdict)
 }
 
 // Deactivation and a stop of the daemon let the request in flight end and start no other.
-static bool must_stop(const struct attempt *attempt)
+bool attempt_must_stop(const struct attempt *attempt)
 {
     return attempt->dispatcher->stopping || !attempt->lane->owner->account->active;
 }
@@ -108,7 +108,7 @@ static void take_step(struct attempt *attempt, const struct http_response *respo
     attempt->desk_state->connector->step(&attempt->steps, response, &step);
     if (step.kind == DESK_END) {
         end(attempt, step.verdict);
-    } else if (must_stop(attempt)) {
+    } else if (attempt_must_stop(attempt)) {
         attempt->cut = true;
         end(attempt, (struct verdict){.kind = VERDICT_WAIT});
     } else if (attempt->requests++ >= MOST_REQUESTS) {
@@ -143,7 +143,7 @@ static void on_refs(struct loop_task *task)
     struct job *job = job_of(task);
     struct attempt *attempt = attempt_of(job);
     attempt->dispatcher->busy--;
-    if (job->err || must_stop(attempt)) {
+    if (job->err || attempt_must_stop(attempt)) {
         attempt->cut = true;
         end(attempt, (struct verdict){.kind = VERDICT_WAIT});
         return;

@@ -45,6 +45,11 @@ void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct h
 // The verdict's bearing on the desk: false when the attempt is parked until a probe tells whether it was the
 // desk or the message (it then comes back through attempt_judged).
 bool desk_judges(struct attempt *attempt);
+// desk_probe.c: it waits for the probe's word; and that word: `well`: it was the message, and counts.
+void desk_park(struct dispatcher *d, struct attempt *attempt);
+void desk_release_parked(struct dispatcher *d, struct desk_state *desk, bool well);
+// courier.c: its account was deactivated, or the daemon stops: no other request, and nothing is counted.
+bool attempt_must_stop(const struct attempt *attempt);
 // desk_guard.c: the message may be skipped; false: the guard against mass skips keeps it pending.
 bool desk_lets_skip(struct attempt *attempt);
 // dispatcher.c: the message's in-flight mark is taken off the disk.

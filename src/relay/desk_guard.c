@@ -43,14 +43,47 @@ static void guard_alarm(struct dispatcher *d, struct desk_state *desk)
             "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume"));
 }
 
+static void remember(struct dispatcher *d, uint64_t identity, struct skip_guard guard)
+{
+    struct guard_memory *memory = mem_new_of(struct guard_memory);
+    memory->identity = identity;
+    memory->guard = guard;
+    HASH_ADD(hh, d->guards, identity, sizeof memory->identity, memory);
+}
+
+void desk_put_by(struct dispatcher *d, struct desk_state *desk)
+{
+    if (desk->guard.skips || desk->guard.closed)
+        remember(d, desk->identity, desk->guard);
+    desk->guard = (struct skip_guard){0};
+}
+
+// An account of the desk, an active one if there is; NULL when none uses it any more.
+static const struct account *account_of_desk(struct dispatcher *d, uint64_t identity)
+{
+    const struct account **accounts = directory_list(d->options.directory), *found = NULL;
+    for (size_t i = 0; accounts[i]; i++) {
+        if (desk_identity(&accounts[i]->desk) == identity && (!found || (accounts[i]->active && !found->active))) {
+            account_unref(found);
+            found = account_ref(accounts[i]);
+        }
+        account_unref(accounts[i]);
+    }
+    free(accounts);
+    return found;
+}
+
 void dispatcher_restore_desk(struct dispatcher *d, const struct store_desk_health *health)
 {
     if (!health->skips_in_row && !health->guard_suspended)
         return;
-    struct guard_memory *memory = mem_new_of(struct guard_memory);
-    memory->identity = health->desk;
-    memory->guard = (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended};
-    HASH_ADD(hh, d->guards, identity, sizeof memory->identity, memory);
+    remember(d, health->desk, (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended});
+    if (!health->guard_suspended)
+        return;
+    const struct account *account = account_of_desk(d, health->desk);
+    if (account) // it is shown from the start on
+        desk_state_unref(d, desk_state_get(d, account));
+    account_unref(account);
 }
 
 void desk_restore(struct dispatcher *d, struct desk_state *desk)
@@ -65,6 +98,7 @@ void desk_restore(struct dispatcher *d, struct desk_state *desk)
     if (!desk->guard.closed)
         return;
     desk->suspended = true;
+    desk->suspended_us = dispatcher_mono_us(d);
     guard_alarm(d, desk);
     desk_show(d, desk, STR("guard"), 0);
 }

@@ -1,10 +1,10 @@
-// A desk's health: what an answer says of the desk as a whole, its suspension, the probes that end it.
+// A desk's health: what an answer says of the desk as a whole, its suspension, its alarms. How it is probed: desk_probe.c.
 //
-//   well -an attempt says desk_down-> suspended, probed at once: well = it was the message (counted), else an outage
+//   well -an attempt says desk_down-> suspended, probed at once if the message may be the reason
 //   suspended -pause over-> probe (one at a time; 1 s x2 to 30 s, not before what the desk asked for)
 //   probe well -> all lanes go on, the governor begins small
-// A desk without a probe is tried with the head of one lane, a different one each time. So is one at which the guard
-// against mass skips has closed (model/skip_guard.h): there an answer to the probe would prove nothing.
+// The pause is 1 s again only after a delivery. At a desk at which the guard against mass skips has closed
+// (model/skip_guard.h) the probe is the head of a lane, for an answer to any other would prove nothing.
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -12,61 +12,83 @@
 #include "relay/courier.h"
 #include "relay/tell.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
-enum { PROBE_TIMEOUT_MS = 5000, PAUSE_MS = 1000, PAUSE_CAP_MS = 30000 };
+enum { PAUSE_MS = 1000, PAUSE_CAP_MS = 30000 };
+
+static const int64_t most_asked_us = INT64_C(3600) * 1000000; // of what a desk may ask for
+static const int64_t lone_alarm_us = INT64_C(600) * 1000000;  // of one lane that cannot tell its message from its desk
 
 void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct http_response *response)
 {
     int64_t remaining, reset_us;
+    int64_t ahead_us = dispatcher_mono_us(d) - dispatcher_now_us(d);
     if (response->failure == HTTP_ANSWERED && desk->connector->rate &&
-        desk->connector->rate(response, &remaining, &reset_us))
-        governor_learn(&desk->governor, remaining, reset_us, dispatcher_now_us(d));
+        desk->connector->rate(response, &remaining, &reset_us) &&
+        !__builtin_add_overflow(reset_us, ahead_us, &reset_us))
+        governor_learn(&desk->governor, remaining, reset_us, dispatcher_mono_us(d));
 }
 
 void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us)
 {
+    if (until_us)
+        until_us += dispatcher_now_us(d) - dispatcher_mono_us(d);
     board_desk_set(d->options.board, desk->identity,
                    &(struct board_desk){.suspended = desk->suspended, .reason = reason, .until_us = until_us});
 }
 
-static bool may_be_probed(const struct desk_state *desk)
+// ---- pauses ----
+
+static int64_t later(int64_t a, int64_t b)
 {
-    return desk->connector->probe && desk->account->desk.probe != DESK_PROBE_NONE;
+    return a > b ? a : b;
 }
 
-static int64_t next_try_us(struct dispatcher *d, struct desk_state *desk)
+int64_t desk_next_try_us(struct dispatcher *d, struct desk_state *desk, int64_t since_us)
 {
     int64_t pause_ms = backoff_pause(PAUSE_MS, PAUSE_CAP_MS, desk->failures, &d->chance);
-    int64_t at = dispatcher_now_us(d) + pause_ms * 1000;
-    return at > desk->not_before_us ? at : desk->not_before_us;
+    int64_t at_us = later(since_us + pause_ms * 1000, dispatcher_mono_us(d));
+    return later(at_us, desk->not_before_us);
 }
 
-// Gives when it is tried again.
-static int64_t pause_desk(struct dispatcher *d, struct desk_state *desk, struct str reason)
+void desk_pause(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t since_us)
 {
     desk->failures++;
-    int64_t at = next_try_us(d, desk);
+    int64_t at_us = desk_next_try_us(d, desk, since_us);
     if (desk->guard.closed) {
-        int64_t guarded = dispatcher_now_us(d) + skip_guard_pause_us(&desk->guard);
-        at = guarded > desk->not_before_us ? guarded : desk->not_before_us;
+        at_us = later(dispatcher_mono_us(d) + skip_guard_pause_us(&desk->guard), desk->not_before_us);
         reason = STR("guard");
     }
-    due_set(d, &desk->due, at);
-    desk_show(d, desk, reason, at);
-    return at;
+    due_set(d, &desk->due, at_us);
+    desk_show(d, desk, reason, at_us);
 }
 
 void desk_await(struct dispatcher *d, struct desk_state *desk)
 {
-    if (desk->due.item.index || desk->probing || desk->probe_lane)
+    if (desk->due.item.index || desk_is_being_probed(desk))
         return;
     if (desk->guard.closed)
-        pause_desk(d, desk, STR("guard"));
+        desk_pause(d, desk, STR("guard"), dispatcher_mono_us(d));
     else
-        due_set(d, &desk->due, dispatcher_now_us(d));
+        due_set(d, &desk->due, later(dispatcher_mono_us(d), desk->not_before_us));
 }
+
+void desk_hold_until(struct dispatcher *d, struct desk_state *desk, int64_t until_wall_us)
+{
+    int64_t pause_us = until_wall_us - dispatcher_now_us(d);
+    int64_t until_us = dispatcher_mono_us(d) + (pause_us < most_asked_us ? pause_us : most_asked_us);
+    if (!until_wall_us || until_us <= desk->not_before_us)
+        return;
+    desk->not_before_us = until_us;
+    if (!desk->suspended || !desk->due.item.index || desk->due.item.at >= until_us)
+        return;
+    due_set(d, &desk->due, until_us); // it was to be probed before
+    desk_show(d, desk, STR("asked to wait"), until_us);
+}
+
+// ---- alarms ----
 
 // All alarms of one suspension stand under one account's name, whichever account's settings reach the desk by then.
 void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text)
@@ -76,16 +98,59 @@ void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char 
     board_alarm(d->options.board, name, desk->alarmed_for->name, text);
 }
 
+void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status)
+{
+    char text[160];
+    if (desk->alarmed || !desk->suspended)
+        return;
+    desk->alarmed = true;
+    snprintf(text, sizeof text, "the desk answers %d: check its address, token and plan; all messages wait", status);
+    desk_begin_alarm(d, desk, "desk_refuses", str_of(text));
+}
+
+// The only lane that waits for the desk, or NULL.
+static struct lane *lone_lane(const struct desk_state *desk)
+{
+    struct lane_account *owner;
+    struct lane *lane, *found = NULL;
+    DL_FOREACH2(desk->accounts, owner, all_next)
+    {
+        DL_FOREACH2(owner->lanes, lane, all_next)
+        {
+            if (found)
+                return NULL;
+            found = lane;
+        }
+    }
+    return found;
+}
+
+// Where nothing else can be tried nobody can tell the message from the desk, but a person.
+static void alarm_if_alone(struct dispatcher *d, struct desk_state *desk, int64_t message_id)
+{
+    char text[200];
+    if (desk->guard.closed || !lone_lane(desk) || dispatcher_mono_us(d) - desk->suspended_us < lone_alarm_us)
+        return;
+    snprintf(text, sizeof text,
+             "nothing was taken for ten minutes and only one lane waits, so the desk cannot be told from message %lld: "
+             "look at what it says, then retry or discard it",
+             (long long)message_id);
+    desk_begin_alarm(d, desk, "desk_unproven", str_of(text));
+}
+
 static void end_alarms(struct dispatcher *d, struct desk_state *desk)
 {
+    static const char *const names[] = {"desk_refuses", "skip_guard", "desk_unproven"};
     if (!desk->alarmed_for)
         return;
-    board_alarm_end(d->options.board, "desk_refuses", desk->alarmed_for->name);
-    board_alarm_end(d->options.board, "skip_guard", desk->alarmed_for->name);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        board_alarm_end(d->options.board, names[i], desk->alarmed_for->name);
     account_unref(desk->alarmed_for);
     desk->alarmed_for = NULL;
     desk->alarmed = false;
 }
+
+// ---- suspension ----
 
 // It goes on by itself as it is: its attempt ends first, or messages of another lane are settled first.
 static bool has_other_cares(const struct lane *lane)
@@ -109,41 +174,40 @@ static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
 
 void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t not_before_us)
 {
-    if (not_before_us > desk->not_before_us)
-        desk->not_before_us = not_before_us;
+    desk_hold_until(d, desk, not_before_us);
     if (desk->suspended)
         return;
     desk->suspended = true;
+    desk->suspended_us = dispatcher_mono_us(d);
     log_warn("desk_suspended", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform),
              LOG_S("reason", reason));
     desk_delist(d, desk);
     suspend_lanes(d, desk);
-    tell_desk(d->options.board, desk->account, true, reason, pause_desk(d, desk, reason));
+    desk_pause(d, desk, reason, dispatcher_mono_us(d));
+    tell_desk(d->options.board, desk->account, true, reason,
+              desk->due.item.at + dispatcher_now_us(d) - dispatcher_mono_us(d));
 }
 
-static void release_parked(struct dispatcher *d, struct desk_state *desk, bool well)
+// Neither suspended nor probed any more; its lanes are the caller's.
+static void end_suspension(struct dispatcher *d, struct desk_state *desk)
 {
-    while (desk->parked) {
-        struct attempt *attempt = desk->parked;
-        DL_DELETE(desk->parked, attempt);
-        if (well) // the desk is well: it was the message, and it counts
-            attempt->verdict.kind = VERDICT_RETRY;
-        attempt_judged(attempt);
-    }
-    dispatcher_pump(d);
+    if (desk->probe_lane)
+        desk->probe_lane->is_probe = false;
+    desk->probe_lane = NULL;
+    desk_release_parked(d, desk, false);
+    desk->suspended = desk->unprobed = false;
+    desk->not_before_us = 0;
+    due_clear(d, &desk->due);
+    desk_show(d, desk, STR(""), 0);
+    end_alarms(d, desk);
 }
 
 void desk_resume(struct dispatcher *d, struct desk_state *desk)
 {
     if (!desk->suspended)
         return;
-    desk->suspended = false;
-    desk->not_before_us = 0;
-    desk->probe_lane = NULL;
-    due_clear(d, &desk->due);
+    end_suspension(d, desk);
     governor_restart(&desk->governor);
-    desk_show(d, desk, STR(""), 0);
-    end_alarms(d, desk);
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
     tell_desk(d->options.board, desk->account, false, STR_NONE, 0);
     struct lane_account *owner;
@@ -152,7 +216,6 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
         struct lane *lane;
         DL_FOREACH2(owner->lanes, lane, all_next)
         {
-            lane->is_probe = false;
             if (lane->state == LANE_SUSPENDED)
                 lane_set_state(d, lane, LANE_LOADING);
         }
@@ -160,77 +223,38 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     desk_enlist(d, desk);
 }
 
-static void on_probe(void *arg, const struct http_response *response)
+void desk_found_well(struct dispatcher *d, struct desk_state *desk)
 {
-    struct desk_state *desk = arg;
-    struct dispatcher *d = desk->dispatcher;
-    bool well = false;
-    desk->probing = false;
-    desk->probe_call = NULL;
-    if (response->failure != HTTP_CANCELLED) {
-        struct verdict verdict = desk->connector->probe_verdict(response, dispatcher_now_us(d), &desk->probe_arena);
-        well = verdict.kind == VERDICT_DELIVERED;
-        desk_answered(d, desk, response);
-        if (verdict.until_us > desk->not_before_us)
-            desk->not_before_us = verdict.until_us;
-        if (well && !desk->guard.closed)
-            desk_resume(d, desk);
-        else if (desk->suspended)
-            pause_desk(d, desk, verdict.error);
+    if (desk->suspended && desk->not_before_us > dispatcher_mono_us(d)) { // well, but it asked to be left alone
+        due_set(d, &desk->due, desk->not_before_us);
+        desk_show(d, desk, STR("asked to wait"), desk->not_before_us);
+    } else {
+        desk_resume(d, desk);
     }
-    arena_done(&desk->probe_arena);
-    d->busy--;
-    release_parked(d, desk, well);
-    desk_state_unref(d, desk);
-    dispatcher_check_stopped(d);
 }
 
-// The head of a lane that waits is sent as the probe; the accounts take turns.
-static void probe_with_a_lane(struct dispatcher *d, struct desk_state *desk)
+static bool is_used(struct dispatcher *d, const struct desk_state *desk)
 {
-    struct lane_account *owner = desk->accounts;
-    for (struct lane_account *end = NULL; owner && owner != end; owner = desk->accounts) {
-        end = end ? end : owner;
-        DL_DELETE2(desk->accounts, owner, all_prev, all_next);
-        DL_APPEND2(desk->accounts, owner, all_prev, all_next);
-        struct lane *lane = owner->lanes;
-        while (lane && lane->state != LANE_SUSPENDED)
-            lane = lane->all_next;
-        if (!lane)
-            continue;
-        DL_DELETE2(owner->lanes, lane, all_prev, all_next);
-        DL_APPEND2(owner->lanes, lane, all_prev, all_next);
-        lane->is_probe = true;
-        desk->probe_lane = lane;
-        lane_set_state(d, lane, LANE_LOADING);
-        dispatcher_pump(d);
-        return;
+    const struct account **accounts = directory_list(d->options.directory);
+    bool used = false;
+    for (size_t i = 0; accounts[i]; i++) {
+        used |= desk_identity(&accounts[i]->desk) == desk->identity;
+        account_unref(accounts[i]);
     }
-    due_set(d, &desk->due, next_try_us(d, desk)); // all its lanes are in flight
+    free(accounts);
+    return used;
 }
 
-void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane)
+void desk_left(struct dispatcher *d, struct desk_state *desk)
 {
-    struct desk_state *desk = lane->owner->desk;
-    lane->is_probe = false;
-    desk->probe_lane = NULL;
-    due_set(d, &desk->due, dispatcher_now_us(d) + PAUSE_MS * 1000);
-}
-
-static void probe_now(struct dispatcher *d, struct desk_state *desk)
-{
-    struct http_request request = {0};
-    if (desk->probing || desk->probe_lane || d->stopping)
+    if (!desk->suspended || desk->accounts || is_used(d, desk))
         return;
-    if (desk->guard.closed || !may_be_probed(desk) ||
-        !desk->connector->probe(&desk->account->desk, &desk->probe_arena, &request)) {
-        probe_with_a_lane(d, desk);
+    if (desk->refs > 1) { // requests of theirs are in flight
+        due_set(d, &desk->due, dispatcher_mono_us(d) + PAUSE_MS * 1000);
         return;
     }
-    desk->probing = true;
-    desk->refs++;
-    d->busy++;
-    desk->probe_call = d->ports.send(d->ports.arg, &request, PROBE_TIMEOUT_MS, on_probe, desk);
+    end_suspension(d, desk);
+    desk_put_by(d, desk);
 }
 
 void desk_pause_over(struct dispatcher *d, struct due *due)
@@ -239,14 +263,18 @@ void desk_pause_over(struct dispatcher *d, struct due *due)
     if (!desk->suspended)
         desk_enlist(d, desk);
     else if (desk->accounts)
-        probe_now(d, desk);
+        desk_probe_now(d, desk);
     else if (!desk->guard.closed) // nothing waits for it: whoever comes next finds out
         desk_resume(d, desk);
+    else
+        desk_left(d, desk);
     if (!desk->refs) {
         desk->refs++;
         desk_state_unref(d, desk);
     }
 }
+
+// ---- verdicts ----
 
 // What can as well be the message's own doing: a request that came to nothing at a desk that may be well.
 static bool may_be_the_message(const struct attempt *attempt)
@@ -271,13 +299,8 @@ static void judge_down(struct attempt *attempt)
     struct dispatcher *d = attempt->dispatcher;
     struct desk_state *desk = attempt->desk_state;
     desk_suspend(d, desk, reason_of(attempt), attempt->verdict.until_us);
-    if (attempt->verdict.alarm && !desk->alarmed) {
-        desk->alarmed = true;
-        desk_begin_alarm(d, desk, "desk_refuses",
-                         arena_printf(&attempt->arena,
-                                      "the desk answers %d: check its address, token and plan; all messages wait",
-                                      attempt->verdict.status));
-    }
+    if (attempt->verdict.alarm)
+        desk_refuses(d, desk, attempt->verdict.status);
 }
 
 // The head that was sent as a probe tells of the desk: anything but "down" says that it is well; at a closed guard only
@@ -287,12 +310,18 @@ static void judge_probe_lane(struct attempt *attempt)
     struct dispatcher *d = attempt->dispatcher;
     struct desk_state *desk = attempt->desk_state;
     enum verdict_kind kind = attempt->verdict.kind;
+    bool well = kind == VERDICT_DELIVERED || (kind != VERDICT_DESK_DOWN && !desk->guard.closed);
     attempt->lane->is_probe = false;
     desk->probe_lane = NULL;
-    if (kind == VERDICT_DELIVERED || (kind != VERDICT_DESK_DOWN && !desk->guard.closed))
-        desk_resume(d, desk);
-    else if (desk->suspended)
-        pause_desk(d, desk, reason_of(attempt));
+    desk_release_parked(d, desk, well);
+    if (kind == VERDICT_DESK_DOWN)
+        judge_down(attempt);
+    if (well) {
+        desk_found_well(d, desk);
+    } else if (desk->suspended) {
+        desk_pause(d, desk, reason_of(attempt), desk->probe_lane_us);
+        alarm_if_alone(d, desk, attempt->steps.message->id);
+    }
 }
 
 static void judge_delivered(struct attempt *attempt)
@@ -305,13 +334,32 @@ static void judge_delivered(struct attempt *attempt)
     }
     if (was_closed)
         desk_resume(attempt->dispatcher, desk);
-    if (!desk->suspended)
+    if (!desk->suspended || attempt->lane->is_probe)
         desk->failures = 0;
+}
+
+// Nothing told yet whether it was the desk or the message: it is parked until a probe does.
+static bool is_parked(struct attempt *attempt, bool first)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    struct desk_state *desk = attempt->desk_state;
+    if (!may_be_the_message(attempt) || desk->guard.closed || !(first || desk_is_being_probed(desk)))
+        return false;
+    if (!desk_is_being_probed(desk)) {
+        int64_t due_us = desk->due.item.at;
+        due_clear(d, &desk->due);
+        desk_probe_now(d, desk);
+        if (!desk_is_being_probed(desk)) { // the daemon stops, or no other lane waits
+            due_set(d, &desk->due, due_us);
+            return false;
+        }
+    }
+    desk_park(d, attempt);
+    return true;
 }
 
 bool desk_judges(struct attempt *attempt)
 {
-    struct dispatcher *d = attempt->dispatcher;
     struct desk_state *desk = attempt->desk_state;
     if (attempt->verdict.kind == VERDICT_DELIVERED)
         judge_delivered(attempt);
@@ -323,14 +371,5 @@ bool desk_judges(struct attempt *attempt)
         return true;
     bool first = !desk->suspended;
     judge_down(attempt);
-    if (!may_be_the_message(attempt) || !may_be_probed(desk) || !(first || desk->probing))
-        return true;
-    if (!desk->probing) {
-        due_clear(d, &desk->due);
-        probe_now(d, desk);
-    }
-    if (!desk->probing) // none is sent any more: the daemon stops
-        return true;
-    DL_APPEND(desk->parked, attempt);
-    return false;
+    return !is_parked(attempt, first);
 }

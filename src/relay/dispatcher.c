@@ -11,13 +11,23 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+// Backoff, settle, and what a platform may ask for.
+static int64_t longest_wait_us(const struct dispatcher_options *options)
+{
+    int64_t longest_ms = (int64_t)3600 * 1000;
+    if (options->retry_cap_ms > longest_ms)
+        longest_ms = options->retry_cap_ms;
+    return (options->settle_ms > longest_ms ? options->settle_ms : longest_ms) * 1000;
+}
+
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options, const struct dispatcher_ports *ports)
 {
     struct dispatcher *d = mem_new_of(struct dispatcher);
     d->options = *options;
     d->ports = *ports;
     chance_init(&d->chance, options->seed);
-    d->started_us = dispatcher_now_us(d);
+    d->started_us = dispatcher_mono_us(d);
+    d->longest_wait_us = longest_wait_us(options);
     return d;
 }
 
@@ -49,6 +59,7 @@ void dispatcher_free(struct dispatcher *d)
         HASH_DEL(d->guards, memory);
         free(memory);
     }
+    troubled_lanes_free(d);
     heap_done(&d->dues);
     free(d);
 }
@@ -220,7 +231,7 @@ void attempt_ended(struct attempt *attempt)
     attempt->lane->keeps_slot = keeps_slot(d, attempt);
     slot_give(d, attempt, well);
     if (attempt->cut && attempt->lane->is_probe)
-        desk_probe_lane_failed(d, attempt->lane);
+        desk_probe_lost(d, attempt->desk_state);
     if (!attempt->cut)
         tally_attempt(d->options.tally, attempt->account->desk.platform, kind);
     if (attempt->cut || desk_judges(attempt))
@@ -238,7 +249,7 @@ static bool goes_at_once(struct dispatcher *d, struct lane *lane)
     if (lane->is_probe)
         return true;
     return kept && d->in_flight < d->options.concurrency &&
-           !governor_blocked_until(&lane->owner->desk->governor, dispatcher_now_us(d));
+           !governor_blocked_until(&lane->owner->desk->governor, dispatcher_mono_us(d));
 }
 
 static void go_ready(struct dispatcher *d, struct lane *lane)
@@ -256,40 +267,47 @@ static void go_behind(struct dispatcher *d, struct lane *lane)
 {
     unmark_head(d, lane);
     lane->keeps_slot = false;
-    if (lane->is_probe)
-        desk_probe_lane_failed(d, lane);
     lane_set_state(d, lane, LANE_BEHIND);
+    if (lane->is_probe)
+        desk_probe_lost(d, lane->owner->desk);
     order_look(d, lane->owner);
 }
 
 static void go_by_head(struct dispatcher *d, struct lane *lane)
 {
-    const struct message *head = lane_head(lane)->message;
-    bool held = head->next_attempt_us == MESSAGE_HELD;
     if (order_holds(lane)) {
         go_behind(d, lane);
         return;
     }
-    if (!held && (lane->waited || head->next_attempt_us <= dispatcher_now_us(d))) {
+    int64_t due_us = lane_due_us(d, lane);
+    bool held = due_us == INT64_MAX;
+    if (!held && (lane->waited || due_us <= dispatcher_mono_us(d))) {
         go_ready(d, lane);
         return;
     }
     unmark_head(d, lane);
     lane->keeps_slot = false;
     if (lane->is_probe) {
-        desk_probe_lane_failed(d, lane);
         lane_set_state(d, lane, LANE_SUSPENDED);
+        desk_probe_lost(d, lane->owner->desk);
     } else {
         lane_set_state(d, lane, held ? LANE_HELD : LANE_WAITING);
     }
 }
 
+static void go_nowhere(struct dispatcher *d, struct lane *lane)
+{
+    lane->keeps_slot = false;
+    unmark_head(d, lane);
+    if (lane->is_probe)
+        desk_probe_lost(d, lane->owner->desk);
+    lane_set_state(d, lane, lane->owner->account->active ? LANE_SUSPENDED : LANE_STOPPED);
+}
+
 void lane_go_on(struct dispatcher *d, struct lane *lane)
 {
     if (!may_send(d, lane)) {
-        lane->keeps_slot = false;
-        unmark_head(d, lane);
-        lane_set_state(d, lane, lane->owner->account->active ? LANE_SUSPENDED : LANE_STOPPED);
+        go_nowhere(d, lane);
     } else if (lane->count) {
         go_by_head(d, lane);
     } else {
@@ -305,7 +323,7 @@ void lane_go_on(struct dispatcher *d, struct lane *lane)
 // Out of the ring while it may start nothing; whatever ends that puts it back.
 static bool is_blocked(struct dispatcher *d, struct desk_state *desk)
 {
-    int64_t until = governor_blocked_until(&desk->governor, dispatcher_now_us(d));
+    int64_t until = governor_blocked_until(&desk->governor, dispatcher_mono_us(d));
     desk_delist(d, desk);
     if (!until)
         desk_enlist(d, desk); // to the end
@@ -342,12 +360,21 @@ static struct lane *next_lane(struct desk_state *desk)
     return lane; // its state is about to change: it leaves the ring by itself
 }
 
+// What it starts may end at once, and want it again: that is done in turns here, not in depth.
 void dispatcher_pump(struct dispatcher *d)
 {
     struct desk_state *desk;
-    while (!d->stopping && d->in_flight < d->options.concurrency && (desk = next_desk(d)))
-        begin(d, next_lane(desk));
-    pages_pump(d);
+    d->pump_again = true;
+    if (d->pumping)
+        return;
+    d->pumping = true;
+    while (d->pump_again) {
+        d->pump_again = false;
+        while (!d->stopping && d->in_flight < d->options.concurrency && (desk = next_desk(d)))
+            begin(d, next_lane(desk));
+        pages_pump(d);
+    }
+    d->pumping = false;
     struct heap_item *top = heap_top(&d->dues);
     d->ports.arm(d->ports.arg, top ? top->at : 0);
 }
@@ -377,7 +404,7 @@ static void lane_begin(struct dispatcher *d, struct lane_account *owner, int64_t
     if (owner->desk->suspended) {
         lane_set_state(d, lane, LANE_SUSPENDED);
         desk_await(d, owner->desk);
-    } else if (!announcement || !announcement->message || may_have_more(d, owner, lane_id)) {
+    } else if (!announcement || !announcement->message || lane->in_trouble || may_have_more(d, owner, lane_id)) {
         lane_set_state(d, lane, LANE_LOADING);
     } else {
         lane_push(d, lane, announcement->message, announcement->link);
@@ -471,15 +498,13 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
     {
         if (lane->state == LANE_READY)
             lane_set_state(d, lane, LANE_LOADING);
-        if (from->probe_lane == lane) {
-            from->probe_lane = NULL;
-            due_set(d, &from->due, dispatcher_now_us(d)); // the others that wait there have lost theirs
-        }
-        lane->is_probe = false;
+        if (from->probe_lane == lane) // the others that wait there have lost theirs
+            desk_probe_lost(d, from);
     }
     DL_DELETE2(from->accounts, owner, all_prev, all_next);
     owner->desk = desk_state_get(d, owner->account);
     DL_APPEND2(owner->desk->accounts, owner, all_prev, all_next);
+    desk_left(d, from);
     desk_state_unref(d, from);
     DL_FOREACH2(owner->lanes, lane, all_next)
     {
@@ -559,9 +584,13 @@ int dispatcher_reload(struct dispatcher *d, const struct message *message, bool 
 {
     struct lane *lane = lane_find(d, message->lane);
     d->by_hand++; // pages on their way to lanes that are not in memory yet
-    if (!lane || lane->state == LANE_SUSPENDED)
+    lane_trust(d, message->lane);
+    if (!lane)
         return ERR_OK;
-    if (lane->attempt) {
+    if (lane->state == LANE_SUSPENDED) {
+        lane->probe_after_us = 0; // its head may be another one now
+        desk_await(d, lane->owner->desk);
+    } else if (lane->attempt) {
         if (lane_head(lane)->message->id == message->id) {
             lane->discard |= discard;
             return ERR_BUSY;
@@ -574,6 +603,12 @@ int dispatcher_reload(struct dispatcher *d, const struct message *message, bool 
         lane_want_page(d, lane);
     }
     return ERR_OK;
+}
+
+void dispatcher_trust_lane(struct dispatcher *d, int64_t lane_id)
+{
+    lane_trust(d, lane_id);
+    dispatcher_pump(d);
 }
 
 // ---- the end ----
@@ -589,6 +624,12 @@ void dispatcher_check_stopped(struct dispatcher *d)
 void dispatcher_stop(struct dispatcher *d)
 {
     d->stopping = true;
+    struct desk_state *desk, *next_desk;
+    HASH_ITER(hh, d->desks, desk, next_desk)
+    {
+        if (desk->probe_lane && !desk->probe_lane->attempt) // none will be sent
+            desk_probe_lost(d, desk);
+    }
     dispatcher_pump(d);
     dispatcher_check_stopped(d);
 }

@@ -26,6 +26,9 @@ struct dispatcher_ports {
     void (*cancel)(void *arg, void *call);
     // dispatcher_tick at this monotonic time (microseconds); replaces the one before. 0 = none.
     void (*arm)(void *arg, int64_t at_us);
+    // A bug in the life of this lane is about to abort the process (`over` false), or a person lets a lane go that was
+    // held for such bugs (true): to be remembered for the next start. May be NULL.
+    void (*lane_trouble)(void *arg, int64_t lane, bool over);
     // dispatcher_stop is through: nothing is in flight any more.
     void (*stopped)(void *arg);
 };
@@ -50,6 +53,11 @@ void dispatcher_free(struct dispatcher *dispatcher);
 
 // What the store remembers of a desk; before dispatcher_start.
 void dispatcher_restore_desk(struct dispatcher *dispatcher, const struct store_desk_health *health);
+// This lane brought the process down twice within a short time: it starts as held, with the alarm `lane_held`, until a
+// person tries or discards one of its messages. Before dispatcher_start.
+void dispatcher_hold_lane(struct dispatcher *dispatcher, int64_t lane);
+// A person tries a message of the lane: it is let go. Nothing happens when it is not held so.
+void dispatcher_trust_lane(struct dispatcher *dispatcher, int64_t lane);
 // Takes up what the store has pending (at the start).
 void dispatcher_start(struct dispatcher *dispatcher);
 // New work was committed. Takes the list.

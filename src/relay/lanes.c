@@ -14,11 +14,14 @@ int64_t dispatcher_now_us(struct dispatcher *d)
     return clock_wall_us(d->options.clock);
 }
 
-// Waits are stored in wall time and waited in monotonic time: a clock that is set does not stall a lane.
-void due_set(struct dispatcher *d, struct due *due, int64_t at_wall_us)
+int64_t dispatcher_mono_us(struct dispatcher *d)
 {
-    int64_t pause = at_wall_us - dispatcher_now_us(d);
-    heap_set(&d->dues, &due->item, clock_mono_us(d->options.clock) + (pause > 0 ? pause : 0));
+    return clock_mono_us(d->options.clock);
+}
+
+void due_set(struct dispatcher *d, struct due *due, int64_t at_us)
+{
+    heap_set(&d->dues, &due->item, at_us);
 }
 
 void due_clear(struct dispatcher *d, struct due *due)
@@ -72,6 +75,7 @@ struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t 
     HASH_ADD(hh, d->lanes, id, sizeof lane->id, lane);
     DL_APPEND2(owner->lanes, lane, all_prev, all_next);
     owner->lanes_in_state[LANE_IDLE]++;
+    lane_look_for_trouble(d, lane);
     return lane;
 }
 
@@ -80,10 +84,8 @@ static void lane_free(struct dispatcher *d, struct lane *lane)
     struct lane_account *owner = lane->owner;
     must(!lane->attempt && !lane->in_ring && !lane->due.item.index);
     lane_truncate(d, lane, 0);
-    if (owner->desk->probe_lane == lane) {
-        owner->desk->probe_lane = NULL;
-        due_set(d, &owner->desk->due, dispatcher_now_us(d));
-    }
+    if (owner->desk->probe_lane == lane)
+        desk_probe_lost(d, owner->desk);
     HASH_DEL(d->lanes, lane);
     DL_DELETE2(owner->lanes, lane, all_prev, all_next);
     owner->lanes_in_state[lane->state]--;
@@ -173,6 +175,25 @@ static void slot_clear(struct dispatcher *d, struct lane *lane, struct lane_slot
     atomic_fetch_sub_explicit(&d->messages, 1, memory_order_relaxed);
 }
 
+int64_t lane_due_us(struct dispatcher *d, struct lane *lane)
+{
+    const struct message *head = lane_head(lane)->message;
+    if (head->next_attempt_us == MESSAGE_HELD || lane->in_trouble)
+        return INT64_MAX;
+    if (lane->wait.message_id == head->id && lane->wait.next_attempt_us == head->next_attempt_us)
+        return lane->wait.due_us;
+    int64_t pause_us = head->next_attempt_us - dispatcher_now_us(d);
+    if (pause_us > d->longest_wait_us)
+        pause_us = d->longest_wait_us;
+    return dispatcher_mono_us(d) + (pause_us > 0 ? pause_us : 0);
+}
+
+void lane_keep_wait(struct dispatcher *d, struct lane *lane, int64_t message_id, int64_t next_attempt_us)
+{
+    lane->wait = (struct lane_wait){message_id, next_attempt_us,
+                                    dispatcher_mono_us(d) + next_attempt_us - dispatcher_now_us(d)};
+}
+
 void lane_pop(struct dispatcher *d, struct lane *lane)
 {
     slot_clear(d, lane, lane_head(lane));
@@ -191,6 +212,14 @@ void lane_truncate(struct dispatcher *d, struct lane *lane, int keep)
     free(lane->slots);
     lane->slots = NULL;
     lane->head = 0;
+}
+
+// What is known of its head stays known while it holds no messages.
+static int64_t probe_after_us(struct dispatcher *d, struct lane *lane)
+{
+    if (lane->count)
+        return lane_due_us(d, lane);
+    return lane->state == LANE_HELD ? INT64_MAX : lane->state == LANE_WAITING ? lane->due.item.at : 0;
 }
 
 static void leave_state(struct dispatcher *d, struct lane *lane)
@@ -237,7 +266,7 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         enter_ready(d, lane);
         break;
     case LANE_WAITING: // memory is for lanes that move: it is read again when the time has come
-        due_set(d, &lane->due, lane_head(lane)->message->next_attempt_us);
+        due_set(d, &lane->due, lane_due_us(d, lane));
         tell_lane_waits(d->options.board, lane);
         lane_truncate(d, lane, 0);
         break;
@@ -261,10 +290,12 @@ void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to)
     if (!lane_may_go(lane->state, to)) {
         log_error("forbidden_transition", LOG_N("lane", lane->id), LOG_C("from", lane_state_name(lane->state)),
                   LOG_C("to", lane_state_name(to)));
+        lane_note_trouble(d, lane);
         must(!"a lane's state may change so");
     }
     log_debug("lane", LOG_N("lane", lane->id), LOG_C("from", lane_state_name(lane->state)),
               LOG_C("to", lane_state_name(to)));
+    lane->probe_after_us = to == LANE_SUSPENDED ? probe_after_us(d, lane) : 0;
     leave_state(d, lane);
     lane->owner->lanes_in_state[lane->state]--;
     lane->owner->lanes_in_state[to]++;
@@ -321,7 +352,7 @@ struct desk_state *desk_state_get(struct dispatcher *d, const struct account *ac
         desk->connector = desk_connector_find(account->desk.platform);
         must(desk->connector);
         desk->due.run = desk_pause_over;
-        governor_init(&desk->governor, d->options.concurrency, account->desk.rate_per_min, dispatcher_now_us(d));
+        governor_init(&desk->governor, d->options.concurrency, account->desk.rate_per_min, dispatcher_mono_us(d));
         HASH_ADD(hh, d->desks, identity, sizeof desk->identity, desk);
         desk_restore(d, desk);
     }
@@ -333,7 +364,7 @@ static bool remembers_something(struct dispatcher *d, const struct desk_state *d
 {
     const struct governor *governor = &desk->governor;
     return desk->suspended || desk->guard.skips ||
-           (governor->remaining >= 0 && governor->reset_us > dispatcher_now_us(d));
+           (governor->remaining >= 0 && governor->reset_us > dispatcher_mono_us(d));
 }
 
 static void desk_free(struct dispatcher *d, struct desk_state *desk)

@@ -31,6 +31,13 @@ struct lane_slot {
     struct conversation *conversation; // counted
 };
 
+// A wait that this process gave a message: the store has it in wall time, which may be set meanwhile.
+struct lane_wait {
+    int64_t message_id;
+    int64_t next_attempt_us; // as stored; another value in the store is somebody else's word, and holds
+    int64_t due_us;          // monotonic
+};
+
 struct lane {
     struct due due; // LANE_WAITING; first
     int64_t id;
@@ -38,15 +45,18 @@ struct lane {
     struct lane_account *owner;
     struct lane_slot *slots; // ring buffer of `window` entries, NULL while none is used
     int head, count;
-    bool more;                        // pending messages are behind those in memory
-    bool in_ring;                     // of its owner: ready, or to be loaded
-    bool is_probe;                    // its head is the probe of its suspended desk
-    bool discard;                     // by hand while in flight: if the attempt fails
-    bool waited;                      // its time has come, whatever the clock says now
-    bool keeps_slot;                  // from one message to the next
-    struct job *load;                 // asked of the committer; NULL while none is
-    struct attempt *attempt;          // LANE_MARKING, LANE_SENDING
-    struct lane *prev, *next;         // in_ring
+    bool more;                // pending messages are behind those in memory
+    bool in_ring;             // of its owner: ready, or to be loaded
+    bool is_probe;            // its head is the probe of its suspended desk
+    bool discard;             // by hand while in flight: if the attempt fails
+    bool waited;              // its time has come, whatever the clock says now
+    bool keeps_slot;          // from one message to the next
+    bool in_trouble;          // it brought the process down twice: held for a person
+    struct lane_wait wait;    // of its head, as this process meant it
+    int64_t probe_after_us;   // LANE_SUSPENDED, monotonic: its head is no probe before then; INT64_MAX: it is held
+    struct job *load;         // asked of the committer; NULL while none is
+    struct attempt *attempt;  // LANE_MARKING, LANE_SENDING
+    struct lane *prev, *next; // in_ring
     struct lane *all_prev, *all_next; // the owner's lanes
     UT_hash_handle hh;
 };
@@ -93,13 +103,22 @@ struct desk_state {
     bool alarmed;                      // that it refuses us
     const struct account *alarmed_for; // counted: under whose name its alarms stand; NULL while there is none
     int failures;                      // probes in a row that failed
-    int64_t not_before_us;             // wall time: what the desk asked for
+    int64_t not_before_us;             // monotonic: what the desk asked for
+    int64_t suspended_us;              // monotonic: since when
+    bool unprobed;                     // it answered the probe that it takes none; until it is well
     bool probing;
     void *probe_call;
     struct arena probe_arena;
     struct lane *probe_lane; // where the desk has no probe: whose head is one
+    int64_t probe_lane_us;   // monotonic: since when
     struct attempt *parked;  // unanswered attempts that wait for the probe's word
     struct desk_state *prev, *next;
+    UT_hash_handle hh;
+};
+
+// A lane that brought the process down twice within a short time, until a person lets it go.
+struct troubled_lane {
+    int64_t id;
     UT_hash_handle hh;
 };
 
@@ -125,13 +144,15 @@ struct dispatcher {
     struct dispatcher_options options;
     struct dispatcher_ports ports;
     struct chance chance;
-    int64_t started_us; // wall time: marks older than this are of an earlier process
+    int64_t started_us;      // monotonic: marks are of an earlier process, and settle from then on
+    int64_t longest_wait_us; // what is stored to wait longer (the clock was set) waits no longer than this
     struct heap dues;
     struct lane *lanes;                 // hash
     struct lane_account *accounts;      // hash
     struct desk_state *desks;           // hash
     struct conversation *conversations; // hash
     struct guard_memory *guards;        // hash
+    struct troubled_lane *troubled;     // hash
     struct desk_state *ready;           // ring of desks that may start something
     struct lane_account *to_load;       // ring; those that have nothing in memory first
     int loads_asked;
@@ -142,6 +163,7 @@ struct dispatcher {
     unsigned by_hand;        // changes by hand to what is pending (dispatcher_reload)
     struct feed *first_feed; // of the whole store, at the start; NULL when it is through
     bool stopping, told_stopped;
+    bool pumping, pump_again;
 };
 
 struct lane *lane_find(struct dispatcher *d, int64_t lane_id);
@@ -178,27 +200,59 @@ void desk_state_unref(struct dispatcher *d, struct desk_state *desk);
 void desk_enlist(struct dispatcher *d, struct desk_state *desk);
 void desk_delist(struct dispatcher *d, struct desk_state *desk);
 
-void due_set(struct dispatcher *d, struct due *due, int64_t at_wall_us);
+// Waits are waited in monotonic time: a clock that is set neither stalls nor hurries them.
+void due_set(struct dispatcher *d, struct due *due, int64_t at_us);
 void due_clear(struct dispatcher *d, struct due *due);
-int64_t dispatcher_now_us(struct dispatcher *d); // wall time
+int64_t dispatcher_now_us(struct dispatcher *d);  // wall time: for what is stored, shown and signed
+int64_t dispatcher_mono_us(struct dispatcher *d); // monotonic time
+// When the lane's head may go, in monotonic time; INT64_MAX: it is held for a person.
+int64_t lane_due_us(struct dispatcher *d, struct lane *lane);
+// This process makes the head wait from now on, until a wall time that it stores.
+void lane_keep_wait(struct dispatcher *d, struct lane *lane, int64_t message_id, int64_t next_attempt_us);
 
 // desk_health.c: the time its suspension or its governor waited for has come.
 void desk_pause_over(struct dispatcher *d, struct due *due);
 
-// desk_health.c: puts its state on the board.
+// desk_health.c: puts its state on the board. `until_us` is monotonic; 0 = unknown.
 void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us);
 // desk_health.c: an alarm of this suspension; they end with it.
 void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text);
+// desk_health.c: it answered one of the statuses that a person must look at: an alarm, once per suspension.
+void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status);
+// desk_health.c: one more failure in a row; the next probe is a pause after `since_us` (monotonic).
+void desk_pause(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t since_us);
+int64_t desk_next_try_us(struct dispatcher *d, struct desk_state *desk, int64_t since_us);
+// desk_health.c: it asked to be left alone until this wall time (0 = it did not); an hour at most.
+void desk_hold_until(struct dispatcher *d, struct desk_state *desk, int64_t until_wall_us);
+// desk_health.c: a probe was answered well: its lanes go on, at once or when the time that it asked for is over.
+void desk_found_well(struct dispatcher *d, struct desk_state *desk);
+// desk_health.c: a lane begins at a suspended desk: somebody must look when it is well.
+void desk_await(struct dispatcher *d, struct desk_state *desk);
+// desk_health.c: an account has gone to another desk: one that nobody uses any more is forgotten, with its alarms.
+void desk_left(struct dispatcher *d, struct desk_state *desk);
+
+// desk_probe.c: sends a probe, unless one is out.
+void desk_probe_now(struct dispatcher *d, struct desk_state *desk);
+bool desk_is_being_probed(const struct desk_state *desk);
+// desk_probe.c: the lane whose head was to be the probe cannot tell whether the desk is well: another one will.
+void desk_probe_lost(struct dispatcher *d, struct desk_state *desk);
+
 // desk_guard.c: what of it outlives a restart, and storing that.
 struct store_desk_health desk_health_of(const struct desk_state *desk);
 void desk_store_health(struct dispatcher *d, const struct desk_state *desk);
 // desk_guard.c: a desk comes into memory with what the store remembers of it.
 void desk_restore(struct dispatcher *d, struct desk_state *desk);
-// desk_health.c: a lane begins at a suspended desk: somebody must look when it is well.
-void desk_await(struct dispatcher *d, struct desk_state *desk);
+// desk_guard.c: a desk that nobody uses leaves memory: what the store remembers of it is kept.
+void desk_put_by(struct dispatcher *d, struct desk_state *desk);
 
-// desk_health.c: the lane whose head is the probe cannot tell now whether the desk is well: another one will.
-void desk_probe_lane_failed(struct dispatcher *d, struct lane *lane);
+// lane_trouble.c: a lane comes into memory: it is held when it brought the process down twice within a short time and no
+// person has let it go since.
+void lane_look_for_trouble(struct dispatcher *d, struct lane *lane);
+// lane_trouble.c: a forbidden transition is about to end the process: remembers whose it was.
+void lane_note_trouble(struct dispatcher *d, const struct lane *lane);
+// lane_trouble.c: a person lets it go; nothing happens when it is not held so.
+void lane_trust(struct dispatcher *d, int64_t lane_id);
+void troubled_lanes_free(struct dispatcher *d);
 
 // order_gate.c: the lane's head is of a changed order rule, and messages of the rule before are pending.
 bool order_holds(const struct lane *lane);

@@ -56,11 +56,26 @@ static void judge_retry(struct attempt *attempt)
         give_up(attempt, REASON_GAVE_UP);
 }
 
+// Not counted: tried again at once, or when the platform says; what came without an answer settles first.
+static void judge_uncounted(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    const struct verdict *verdict = &attempt->verdict;
+    int64_t until_us = verdict->kind == VERDICT_WAIT ? verdict->until_us : 0;
+    if (verdict->unanswered && until_us < outcome->at_us + attempt->steps.settle_us)
+        until_us = outcome->at_us + attempt->steps.settle_us;
+    int64_t latest_us = outcome->at_us + attempt->dispatcher->longest_wait_us;
+    outcome->next_attempt_us = until_us < latest_us ? until_us : latest_us;
+}
+
 static void judge(struct attempt *attempt)
 {
     struct store_outcome *outcome = &attempt->outcome;
     const struct verdict *verdict = &attempt->verdict;
-    switch (verdict->kind) {
+    enum verdict_kind kind = verdict->kind;
+    if (kind != VERDICT_DELIVERED && attempt_must_stop(attempt))
+        kind = VERDICT_WAIT;
+    switch (kind) {
     case VERDICT_DELIVERED:
         outcome->state = MESSAGE_DELIVERED;
         outcome->attempts++;
@@ -75,15 +90,15 @@ static void judge(struct attempt *attempt)
         break;
     case VERDICT_WAIT:
     case VERDICT_DESK_DOWN:
-        outcome->next_attempt_us = verdict->kind == VERDICT_WAIT ? verdict->until_us : 0;
-        if (verdict->unanswered && outcome->next_attempt_us < outcome->at_us + attempt->steps.settle_us)
-            outcome->next_attempt_us = outcome->at_us + attempt->steps.settle_us;
+        judge_uncounted(attempt);
         break;
     }
     if (attempt->lane->discard && outcome->state != MESSAGE_DELIVERED) {
         outcome->state = MESSAGE_DISCARDED;
         outcome->reason = REASON_BY_HAND;
     }
+    if (outcome->state == MESSAGE_PENDING && outcome->next_attempt_us && outcome->next_attempt_us != MESSAGE_HELD)
+        lane_keep_wait(attempt->dispatcher, attempt->lane, outcome->message_id, outcome->next_attempt_us);
 }
 
 static void on_outcome(struct loop_task *task);
@@ -143,11 +158,12 @@ static void report_settled(const struct attempt *attempt)
     if (outcome->state == MESSAGE_DELIVERED) {
         tally_message(tally, TALLY_DELIVERED, platform, message->direction);
         tally_time(&tally->delivery, outcome->at_us - message->received_at_us);
+    } else if (outcome->state == MESSAGE_DISCARDED) { // asked for while it was in flight
+        tally_message(tally, TALLY_DISCARDED, platform, message->direction);
+        log_info("message_discarded", LOG_N("message", message->id), LOG_S("account", attempt->account->name),
+                 LOG_C("reason", reason_name(outcome->reason)));
     } else {
-        bool skipped = outcome->state == MESSAGE_SKIPPED;
-        tally_message(tally, skipped ? TALLY_SKIPPED : TALLY_DISCARDED, platform, message->direction);
-        if (!skipped) // by hand, which the audit log has
-            return;
+        tally_message(tally, TALLY_SKIPPED, platform, message->direction);
         // The desk's own words stay in the store: they could repeat the message.
         log_error("message_skipped", LOG_N("message", message->id), LOG_S("account", attempt->account->name),
                   LOG_C("reason", reason_name(outcome->reason)), LOG_N("attempts", outcome->attempts),

@@ -7,9 +7,8 @@
 #include <utlist.h>
 
 enum {
-    MOST_LOADS = 64,              // pages asked of the committer at a time
-    MOST_LOOKS = 8,               // at accounts that stand in line for a page
-    MOST_WAIT_MS = 5 * 60 * 1000, // no message's wait is longer, but for a longer retry_cap or settle
+    MOST_LOADS = 64, // pages asked of the committer at a time
+    MOST_LOOKS = 8,  // at accounts that stand in line for a page
 };
 
 struct load {
@@ -18,18 +17,6 @@ struct load {
     struct feed *feed; // NULL: for a lane that is in memory
     unsigned by_hand;  // d->by_hand when it was asked for
 };
-
-// A wait that is longer than there can be was written before the clock was set back.
-static void correct_wait(struct dispatcher *d, struct message *message)
-{
-    const struct dispatcher_options *options = &d->options;
-    int64_t most_ms = options->retry_cap_ms > options->settle_ms ? options->retry_cap_ms : options->settle_ms;
-    int64_t now = dispatcher_now_us(d);
-    if (most_ms < MOST_WAIT_MS)
-        most_ms = MOST_WAIT_MS;
-    if (message->next_attempt_us != MESSAGE_HELD && message->next_attempt_us > now + most_ms * 1000)
-        message->next_attempt_us = now + options->settle_ms * 1000;
-}
 
 static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page *page)
 {
@@ -40,11 +27,10 @@ static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page 
         if (message->in_flight) { // by an earlier process: this one clears its marks
             message->in_flight = false;
             message->in_doubt = true;
-            int64_t settled = d->started_us + d->options.settle_ms * 1000;
-            if (message->next_attempt_us < settled)
-                message->next_attempt_us = settled;
+            int64_t unsettled_us = d->started_us + d->options.settle_ms * 1000 - dispatcher_mono_us(d);
+            if (message->next_attempt_us < dispatcher_now_us(d) + unsettled_us)
+                message->next_attempt_us = dispatcher_now_us(d) + unsettled_us;
         }
-        correct_wait(d, message);
         lane_push(d, lane, message, &page->entries[i].link);
     }
 }
@@ -151,6 +137,7 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
                 return;
             lane_want_no_page(d, lane);
             take_page(d, lane, page);
+            lane->waited = load->feed->account_id && lane->count && !lane_head(lane)->message->in_doubt;
             lane_go_on(d, lane);
         }
     } else {

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "relay/relay_own.h"
+#include "relay/trouble_file.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -71,6 +72,13 @@ static void port_stopped(void *arg)
     relay->dispatcher_stopped = true;
     pthread_cond_broadcast(&relay->changed);
     pthread_mutex_unlock(&relay->lock);
+}
+
+static void port_lane_trouble(void *arg, int64_t lane, bool over)
+{
+    struct relay *relay = arg;
+    if (relay->options.trouble_path)
+        trouble_file_add(relay->options.trouble_path, lane, clock_wall_us(relay->options.clock), over);
 }
 
 struct announce_task {
@@ -164,6 +172,7 @@ static void make_dispatcher(struct relay *relay)
         .send = port_send,
         .cancel = port_cancel,
         .arm = port_arm,
+        .lane_trouble = port_lane_trouble,
         .stopped = port_stopped,
     };
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
@@ -172,6 +181,11 @@ static void make_dispatcher(struct relay *relay)
 static void restore_desk(void *arg, const struct store_desk_health *health)
 {
     dispatcher_restore_desk(arg, health);
+}
+
+static void hold_lane(void *arg, int64_t lane)
+{
+    dispatcher_hold_lane(arg, lane);
 }
 
 static void make_loop(struct relay *relay)
@@ -302,6 +316,8 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
         relay_free(relay);
         return NULL;
     }
+    if (options->trouble_path)
+        trouble_file_read(options->trouble_path, hold_lane, relay->dispatcher);
     relay->reader = options->store->ops->reader_new(options->store);
     relay->bulk_reader = options->store->ops->reader_new(options->store);
     for (int wanted = wanted_doors(); relay->door_count < wanted;) {

@@ -23,6 +23,8 @@ struct relay_options {
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
     int window, concurrency;
     int64_t keep_bodies_us, keep_dedupe_us;
+    const char
+        *trouble_path; // remembers lanes that brought the process down (relay/trouble_file.h); NULL: nothing does
     void (*fatal)(void *arg, const char *sentence); // the disk failed: called once, from any thread; end the process
     void *fatal_arg;
 };

@@ -155,10 +155,12 @@ static void on_try_now(struct loop_task *task)
         .in_doubt = is_in_doubt(now),
         .at_us = clock_wall_us(call->relay->options.clock),
     };
-    if (now->state == MESSAGE_PENDING && call->outcome.next_attempt_us < now->next_attempt_us)
+    if (now->state == MESSAGE_PENDING && call->outcome.next_attempt_us < now->next_attempt_us) {
         change_waiting(call, now, false);
-    else
+    } else {
+        dispatcher_trust_lane(call->relay->dispatcher, now->lane);
         call_answer(call, ERR_OK);
+    }
     message_free(now);
 }
 

@@ -37,10 +37,11 @@ static void *port_send(void *arg, const struct http_request *request, int64_t ti
                        void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
 {
     struct rig *rig = arg;
-    (void)timeout_ms;
     assert_true(rig->call_count < RIG_CALLS_MAX);
     struct rig_call *call = &rig->calls[rig->call_count++];
     *call = (struct rig_call){.done = done, .arg = done_arg, .open = true};
+    call->timeout_ms = timeout_ms;
+    call->sent_us = rig->clock.mono_us;
     call->method = arena_str(&call->arena, request->method);
     call->target = arena_str(&call->arena, request->target);
     call->body = arena_str(&call->arena, request->body.p ? request->body : STR(""));
@@ -64,6 +65,13 @@ static void port_arm(void *arg, int64_t at_us)
 static void port_stopped(void *arg)
 {
     ((struct rig *)arg)->stopped = true;
+}
+
+static void port_lane_trouble(void *arg, int64_t lane, bool over)
+{
+    struct rig *rig = arg;
+    rig->troubled_lane = lane;
+    rig->trouble_over = over;
 }
 
 struct announce_task {
@@ -145,9 +153,13 @@ static void start(struct rig *rig, const struct rig_options *options)
         .cancel = port_cancel,
         .arm = port_arm,
         .stopped = port_stopped,
+        .lane_trouble = port_lane_trouble,
     };
     rig->dispatcher = dispatcher_new(&dispatcher, &ports);
+    if (options->hold_lane)
+        dispatcher_hold_lane(rig->dispatcher, options->hold_lane);
     assert_int_equal(rig->store->ops->each_desk_health(rig->store, restore_desk, rig->dispatcher), 0);
+    rig->suspended_at_start = board_desks_suspended(rig->board);
     dispatcher_start(rig->dispatcher);
     rig_turn(rig);
 }
@@ -240,6 +252,7 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
         .url = intercom ? STR_NONE : arena_str(arena, str_of(url)),
         .secret = intercom ? STR_NONE : STR("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         .probe = options->probe,
+        .rate_per_min = options->rate_per_min,
     };
     int64_t source_ids[1];
     struct store_account_put put = {.account = account, .source_ids = source_ids};
@@ -434,4 +447,54 @@ struct message *rig_message(struct rig *rig, int64_t id)
     struct message *message = NULL;
     assert_int_equal(rig->reader->ops->message(rig->reader, id, &message), 0);
     return message;
+}
+
+enum message_state rig_state_of(struct rig *rig, int64_t id)
+{
+    struct message *message = rig_message(rig, id);
+    enum message_state state = message->state;
+    message_free(message);
+    return state;
+}
+
+int rig_attempts_of(struct rig *rig, int64_t id)
+{
+    struct message *message = rig_message(rig, id);
+    int attempts = message->attempts;
+    message_free(message);
+    return attempts;
+}
+
+bool rig_is_in_doubt(struct rig *rig, int64_t id)
+{
+    struct message *message = rig_message(rig, id);
+    bool doubt = message->in_doubt;
+    message_free(message);
+    return doubt;
+}
+
+bool rig_is_marked(struct rig *rig, int64_t id)
+{
+    struct message *message = rig_message(rig, id);
+    bool mark = message->in_flight;
+    message_free(message);
+    return mark;
+}
+
+struct alarm_count {
+    const char *name;
+    int count;
+};
+
+static void count_alarm(void *arg, const struct board_alarm_line *line)
+{
+    struct alarm_count *count = arg;
+    count->count += !count->name || strcmp(count->name, line->name) == 0;
+}
+
+int rig_alarms(struct rig *rig, const char *name)
+{
+    struct alarm_count count = {.name = name};
+    board_each_alarm(rig->board, count_alarm, &count);
+    return count.count;
 }

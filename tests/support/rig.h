@@ -13,6 +13,7 @@ enum { RIG_CALLS_MAX = 4096 };
 struct rig_call {
     struct arena arena;
     struct str method, target, body;
+    int64_t timeout_ms, sent_us; // monotonic
     void (*done)(void *arg, const struct http_response *response);
     void *arg;
     bool open;
@@ -34,6 +35,9 @@ struct rig {
     struct rig_call calls[RIG_CALLS_MAX];
     int call_count;
     int said;
+    int64_t troubled_lane; // as the port lane_trouble was told last; 0 = never
+    bool trouble_over;
+    int suspended_at_start; // desks, before anything was read
 };
 
 struct rig_options {
@@ -46,6 +50,8 @@ struct rig_options {
     int memory_messages; // default 1000
     enum desk_probe probe;
     const char *store_path; // of a SQLite store; NULL: in memory
+    int64_t rate_per_min;   // of the desk
+    int64_t hold_lane;      // as one that brought the process down; 0 = none
 };
 
 void rig_init(struct rig *rig, const struct rig_options *options);
@@ -86,3 +92,10 @@ void rig_set_active(struct rig *rig, const char *name, bool active);
 bool rig_set_order(struct rig *rig, const char *name, enum order_rule order);
 // The message as the store has it; the caller frees it.
 struct message *rig_message(struct rig *rig, int64_t id);
+// What the store says of it.
+enum message_state rig_state_of(struct rig *rig, int64_t id);
+int rig_attempts_of(struct rig *rig, int64_t id);
+bool rig_is_in_doubt(struct rig *rig, int64_t id);
+bool rig_is_marked(struct rig *rig, int64_t id);
+// How many alarms of that name stand; NULL: of any.
+int rig_alarms(struct rig *rig, const char *name);

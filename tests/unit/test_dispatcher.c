@@ -1,4 +1,5 @@
 // The promises of order, settling and marks, on the relay core over the store in memory (support/rig.h).
+#include "support/intercom_answers.h"
 #include "support/rig.h"
 #include "support/unit.h"
 
@@ -13,38 +14,6 @@ static void with(struct rig_options options)
     rig_init(&rig, &options);
 }
 
-static enum message_state state_of(int64_t id)
-{
-    struct message *message = rig_message(&rig, id);
-    enum message_state state = message->state;
-    message_free(message);
-    return state;
-}
-
-static int attempts_of(int64_t id)
-{
-    struct message *message = rig_message(&rig, id);
-    int attempts = message->attempts;
-    message_free(message);
-    return attempts;
-}
-
-static bool in_doubt(int64_t id)
-{
-    struct message *message = rig_message(&rig, id);
-    bool doubt = message->in_doubt;
-    message_free(message);
-    return doubt;
-}
-
-static bool marked(int64_t id)
-{
-    struct message *message = rig_message(&rig, id);
-    bool mark = message->in_flight;
-    message_free(message);
-    return mark;
-}
-
 // ---- order ----
 
 static void test_next_only_after_the_one_before_is_settled(void **state)
@@ -55,13 +24,13 @@ static void test_next_only_after_the_one_before_is_settled(void **state)
     int64_t second = rig_say(&rig, "acme", "c1", "two");
     assert_int_equal(rig_open_count(&rig), 1);
     assert_non_null(rig_open_with(&rig, "one"));
-    assert_int_equal(state_of(first), MESSAGE_PENDING);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_PENDING);
     rig_answer(&rig, rig_open(&rig), 200, "");
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     assert_int_equal(rig_open_count(&rig), 1);
     assert_non_null(rig_open_with(&rig, "two"));
     rig_answer(&rig, rig_open(&rig), 204, "");
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     assert_int_equal(rig_open_count(&rig), 0);
     rig_done(&rig);
 }
@@ -143,7 +112,7 @@ static void test_a_failure_is_tried_again_before_the_next(void **state)
     int64_t first = rig_say(&rig, "acme", "c1", "one");
     rig_say(&rig, "acme", "c1", "two");
     rig_answer(&rig, rig_open(&rig), 500, "");
-    assert_int_equal(attempts_of(first), 1);
+    assert_int_equal(rig_attempts_of(&rig, first), 1);
     assert_int_equal(rig_open_count(&rig), 0);
     rig_pass(&rig, 2000);
     assert_int_equal(rig_open_count(&rig), 1);
@@ -161,12 +130,12 @@ static void test_five_failures_then_skipped_and_the_next_goes_on(void **state)
     int64_t second = rig_say(&rig, "acme", "c1", "two");
     for (int i = 1; i <= 5; i++) {
         rig_answer(&rig, rig_open_with(&rig, "one"), 500, "");
-        assert_int_equal(attempts_of(first), i);
+        assert_int_equal(rig_attempts_of(&rig, first), i);
         rig_pass(&rig, 60000);
     }
-    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_SKIPPED);
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -177,8 +146,8 @@ static void test_a_refusal_is_skipped_at_once(void **state)
     int64_t first = rig_say(&rig, "acme", "c1", "one");
     rig_say(&rig, "acme", "c1", "two");
     rig_answer(&rig, rig_open_with(&rig, "one"), 422, "");
-    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
-    assert_int_equal(attempts_of(first), 1);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_SKIPPED);
+    assert_int_equal(rig_attempts_of(&rig, first), 1);
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
     rig_done(&rig);
 }
@@ -191,7 +160,7 @@ static void test_on_failure_hold_keeps_the_lane_for_a_person(void **state)
     rig_say(&rig, "acme", "c1", "two");
     rig_answer(&rig, rig_open_with(&rig, "one"), 422, "");
     rig_pass(&rig, 3600 * 1000);
-    assert_int_equal(state_of(first), MESSAGE_PENDING);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_PENDING);
     assert_int_equal(rig_open_count(&rig), 0);
     rig_done(&rig);
 }
@@ -211,14 +180,14 @@ static void test_an_outage_counts_nothing_and_resumes_in_order(void **state)
         assert_true(str_eq_c(rig_open(&rig)->method, "HEAD"));
         rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
     }
-    assert_int_equal(attempts_of(first), 0);
+    assert_int_equal(rig_attempts_of(&rig, first), 0);
     rig_pass(&rig, 31000);
     rig_answer(&rig, rig_open(&rig), 200, "");
     assert_int_equal(rig_open_count(&rig), 2);
     rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
     rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -232,12 +201,12 @@ static void test_no_answer_counts_when_the_probe_right_after_finds_the_desk_well
         rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_TIMEOUT, true);
         assert_true(str_eq_c(rig_open(&rig)->method, "HEAD"));
         rig_answer(&rig, rig_open(&rig), 200, "");
-        assert_int_equal(attempts_of(first), i);
+        assert_int_equal(rig_attempts_of(&rig, first), i);
         rig_pass(&rig, 60000);
     }
-    assert_int_equal(state_of(first), MESSAGE_SKIPPED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_SKIPPED);
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -248,11 +217,11 @@ static void test_no_answer_counts_nothing_when_the_probe_fails_too(void **state)
     int64_t first = rig_say(&rig, "acme", "c1", "one");
     rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
     rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
-    assert_int_equal(attempts_of(first), 0);
+    assert_int_equal(rig_attempts_of(&rig, first), 0);
     rig_pass(&rig, 2000);
     rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
     rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -269,12 +238,12 @@ static void test_a_desk_without_probe_is_tried_with_one_head_at_a_time(void **st
         assert_true(str_eq_c(rig_open(&rig)->method, "POST"));
         rig_lose(&rig, rig_open(&rig), HTTP_TIMEOUT, true);
     }
-    assert_int_equal(attempts_of(first), 0);
+    assert_int_equal(rig_attempts_of(&rig, first), 0);
     rig_pass(&rig, 31000);
     rig_answer(&rig, rig_open(&rig), 200, "");
     rig_answer(&rig, rig_open(&rig), 200, "");
     assert_int_equal(rig_open_count(&rig), 0);
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -317,9 +286,9 @@ static void test_five_skips_in_a_row_close_the_desk_and_the_sixth_stays(void **s
     (void)state;
     close_guard((struct rig_options){0});
     for (int i = 0; i < 5; i++)
-        assert_int_equal(state_of(refused[i]), MESSAGE_SKIPPED);
-    assert_int_equal(state_of(refused[5]), MESSAGE_PENDING);
-    assert_int_equal(attempts_of(refused[5]), 0);
+        assert_int_equal(rig_state_of(&rig, refused[i]), MESSAGE_SKIPPED);
+    assert_int_equal(rig_state_of(&rig, refused[5]), MESSAGE_PENDING);
+    assert_int_equal(rig_attempts_of(&rig, refused[5]), 0);
     int64_t next = rig_say(&rig, "acme", "c9", "good");
     rig_pass(&rig, 5 * 60 * 1000);
     assert_int_equal(rig_open_count(&rig), 0);
@@ -333,8 +302,8 @@ static void test_five_skips_in_a_row_close_the_desk_and_the_sixth_stays(void **s
     rig_pass(&rig, 61 * 1000); // an hour later another lane's
     rig_answer(&rig, rig_open(&rig), 200, "");
     rig_answer(&rig, rig_open(&rig), 200, "");
-    assert_int_equal(state_of(next), MESSAGE_DELIVERED);
-    assert_int_equal(state_of(refused[5]), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, next), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, refused[5]), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -351,7 +320,7 @@ static void test_the_guard_outlives_a_crash_and_opens_by_hand(void **state)
     account_unref(account);
     rig_turn(&rig);
     rig_answer(&rig, rig_open(&rig), 400, ""); // the count begins anew
-    assert_int_equal(state_of(refused[5]), MESSAGE_SKIPPED);
+    assert_int_equal(rig_state_of(&rig, refused[5]), MESSAGE_SKIPPED);
     rig_done(&rig);
 }
 
@@ -362,7 +331,7 @@ static void test_a_delivery_between_them_keeps_the_guard_open(void **state)
     for (int i = 0; i < 20; i++) {
         int64_t id = rig_say(&rig, "acme", "c1", "x");
         rig_answer(&rig, rig_open(&rig), i % 5 == 4 ? 200 : 400, "");
-        assert_int_equal(state_of(id), i % 5 == 4 ? MESSAGE_DELIVERED : MESSAGE_SKIPPED);
+        assert_int_equal(rig_state_of(&rig, id), i % 5 == 4 ? MESSAGE_DELIVERED : MESSAGE_SKIPPED);
     }
     rig_done(&rig);
 }
@@ -433,8 +402,8 @@ static void test_a_backlog_that_fills_the_memory_leaves_room_for_others(void **s
     assert_non_null(rig_open_with(&rig, "fresh"));
     rig_answer(&rig, rig_open_with(&rig, "fresh"), 200, "");
     rig_answer(&rig, rig_open_with(&rig, "later"), 200, "");
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     while (rig_open(&rig))
         rig_answer(&rig, rig_open(&rig), 200, "");
     assert_int_equal(rig.call_count, 1502);
@@ -556,16 +525,16 @@ static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
     rig_say(&rig, "acme", "c1", "two");
     rig_set_active(&rig, "acme", false);
     rig_answer(&rig, rig_open(&rig), 200, ""); // the one in flight ends and is recorded
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     assert_int_equal(rig_open_count(&rig), 0);
     int64_t third = rig_say(&rig, "acme", "c1", "three");
     rig_pass(&rig, 3600 * 1000);
     assert_int_equal(rig_open_count(&rig), 0);
-    assert_int_equal(state_of(third), MESSAGE_PENDING);
+    assert_int_equal(rig_state_of(&rig, third), MESSAGE_PENDING);
     rig_set_active(&rig, "acme", true);
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
     rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
-    assert_int_equal(state_of(third), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, third), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -640,7 +609,7 @@ static void test_what_is_discarded_while_its_lane_is_read_is_not_sent(void **sta
             committer_turn(rig.committer);
         if (discard_by_hand(id)) {
             assert_int_equal(rig_open_count(&rig), 0);
-            assert_int_equal(state_of(id), MESSAGE_DISCARDED);
+            assert_int_equal(rig_state_of(&rig, id), MESSAGE_DISCARDED);
             discarded++;
         } else {
             rig_answer(&rig, rig_open(&rig), 200, ""); // it was in flight already
@@ -659,10 +628,10 @@ static void test_attempts_survive_a_deactivation(void **state)
     rig_set_active(&rig, "acme", false);
     rig_pass(&rig, 120000);
     assert_int_equal(rig_open_count(&rig), 0);
-    assert_int_equal(attempts_of(first), 1);
+    assert_int_equal(rig_attempts_of(&rig, first), 1);
     rig_set_active(&rig, "acme", true);
     rig_answer(&rig, rig_open(&rig), 200, "");
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -715,20 +684,11 @@ static void test_item_56_clock_that_is_set_stalls_no_lane(void **state)
 
 // ---- a desk without a key: marks and doubts ----
 
-static const char contact[] = "{\"type\":\"contact\",\"id\":\"6657adde6abd0167d9419d00\"}";
-static const char created[] =
-    "{\"type\":\"user_message\",\"id\":\"403918330\",\"created_at\":1700000000,\"body\":\"b\","
-    "\"message_type\":\"inapp\",\"conversation_id\":\"499\"}";
-static const char part[] = "{\"type\":\"conversation\",\"id\":\"499\",\"conversation_parts\":{\"type\":"
-                           "\"conversation_part.list\",\"conversation_parts\":[{\"type\":\"conversation_part\",\"id\":"
-                           "\"%d\",\"body\":\"b\",\"created_at\":1700000000,\"author\":{\"type\":\"user\",\"id\":"
-                           "\"6657adde6abd0167d9419d00\"}}],\"total_count\":1}}";
-
 // The first message: contact found, conversation made.
 static void through_first_message(void)
 {
-    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
-    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, intercom_created);
 }
 
 static void test_the_head_is_marked_before_its_first_request(void **state)
@@ -737,10 +697,10 @@ static void test_the_head_is_marked_before_its_first_request(void **state)
     with((struct rig_options){.desk = "intercom"});
     int64_t first = rig_say(&rig, "acme", "c1", "one");
     assert_int_equal(rig_open_count(&rig), 1);
-    assert_true(marked(first));
+    assert_true(rig_is_marked(&rig, first));
     through_first_message();
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
-    assert_false(marked(first));
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
+    assert_false(rig_is_marked(&rig, first));
     rig_done(&rig);
 }
 
@@ -750,14 +710,14 @@ static void test_the_next_is_marked_in_the_transaction_that_settles_the_one_befo
     with((struct rig_options){.desk = "intercom"});
     rig_say(&rig, "acme", "c1", "one");
     int64_t second = rig_say(&rig, "acme", "c1", "two");
-    assert_false(marked(second));
+    assert_false(rig_is_marked(&rig, second));
     through_first_message();
-    assert_true(marked(second));
+    assert_true(rig_is_marked(&rig, second));
     assert_int_equal(rig_open_count(&rig), 1); // steady state: one call a message
     char answer[600];
-    snprintf(answer, sizeof answer, part, 77);
+    snprintf(answer, sizeof answer, intercom_part, 77);
     rig_answer(&rig, rig_open_with(&rig, "/conversations/499/reply"), 200, answer);
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -785,9 +745,9 @@ static void test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled(vo
     rig_answer(&rig, rig_open_with(&rig, "/conversations/search"), 200,
                "{\"type\":\"conversation.list\",\"conversations\":[],\"total_count\":0}");
     char answer[600];
-    snprintf(answer, sizeof answer, part, 78);
+    snprintf(answer, sizeof answer, intercom_part, 78);
     rig_answer(&rig, rig_open_with(&rig, "/reply"), 200, answer);
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -800,7 +760,7 @@ static void test_a_lost_answer_is_in_doubt_and_found_at_the_desk(void **state)
     through_first_message();
     rig_lose(&rig, rig_open_with(&rig, "/reply"), HTTP_TIMEOUT, true);
     rig_answer(&rig, rig_open_with(&rig, "/me"), 200, "{\"type\":\"admin\",\"id\":\"1\"}"); // the desk is well
-    assert_true(in_doubt(second));
+    assert_true(rig_is_in_doubt(&rig, second));
     rig_pass(&rig, 16000);
     struct rig_call *look = rig_open(&rig);
     assert_true(str_eq_c(look->method, "GET"));
@@ -809,7 +769,7 @@ static void test_a_lost_answer_is_in_doubt_and_found_at_the_desk(void **state)
                "\"conversation_parts\":{\"conversation_parts\":[{\"type\":\"conversation_part\",\"id\":\"81\","
                "\"part_type\":\"comment\",\"body\":\"two\",\"created_at\":1700000000,\"author\":{\"type\":\"user\","
                "\"id\":\"6657adde6abd0167d9419d00\"}}],\"total_count\":1}}");
-    assert_int_equal(state_of(second), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
     assert_int_equal(rig_open_count(&rig), 0);
     struct message *message = rig_message(&rig, second);
     assert_true(str_eq_c(message->desk_ref, "81"));
@@ -826,11 +786,11 @@ static void test_a_clean_stop_leaves_no_marks(void **state)
     int64_t second = rig_say(&rig, "acme", "c1", "two");
     dispatcher_stop(rig.dispatcher);
     assert_false(rig.stopped); // a request is in flight
-    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
     assert_true(rig.stopped); // no other request was started
     assert_int_equal(rig_open_count(&rig), 0);
-    assert_false(marked(second));
-    assert_false(in_doubt(second));
+    assert_false(rig_is_marked(&rig, second));
+    assert_false(rig_is_in_doubt(&rig, second));
     rig_done(&rig);
 }
 
@@ -852,9 +812,9 @@ static void test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_da
     dispatcher_stop(rig.dispatcher);
     rig_answer(&rig, rig_open_with(&rig, "/reply"), 502, ""); // no probe is sent any more
     assert_true(rig.stopped);
-    assert_int_equal(attempts_of(second), 0);
-    assert_true(in_doubt(second));
-    assert_false(marked(second));
+    assert_int_equal(rig_attempts_of(&rig, second), 0);
+    assert_true(rig_is_in_doubt(&rig, second));
+    assert_false(rig_is_marked(&rig, second));
     rig_done(&rig);
 }
 
@@ -863,9 +823,9 @@ static void test_a_stop_waits_no_longer_for_a_busy_store_than_it_must_and_keeps_
     (void)state;
     with((struct rig_options){.desk = "intercom"});
     int64_t first = rig_say(&rig, "acme", "c1", "one");
-    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
     rig.fault = (struct store_fault){.err = ERR_BUSY, .after = 0};
-    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, intercom_created);
     dispatcher_stop(rig.dispatcher);
     rig_turn(&rig);
     assert_false(rig.stopped); // the outcome waits
@@ -873,8 +833,8 @@ static void test_a_stop_waits_no_longer_for_a_busy_store_than_it_must_and_keeps_
     rig.fault.once = true;
     rig_turn(&rig);
     assert_true(rig.stopped);
-    assert_int_equal(state_of(first), MESSAGE_PENDING);
-    assert_true(marked(first)); // the next start looks it up
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_PENDING);
+    assert_true(rig_is_marked(&rig, first)); // the next start looks it up
     rig_done(&rig);
 }
 
@@ -885,9 +845,9 @@ static void test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_
     rig_say(&rig, "acme", "c1", "one");
     int64_t second = rig_say(&rig, "acme", "c1", "two");
     int64_t third = rig_say(&rig, "acme", "c1", "three");
-    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
     struct rig_call *call = rig_open_with(&rig, "/conversations");
-    struct http_response response = {.written = true, .status = 200, .body = str_of(created)};
+    struct http_response response = {.written = true, .status = 200, .body = str_of(intercom_created)};
     call->open = false;
     call->done(call->arg, &response); // the outcome waits for the committer
     struct message *message = rig_message(&rig, second);
@@ -898,14 +858,14 @@ static void test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_
     struct job job = {.kind = JOB_CHANGES, .changes = &change, .change_count = 1, .done = ignore_job};
     assert_true(committer_submit(rig.committer, &job));
     rig_turn(&rig);
-    assert_int_equal(state_of(second), MESSAGE_DISCARDED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_DISCARDED);
     assert_int_equal(rig_open_count(&rig), 1);
     assert_non_null(rig_open_with(&rig, "three"));
     char answer[600];
-    snprintf(answer, sizeof answer, part, 77);
+    snprintf(answer, sizeof answer, intercom_part, 77);
     rig_answer(&rig, rig_open_with(&rig, "/reply"), 200, answer);
-    assert_int_equal(state_of(third), MESSAGE_DELIVERED);
-    assert_false(in_doubt(third));
+    assert_int_equal(rig_state_of(&rig, third), MESSAGE_DELIVERED);
+    assert_false(rig_is_in_doubt(&rig, third));
     rig_done(&rig);
 }
 
@@ -941,7 +901,7 @@ static void test_an_account_that_leaves_a_desk_while_it_is_the_probe_leaves_no_o
     rig_pass(&rig, 61000);
     assert_non_null(rig_open_with(&rig, "other"));
     rig_answer(&rig, rig_open_with(&rig, "other"), 200, "");
-    assert_int_equal(state_of(other), MESSAGE_DELIVERED);
+    assert_int_equal(rig_state_of(&rig, other), MESSAGE_DELIVERED);
     while (rig_open(&rig))
         rig_answer(&rig, rig_open(&rig), 200, "");
     rig_done(&rig);
@@ -959,7 +919,7 @@ static void test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again(v
         last = rig_say(&rig, "acme", conversation, "bad");
     }
     for (int i = 0; i < 6; i++) {
-        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
+        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
         rig_answer(&rig, rig_open_with(&rig, "/conversations"), 400, "");
     }
     rig_pass(&rig, 10 * 60 * 1000 + 1000);
@@ -980,23 +940,10 @@ static void test_a_probing_head_cut_by_a_deactivation_taken_back_is_sent_again(v
     rig_turn(&rig);
     rig_pass(&rig, 3600 * 1000);
     while (rig_open_with(&rig, "/contacts"))
-        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
-    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
-    assert_int_equal(state_of(last), MESSAGE_DELIVERED);
+        rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, intercom_created);
+    assert_int_equal(rig_state_of(&rig, last), MESSAGE_DELIVERED);
     rig_done(&rig);
-}
-
-static void count_alarm(void *arg, const struct board_alarm_line *line)
-{
-    (void)line;
-    ++*(int *)arg;
-}
-
-static int alarms(void)
-{
-    int count = 0;
-    board_each_alarm(rig.board, count_alarm, &count);
-    return count;
 }
 
 static void test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_it_began_with(void **state)
@@ -1009,13 +956,13 @@ static void test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_
     rig_say(&rig, "beta", "b1", "two");
     rig_answer(&rig, rig_open_with(&rig, "one"), 401, "");
     rig_answer(&rig, rig_open_with(&rig, "two"), 401, "");
-    assert_int_equal(alarms(), 1);
+    assert_int_equal(rig_alarms(&rig, NULL), 1);
     const struct account *now = rig_account(&rig, "beta"); // its definition was put again
     dispatcher_account_changed(rig.dispatcher, now, now);
     account_unref(now);
     rig_pass(&rig, 2000);
     rig_answer(&rig, rig_open(&rig), 200, ""); // the probe
-    assert_int_equal(alarms(), 0);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
     while (rig_open(&rig))
         rig_answer(&rig, rig_open(&rig), 200, "");
     rig_done(&rig);
@@ -1035,9 +982,9 @@ static void test_a_discard_asked_while_the_failure_is_being_stored_takes_that_me
     assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_BUSY);
     message_free(message);
     rig_turn(&rig);
-    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
     rig_answer(&rig, rig_open_with(&rig, "two"), 500, "");
-    assert_int_equal(state_of(second), MESSAGE_PENDING);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_PENDING);
     rig_done(&rig);
 }
 
@@ -1073,7 +1020,8 @@ static void test_nothing_more_is_sent_to_the_desk_that_an_account_has_left(void 
     moved->desk.api_url = STR("http://other.test");
     directory_put(rig.directory, account_ref(on));
     dispatcher_account_changed(rig.dispatcher, off, on);
-    for (committer_turn(rig.committer); !marked(first); committer_turn(rig.committer)) // stored, and not yet told
+    for (committer_turn(rig.committer); !rig_is_marked(&rig, first);
+         committer_turn(rig.committer)) // stored, and not yet told
         rig_steps(&rig, 1);
     assert_int_equal(rig.call_count, 0);
     directory_put(rig.directory, account_ref(moved));
@@ -1084,9 +1032,9 @@ static void test_nothing_more_is_sent_to_the_desk_that_an_account_has_left(void 
     rig_turn(&rig);
     assert_null(rig_open_with(&rig, "intercom.test"));
     assert_non_null(rig_open_with(&rig, "other.test"));
-    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, contact);
-    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, created);
-    assert_int_equal(state_of(first), MESSAGE_DELIVERED);
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
+    rig_answer(&rig, rig_open_with(&rig, "/conversations"), 200, intercom_created);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DELIVERED);
     rig_done(&rig);
 }
 
@@ -1109,7 +1057,7 @@ static void test_a_page_is_read_after_the_changes_asked_for_before_it(void **sta
     rig_turn(&rig);
     committer_turn(rig.committer);
     rig_turn(&rig);
-    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
     assert_int_equal(rig_open_count(&rig), 0);
     rig_done(&rig);
 }

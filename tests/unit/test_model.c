@@ -1,9 +1,11 @@
 // The model layer: the lane's table, the governor, HTTP as data, messages and accounts.
 #include "model/account.h"
+#include "model/backoff.h"
 #include "model/governor.h"
 #include "model/http.h"
 #include "model/lane.h"
 #include "model/message.h"
+#include "model/skip_guard.h"
 #include "support/unit.h"
 
 #include <stdlib.h>
@@ -118,6 +120,41 @@ static void test_the_operators_ceiling_is_a_pace(void **state)
     assert_in_range(started, 990, 1020);
 }
 
+static void test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it(void **state)
+{
+    (void)state;
+    struct chance chance;
+    chance_init(&chance, 1);
+    int64_t whole = 1000;
+    for (int failures = 1; failures < 100; failures++, whole = whole * 2 < 60000 ? whole * 2 : 60000) {
+        int64_t least = INT64_MAX, most = 0;
+        for (int i = 0; i < 200; i++) {
+            int64_t pause = backoff_pause(1000, 60000, failures, &chance);
+            least = pause < least ? pause : least;
+            most = pause > most ? pause : most;
+        }
+        assert_in_range(least, whole / 2, whole / 2 + whole / 8);
+        assert_in_range(most, whole - whole / 8, whole);
+    }
+}
+
+static void test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours(void **state)
+{
+    (void)state;
+    struct skip_guard guard = {0};
+    assert_false(skip_guard_open(&guard)); // nothing changed
+    for (int i = 0; i < 5; i++)
+        assert_true(skip_guard_lets_skip(&guard));
+    assert_false(guard.closed);
+    assert_false(skip_guard_lets_skip(&guard));
+    assert_true(guard.closed);
+    static const int64_t minutes[] = {10, 60, 360, 360, 360};
+    for (size_t i = 0; i < sizeof minutes / sizeof *minutes; i++)
+        assert_int_equal(skip_guard_pause_us(&guard), minutes[i] * 60000000);
+    assert_true(skip_guard_open(&guard));
+    assert_int_equal(skip_guard_pause_us(&guard), INT64_C(600) * 1000000);
+}
+
 static void test_headers_are_found_whatever_their_case(void **state)
 {
     (void)state;
@@ -218,6 +255,8 @@ int main(void)
         cmocka_unit_test(test_the_window_stops_where_more_only_waits),
         cmocka_unit_test(test_the_desks_headers_hold_requests_back_until_its_reset),
         cmocka_unit_test(test_the_operators_ceiling_is_a_pace),
+        cmocka_unit_test(test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it),
+        cmocka_unit_test(test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours),
         cmocka_unit_test(test_headers_are_found_whatever_their_case),
         cmocka_unit_test(test_percent_encoding_goes_both_ways_and_refuses_junk),
         cmocka_unit_test(test_a_message_is_copied_whole),
