@@ -286,7 +286,7 @@ static void go_by_head(struct dispatcher *d, struct lane *lane)
         return;
     }
     unmark_head(d, lane);
-    lane->keeps_slot = false;
+    lane->keeps_slot = lane->waited = false;
     if (lane->is_probe) {
         lane_set_state(d, lane, LANE_SUSPENDED);
         desk_probe_lost(d, lane->owner->desk);
