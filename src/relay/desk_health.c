@@ -108,6 +108,12 @@ void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status)
     desk_begin_alarm(d, desk, "desk_refuses", str_of(text));
 }
 
+// It cannot be tried: a person or another lane must act first.
+static bool is_out_of_play(const struct lane *lane)
+{
+    return lane->state == LANE_BEHIND || lane->probe_after_us == INT64_MAX;
+}
+
 // The only lane that waits for the desk, or NULL.
 static struct lane *lone_lane(const struct desk_state *desk)
 {
@@ -117,6 +123,8 @@ static struct lane *lone_lane(const struct desk_state *desk)
     {
         DL_FOREACH2(owner->lanes, lane, all_next)
         {
+            if (is_out_of_play(lane))
+                continue;
             if (found)
                 return NULL;
             found = lane;

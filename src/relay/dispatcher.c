@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-// Backoff, settle, and what a platform may ask for.
+enum { MOST_ASKED_MS = 5 * 60 * 1000 }; // by a desk or a platform, of one message
+
+// Backoff, settle, or what was asked for.
 static int64_t longest_wait_us(const struct dispatcher_options *options)
 {
-    int64_t longest_ms = (int64_t)3600 * 1000;
+    int64_t longest_ms = MOST_ASKED_MS;
     if (options->retry_cap_ms > longest_ms)
         longest_ms = options->retry_cap_ms;
     return (options->settle_ms > longest_ms ? options->settle_ms : longest_ms) * 1000;

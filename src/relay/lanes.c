@@ -184,7 +184,7 @@ int64_t lane_due_us(struct dispatcher *d, struct lane *lane)
         return lane->wait.due_us;
     int64_t pause_us = head->next_attempt_us - dispatcher_now_us(d);
     if (pause_us > d->longest_wait_us)
-        pause_us = d->longest_wait_us;
+        pause_us = d->options.settle_ms * 1000;
     return dispatcher_mono_us(d) + (pause_us > 0 ? pause_us : 0);
 }
 

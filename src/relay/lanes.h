@@ -145,7 +145,7 @@ struct dispatcher {
     struct dispatcher_ports ports;
     struct chance chance;
     int64_t started_us;      // monotonic: marks are of an earlier process, and settle from then on
-    int64_t longest_wait_us; // what is stored to wait longer (the clock was set) waits no longer than this
+    int64_t longest_wait_us; // of one message; what is stored to wait longer was stored before the clock was set back
     struct heap dues;
     struct lane *lanes;                 // hash
     struct lane_account *accounts;      // hash
