@@ -1,6 +1,8 @@
 """The failure table on the real thing, where no other test has the row already (test_pattern.py and test_promise.py have the five
 attempts, the outages by status, the guard, Retry-After): docs/internals/failures.md lists which test holds which clause."""
+import glob
 import os
+import re
 import signal
 import threading
 
@@ -10,6 +12,17 @@ from harness.client import WebhookSource
 from harness.common import SLOW, make_secret, text_of, wait_for
 from harness.relay import account
 from harness.scripted import Answer, Drop
+
+
+def test_the_page_of_the_failure_table_names_tests_that_there_are():
+    top = os.path.join(os.path.dirname(__file__), "../..")
+    with open(os.path.join(top, "docs/internals/failures.md"), encoding="utf-8") as file:
+        named = set(re.findall(r"`(test_\w+)`", file.read()))
+    there = set()
+    for path in glob.glob(top + "/tests/unit/test_*.c") + glob.glob(top + "/tests/system/test_*.py"):
+        with open(path, encoding="utf-8") as file:
+            there |= set(re.findall(r"^(?:static void|def) (test_\w+)", file.read(), re.M))
+    assert len(named) > 80 and not named - there, sorted(named - there)
 
 
 def is_suspended(relay):
