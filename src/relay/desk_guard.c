@@ -58,32 +58,34 @@ void desk_put_by(struct dispatcher *d, struct desk_state *desk)
     desk->guard = (struct skip_guard){0};
 }
 
-// An account of the desk, an active one if there is; NULL when none uses it any more.
-static const struct account *account_of_desk(struct dispatcher *d, uint64_t identity)
-{
-    const struct account **accounts = directory_list(d->options.directory), *found = NULL;
-    for (size_t i = 0; accounts[i]; i++) {
-        if (desk_identity(&accounts[i]->desk) == identity && (!found || (accounts[i]->active && !found->active))) {
-            account_unref(found);
-            found = account_ref(accounts[i]);
-        }
-        account_unref(accounts[i]);
-    }
-    free(accounts);
-    return found;
-}
-
 void dispatcher_restore_desk(struct dispatcher *d, const struct store_desk_health *health)
 {
-    if (!health->skips_in_row && !health->guard_suspended)
-        return;
-    remember(d, health->desk, (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended});
-    if (!health->guard_suspended)
-        return;
-    const struct account *account = account_of_desk(d, health->desk);
-    if (account) // it is shown from the start on
+    if (health->skips_in_row || health->guard_suspended)
+        remember(d, health->desk,
+                 (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended});
+}
+
+// Brings the account's desk into memory, which shows it, if its guard is closed.
+static void show_if_closed(struct dispatcher *d, const struct account *account)
+{
+    uint64_t identity = desk_identity(&account->desk);
+    struct guard_memory *memory = NULL;
+    HASH_FIND(hh, d->guards, &identity, sizeof identity, memory);
+    if (memory && memory->guard.closed)
         desk_state_unref(d, desk_state_get(d, account));
-    account_unref(account);
+}
+
+// Under the name of an active account where there is one.
+void dispatcher_desks_restored(struct dispatcher *d)
+{
+    const struct account **accounts = directory_list(d->options.directory);
+    for (int active = 1; active >= 0; active--)
+        for (size_t i = 0; accounts[i]; i++)
+            if (accounts[i]->active == active)
+                show_if_closed(d, accounts[i]);
+    for (size_t i = 0; accounts[i]; i++)
+        account_unref(accounts[i]);
+    free(accounts);
 }
 
 void desk_restore(struct dispatcher *d, struct desk_state *desk)

@@ -241,21 +241,9 @@ void desk_found_well(struct dispatcher *d, struct desk_state *desk)
     }
 }
 
-static bool is_used(struct dispatcher *d, const struct desk_state *desk)
-{
-    const struct account **accounts = directory_list(d->options.directory);
-    bool used = false;
-    for (size_t i = 0; accounts[i]; i++) {
-        used |= desk_identity(&accounts[i]->desk) == desk->identity;
-        account_unref(accounts[i]);
-    }
-    free(accounts);
-    return used;
-}
-
 void desk_left(struct dispatcher *d, struct desk_state *desk)
 {
-    if (!desk->suspended || desk->accounts || is_used(d, desk))
+    if (!desk->suspended || desk->accounts || directory_desk_users(d->options.directory, desk->identity))
         return;
     if (desk->refs > 1) { // requests of theirs are in flight
         due_set(d, &desk->due, dispatcher_mono_us(d) + PAUSE_MS * 1000);

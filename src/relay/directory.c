@@ -13,11 +13,19 @@ struct entry {
     UT_hash_handle by_name, by_id;
 };
 
+// A desk that accounts use.
+struct use {
+    uint64_t desk;
+    int accounts;
+    UT_hash_handle hh;
+};
+
 // `ordered` holds all entries. While there was no reader of it yet it takes them as they come: what is filled in at the
 // start is sorted once. From then on each is put where it belongs.
 struct directory {
     pthread_rwlock_t lock;
     struct entry *names, *ids;
+    struct use *uses;
     struct entry **ordered;
     size_t count, room;
     bool sorted;
@@ -92,8 +100,37 @@ static void lock_sorted(struct directory *directory)
     pthread_rwlock_rdlock(&directory->lock); // it stays sorted
 }
 
+static struct use *find_use(struct directory *directory, uint64_t desk)
+{
+    struct use *use = NULL;
+    HASH_FIND(hh, directory->uses, &desk, sizeof desk, use);
+    return use;
+}
+
+static void add_use(struct directory *directory, uint64_t desk)
+{
+    struct use *use = find_use(directory, desk);
+    if (!use) {
+        use = mem_new_of(struct use);
+        use->desk = desk;
+        HASH_ADD(hh, directory->uses, desk, sizeof use->desk, use);
+    }
+    use->accounts++;
+}
+
+static void drop_use(struct directory *directory, uint64_t desk)
+{
+    struct use *use = find_use(directory, desk);
+    must(use);
+    if (--use->accounts)
+        return;
+    HASH_DEL(directory->uses, use);
+    free(use);
+}
+
 static void drop(struct directory *directory, struct entry *entry)
 {
+    drop_use(directory, desk_identity(&entry->account->desk));
     HASH_DELETE(by_name, directory->names, entry);
     HASH_DELETE(by_id, directory->ids, entry);
     account_unref(entry->account);
@@ -145,6 +182,7 @@ static void add(struct directory *directory, struct entry *entry)
     const struct account *account = entry->account;
     HASH_ADD_KEYPTR(by_name, directory->names, account->name.p, account->name.n, entry);
     HASH_ADD_KEYPTR(by_id, directory->ids, &account->id, sizeof account->id, entry);
+    add_use(directory, desk_identity(&account->desk));
 }
 
 // The keys of the tables are the account's own: they change with it, its place in the order does not.
@@ -153,6 +191,7 @@ static void swap(struct directory *directory, struct entry *entry, const struct 
     must(str_eq(entry->account->name, account->name));
     HASH_DELETE(by_name, directory->names, entry);
     HASH_DELETE(by_id, directory->ids, entry);
+    drop_use(directory, desk_identity(&entry->account->desk));
     account_unref(entry->account);
     entry->account = account;
     add(directory, entry);
@@ -191,6 +230,15 @@ size_t directory_count(struct directory *directory)
     size_t count = directory->count;
     pthread_rwlock_unlock(&directory->lock);
     return count;
+}
+
+int directory_desk_users(struct directory *directory, uint64_t desk)
+{
+    pthread_rwlock_rdlock(&directory->lock);
+    const struct use *use = find_use(directory, desk);
+    int accounts = use ? use->accounts : 0;
+    pthread_rwlock_unlock(&directory->lock);
+    return accounts;
 }
 
 size_t directory_page(struct directory *directory, struct str after, size_t limit, const struct account **out)

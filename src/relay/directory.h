@@ -17,6 +17,8 @@ size_t directory_count(struct directory *directory);
 // The first `limit` accounts whose name is greater than `after` (STR_NONE: from the first), in the order of their names,
 // each with a reference for the caller; how many there were. Costs what the page costs, however many there are.
 size_t directory_page(struct directory *directory, struct str after, size_t limit, const struct account **out);
+// How many accounts use the desk of that identity (desk_identity).
+int directory_desk_users(struct directory *directory, uint64_t desk);
 // All accounts in the order of their names, each with a reference of its own for the caller, NULL-terminated;
 // free() the list.
 const struct account **directory_list(struct directory *directory);

@@ -53,6 +53,8 @@ void dispatcher_free(struct dispatcher *dispatcher);
 
 // What the store remembers of a desk; before dispatcher_start.
 void dispatcher_restore_desk(struct dispatcher *dispatcher, const struct store_desk_health *health);
+// They are all there: shows those that are suspended. Before dispatcher_start.
+void dispatcher_desks_restored(struct dispatcher *dispatcher);
 // This lane brought the process down twice within a short time: it starts as held, with the alarm `lane_held`, until a
 // person tries or discards one of its messages. Before dispatcher_start.
 void dispatcher_hold_lane(struct dispatcher *dispatcher, int64_t lane);

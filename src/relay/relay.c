@@ -316,6 +316,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
         relay_free(relay);
         return NULL;
     }
+    dispatcher_desks_restored(relay->dispatcher);
     if (options->trouble_path)
         trouble_file_read(options->trouble_path, hold_lane, relay->dispatcher);
     relay->reader = options->store->ops->reader_new(options->store);

@@ -159,6 +159,7 @@ static void start(struct rig *rig, const struct rig_options *options)
     if (options->hold_lane)
         dispatcher_hold_lane(rig->dispatcher, options->hold_lane);
     assert_int_equal(rig->store->ops->each_desk_health(rig->store, restore_desk, rig->dispatcher), 0);
+    dispatcher_desks_restored(rig->dispatcher);
     rig->suspended_at_start = board_desks_suspended(rig->board);
     dispatcher_start(rig->dispatcher);
     rig_turn(rig);
