@@ -229,7 +229,6 @@ void api_messages_retry(struct api_call *call)
 // ---- all skipped ones of an account ----
 
 struct bulk {
-    struct str account;
     int64_t account_id, after, count;
     bool more;
 };
@@ -252,8 +251,6 @@ static void on_retried_skipped(struct api_work *work)
     struct api_json answer;
     struct json *json = api_json_begin(&answer);
     struct str last = arena_printf(call->arena, "%" PRId64, bulk->after);
-    log_info("retry_skipped_by_hand", LOG_S("account", bulk->account), LOG_N("messages", bulk->count),
-             LOG_C("by", call->local ? "socket" : "token"));
     json_open(json, '{');
     json_key_int(json, "retried", bulk->count);
     json_key_bool(json, "more", bulk->more);
@@ -273,7 +270,6 @@ void api_messages_retry_skipped(struct api_call *call)
     } else if (api_query_after_id(call, 'r', &bulk->after)) {
         struct api_work *work = api_work_new(call);
         bulk->account_id = account->id;
-        bulk->account = arena_str(call->arena, account->name);
         work->data = bulk;
         api_work_start(work, run_retry_skipped, on_retried_skipped);
     }

@@ -138,6 +138,9 @@ static bool webhook_ask(const struct desk *desk, struct inquiry *inquiry, const 
         inquiry_number(inquiry, "status", last->status);
     if (verdict.kind == VERDICT_DELIVERED)
         inquiry_end(inquiry, true, "%.*s answers (HTTP %d to HEAD).", STR_ARG(url), last->status);
+    else if (verdict.kind == VERDICT_REJECTED)
+        inquiry_end(inquiry, true, "%.*s answers, but knows no HEAD (HTTP %d): the next message tells.", STR_ARG(url),
+                    last->status);
     else if (last->failure == HTTP_ANSWERED)
         inquiry_end(inquiry, false, "%.*s answers as one that takes no messages (%.*s).", STR_ARG(url),
                     STR_ARG(verdict.error));

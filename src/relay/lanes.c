@@ -190,7 +190,7 @@ int64_t lane_due_us(struct dispatcher *d, struct lane *lane)
 
 void lane_keep_wait(struct dispatcher *d, struct lane *lane, int64_t message_id, int64_t next_attempt_us)
 {
-    lane->wait = (struct lane_wait){message_id, next_attempt_us,
+    lane->wait = (struct head_wait){message_id, next_attempt_us,
                                     dispatcher_mono_us(d) + next_attempt_us - dispatcher_now_us(d)};
 }
 

@@ -32,7 +32,7 @@ struct lane_slot {
 };
 
 // A wait that this process gave a message: the store has it in wall time, which may be set meanwhile.
-struct lane_wait {
+struct head_wait {
     int64_t message_id;
     int64_t next_attempt_us; // as stored; another value in the store is somebody else's word, and holds
     int64_t due_us;          // monotonic
@@ -52,7 +52,7 @@ struct lane {
     bool waited;              // its time has come, whatever the clock says now
     bool keeps_slot;          // from one message to the next
     bool in_trouble;          // it brought the process down twice: held for a person
-    struct lane_wait wait;    // of its head, as this process meant it
+    struct head_wait wait;    // of its head, as this process meant it
     int64_t probe_after_us;   // LANE_SUSPENDED, monotonic: its head is no probe before then; INT64_MAX: it is held
     struct job *load;         // asked of the committer; NULL while none is
     struct attempt *attempt;  // LANE_MARKING, LANE_SENDING

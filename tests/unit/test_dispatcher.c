@@ -1002,9 +1002,9 @@ static void test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the
     assert_int_equal(dispatcher_reload(rig.dispatcher, message, true), ERR_BUSY);
     message_free(message);
     rig_turn(&rig);
-    assert_int_equal(state_of(first), MESSAGE_DISCARDED);
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
     rig_answer(&rig, rig_open_with(&rig, "two"), 422, "");
-    assert_int_equal(state_of(second), MESSAGE_SKIPPED);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_SKIPPED);
     rig_done(&rig);
 }
 

@@ -239,9 +239,10 @@ static void test_a_webhook_desk_is_asked_by_head(void **state)
         const char *part;
     } told[] = {
         {200, true, "https://desk.example/in answers (HTTP 200 to HEAD)"},
-        {405, true, "answers (HTTP 405"},
+        {405, true, "knows no HEAD (HTTP 405)"},
+        {404, true, "knows no HEAD (HTTP 404)"},
         {500, true, "answers (HTTP 500"},
-        {404, false, "takes no messages (HTTP 404)"},
+        {410, false, "takes no messages (HTTP 410)"},
         {401, false, "takes no messages (HTTP 401)"},
     };
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {

@@ -43,9 +43,9 @@ bool relay_is_ready(struct relay *relay)
     return true;
 }
 
-int relay_set_active(struct relay *relay, int64_t account_id, bool active)
+int relay_set_active_all(struct relay *relay, const int64_t *account_ids, size_t count, bool active)
 {
-    (void)relay, (void)account_id, (void)active;
+    (void)relay, (void)account_ids, (void)count, (void)active;
     return 0;
 }
 
