@@ -42,9 +42,8 @@ struct board {
 };
 
 const char *const board_alarm_names[] = {
-    "desk_refuses",   "desk_unproven", "disk_full",     "lane_held",      "order_waits", "skip_guard",
-    "source_refused", "store_busy",    "store_damaged", "store_log_long", "store_moved", "webhook_clock",
-    NULL,
+    "desk_refuses", "desk_unproven", "disk_full",      "lane_held",   "order_waits",   "skip_guard", "source_refused",
+    "store_busy",   "store_damaged", "store_log_long", "store_moved", "webhook_clock", NULL,
 };
 
 struct board *board_new(void)
