@@ -385,7 +385,7 @@ def test_what_a_reload_cannot_change_is_said(relay):
     for _ in range(2):  # it is still so at the next reload
         done = reload(relay)
         assert "delivery.max_attempts" in done.stdout and "next start" in done.stdout and "admin.token" in done.stdout
-    said = relay.logged("restart_needed")
+    said = wait_for(lambda: (lambda lines: len(lines) >= 2 and lines)(relay.logged("restart_needed")), "both lines of the log")
     assert len(said) == 2 and said[0]["keys"] == "admin.token, delivery.max_attempts"
     del relay.config["delivery"]["max_attempts"]
     relay.config["admin"]["token"] = TOKEN

@@ -1,0 +1,35 @@
+// What is defined: the configuration in force, and the accounts, which stand in the file or are made by hand and live in the
+// store. Taken up at the start, read again by a reload, changed by hand; one change at a time.
+#pragma once
+#include "admin/admin.h"
+#include "app/config.h"
+#include "relay/relay.h"
+#include "store/store.h"
+
+#include <pthread.h>
+
+struct stored_account;
+
+struct definitions {
+    const char *config_path;
+    struct config *config; // owned; under `lock` once a reload may run
+    struct str fixed;      // of the configuration that the process was started with: config_fixed
+    struct store *store;   // ours until `relay` runs, the committer's then
+    struct directory *directory;
+    struct board *board;
+    struct relay *relay;          // NULL before it runs
+    pthread_mutex_t lock;         // one change at a time; guards `known`
+    struct stored_account *known; // by name what the file last said; copies of our own, while a change is made
+    size_t known_count;
+};
+
+void definitions_init(struct definitions *definitions);
+// Frees the configuration.
+void definitions_done(struct definitions *definitions);
+// Before the relay runs: the accounts of the file into the store, all accounts into the directory. On an error `why` has
+// a sentence, or nothing where the store failed.
+ERR_CHECK int definitions_take_file(struct definitions *definitions, struct buf *why);
+// admin_options.reload: blocks until the file is in force.
+int definitions_reload(void *definitions, struct buf *report);
+// admin_options.change: accounts, sources and desks by hand.
+int definitions_change(void *definitions, struct admin_change *change);
