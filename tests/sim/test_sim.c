@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Sanitizers are slower; `make sim` runs as many as one likes.
-enum { SEEDS = TRIBUTARY_CHECKS ? 60 : 1000, BROKEN_SEEDS = 150 };
+enum { SEEDS = TRIBUTARY_CHECKS ? 250 : 2000, BROKEN_SEEDS = 150 };
 
 static void test_no_history_breaks_the_promise(void **state)
 {
