@@ -261,6 +261,31 @@ static bool has_twins(yyjson_val *value, int depth, struct buf *why)
     return false;
 }
 
+// The file's reader takes 5 for a name; here a name is found by what it says, so it is text or it is not there.
+static bool name_is_text(yyjson_val *object, const char *key, struct buf *why)
+{
+    yyjson_val *name = yyjson_obj_get(object, "name");
+    bool good = !name || yyjson_is_null(name) || yyjson_is_str(name);
+    if (!good)
+        buf_printf(why, "%s: is no text; write it in quotes", key);
+    return good;
+}
+
+static bool names_are_text(const struct admin_change *change, yyjson_val *root, struct buf *why)
+{
+    size_t i, max;
+    yyjson_val *source;
+    bool of_source = change->kind == CHANGE_SOURCE_ADD || change->kind == CHANGE_SOURCE;
+    if (!name_is_text(root, of_source ? "sources.name" : "name", why))
+        return false;
+    yyjson_arr_foreach(yyjson_obj_get(root, "sources"), i, max, source)
+    {
+        if (!name_is_text(source, "sources.name", why))
+            return false;
+    }
+    return true;
+}
+
 static int read_body(struct writer *writer, struct admin_change *change, yyjson_mut_val **out)
 {
     yyjson_doc *doc = json_read(change->body.n ? change->body : STR("{}"));
@@ -268,7 +293,7 @@ static int read_body(struct writer *writer, struct admin_change *change, yyjson_
     bool good = yyjson_is_obj(root);
     if (!good)
         buf_add_str(change->why, STR("The body is no JSON object."));
-    else if (has_twins(root, 0, change->why))
+    else if (has_twins(root, 0, change->why) || !names_are_text(change, root, change->why))
         good = false;
     else
         *out = yyjson_val_mut_copy(writer->doc, root);
