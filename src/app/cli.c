@@ -197,12 +197,20 @@ static int take_option(struct cli *cli, const struct command *command, int argc,
     return CLI_DONE;
 }
 
+static bool is_call_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 static int take_words(struct cli *cli, const struct command *command, int argc, char **argv)
 {
     bool plain = false; // behind "--"
     for (int i = 0; i < argc; i++) {
         if (!plain && strcmp(argv[i], "--") == 0) {
             plain = true;
+        } else if (!plain && is_call_for_help(argv[i])) {
+            cli->help = true;
+            return CLI_DONE;
         } else if (!plain && argv[i][0] == '-' && argv[i][1]) {
             int status = take_option(cli, command, argc, argv, &i);
             if (status)
@@ -253,11 +261,30 @@ static int print(struct buf *out)
     return CLI_DONE;
 }
 
+// The first word may be one of a command of two: "account" alone, or "account lst".
+static int unknown_command(struct cli *cli, int argc, char **argv)
+{
+    struct str first = arena_printf(&cli->arena, "%s ", argv[0]), seconds = STR("");
+    if (argv[0][0] == '-')
+        return usage("the command comes first, its options behind it: tributary status %s", argv[0]);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const char *words = commands[i].words;
+        if (strncmp(words, first.p, first.n) == 0)
+            seconds = arena_printf(&cli->arena, "%.*s%s%s", STR_ARG(seconds), seconds.n ? ", " : "", words + first.n);
+    }
+    if (!seconds.n)
+        return usage("there is no command %s", argv[0]);
+    if (argc > 1)
+        return usage("there is no command %s %s; there are, with %s: %.*s", argv[0], argv[1], argv[0],
+                     STR_ARG(seconds));
+    return usage("what is missing behind %s: %.*s", argv[0], STR_ARG(seconds));
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     int words;
     const struct command *command = argc ? find_command(argc, argv, &words) : NULL;
-    if (argc && (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+    if (argc && (strcmp(argv[0], "help") == 0 || is_call_for_help(argv[argc == 2 && !command]))) {
         print_help(&cli->out);
         return CLI_DONE;
     }
@@ -268,9 +295,11 @@ static int run(struct cli *cli, int argc, char **argv)
     if (!argc)
         return usage("no command was given");
     if (!command)
-        return usage("there is no command %s", argv[0]);
+        return unknown_command(cli, argc, argv);
     int status = take_words(cli, command, argc - words, argv + words);
-    return status ? status : command->run(cli);
+    if (cli->help)
+        print_help(&cli->out);
+    return status || cli->help ? status : command->run(cli);
 }
 
 int cli_main(int argc, char **argv)

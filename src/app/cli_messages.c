@@ -149,6 +149,10 @@ int cli_messages(struct cli *cli)
         cli_fail("--limit takes a number from 1");
         return CLI_USAGE;
     }
+    if (cli->limit && cli->all) {
+        cli_fail("--limit N or --all, not both");
+        return CLI_USAGE;
+    }
     return cli->json ? list_as_json(cli, limit) : list_as_table(cli, limit);
 }
 

@@ -19,7 +19,7 @@ struct cli {
     const char *config, *socket;
     const char *account, *source, *conversation, *state, *direction, *query, *limit;
     const char *definition;
-    bool deep, skipped, all, follow, discard;
+    bool deep, skipped, all, follow, discard, help;
     struct cli_key keys[CLI_KEYS_MAX];
     size_t key_count;
     // Arguments behind the command's words.

@@ -3,6 +3,7 @@
 #include "app/daemon.h"
 
 #include <curl/curl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +23,9 @@ static int serve(int argc, char **argv)
 int main(int argc, char **argv)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT); // before there are threads
-    int status = argc >= 2 && strcmp(argv[1], "serve") == 0 ? serve(argc, argv) : cli_main(argc, argv);
+    bool serves = argc >= 2 && strcmp(argv[1], "serve") == 0;
+    bool asks = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+    int status = serves && !asks ? serve(argc, argv) : cli_main(argc, argv);
     curl_global_cleanup();
     return status;
 }

@@ -118,6 +118,22 @@ def test_usage_exits_with_2(tmp_path):
         done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.startswith("tributary") and done.stdout == "", arguments
     assert run("help").returncode == 0 and "usage" in run("help").stdout
+
+
+def test_usage_says_what_would_be_right(tmp_path):
+    for arguments, words in [(("account",), "what is missing behind account: list, show, add, set, remove, activate, deactivate"),
+                             (("source", "lst"), "there is no command source lst; there are, with source: list, add, set, remove, check"),
+                             (("--socket", "x", "status"), "the command comes first, its options behind it: tributary status --socket"),
+                             (("messages", "--all", "--limit", "3"), "--limit N or --all, not both")]:
+        done = run(*arguments, cwd=tmp_path)
+        assert done.returncode == 2 and words in done.stderr and done.stdout == "", (arguments, done)
+
+
+def test_every_command_takes_help(tmp_path):
+    for arguments in [("--help",), ("-h",), ("why", "--help"), ("account", "--help"), ("account", "set", "-h"), ("retry", "1", "--help"), ("serve", "--help")]:
+        done = run(*arguments, cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout.startswith("usage: tributary COMMAND") and done.stderr == "", (arguments, done)
+    assert run("show", "--", "--help", cwd=tmp_path).returncode == 1  # an argument
     assert run("--version").stdout.startswith("tributary ")
 
 
