@@ -244,7 +244,7 @@ static void print_removal(struct cli *cli, yyjson_val *root)
     (void)json_get_int(root, "discarded", &discarded);
     buf_printf(&cli->out, "%.*s is removed", STR_ARG(cli_text(cli, root, "removed")));
     if (discarded)
-        buf_printf(&cli->out, "; %lld messages were discarded", (long long)discarded);
+        buf_printf(&cli->out, "; %lld message%s discarded", (long long)discarded, discarded == 1 ? " was" : "s were");
     buf_add_char(&cli->out, '\n');
 }
 
@@ -285,14 +285,16 @@ int cli_desk_set(struct cli *cli)
 static void print_active(struct cli *cli, yyjson_val *account)
 {
     bool active = yyjson_get_bool(yyjson_obj_get(account, "active"));
-    buf_printf(&cli->out, "%.*s is %s; %.*s messages wait\n", STR_ARG(cli_text(cli, account, "name")),
-               active ? "active" : "inactive", STR_ARG(cli_text(cli, account, "pending")));
+    struct str pending = cli_text(cli, account, "pending");
+    buf_printf(&cli->out, "%.*s is %s; %.*s message%s\n", STR_ARG(cli_text(cli, account, "name")),
+               active ? "active" : "inactive", STR_ARG(pending), str_eq_c(pending, "1") ? " waits" : "s wait");
 }
 
 static void print_switched(struct cli *cli, yyjson_val *root)
 {
     bool active = yyjson_get_bool(yyjson_obj_get(root, "active"));
-    buf_printf(&cli->out, "%.*s accounts were %s\n", STR_ARG(cli_text(cli, root, "changed")),
+    struct str changed = cli_text(cli, root, "changed");
+    buf_printf(&cli->out, "%.*s account%s %s\n", STR_ARG(changed), str_eq_c(changed, "1") ? " was" : "s were",
                active ? "activated" : "deactivated");
 }
 

@@ -72,19 +72,31 @@ static struct str other_version(struct cli *cli)
     return str_eq_c(version, TRIBUTARY_VERSION) ? STR_NONE : version;
 }
 
+// A line of the problem each: several mistakes are told at once.
+static int fail_lines(struct cli *cli, const char *what, struct str detail, struct str behind)
+{
+    for (size_t from = 0; from < detail.n;) {
+        size_t to = str_index(detail, '\n', from);
+        struct str line = cli_clean(&cli->arena, str_sub(detail, from, to));
+        from = to + 1;
+        cli_fail("%s%s%.*s%.*s", what, *what ? ": " : "", STR_ARG(line), (int)(from < detail.n ? 0 : behind.n),
+                 behind.p);
+    }
+    return CLI_FAILED;
+}
+
 int cli_fail_answer(struct cli *cli, const char *what, int status, yyjson_val *root)
 {
-    struct str detail = cli_clean(&cli->arena, cli_text(cli, root, "detail"));
+    struct str detail = cli_text(cli, root, "detail"), behind = STR("");
     if (!detail.n)
         detail = arena_printf(&cli->arena, "the relay answered %d", status);
-    if (*what)
-        detail = arena_printf(&cli->arena, "%s: %.*s", what, STR_ARG(detail));
     // What one of them does not know yet, or no more, the other asks for in vain.
     struct str version = status < 500 ? other_version(cli) : STR_NONE;
     if (version.n)
-        return cli_fail("%.*s (the relay that runs is version %.*s, this command is " TRIBUTARY_VERSION ")",
-                        STR_ARG(detail), STR_ARG(cli_clean(&cli->arena, version)));
-    return cli_fail("%.*s", STR_ARG(detail));
+        behind = arena_printf(&cli->arena,
+                              " (the relay that runs is version %.*s, this command is " TRIBUTARY_VERSION ")",
+                              STR_ARG(cli_clean(&cli->arena, version)));
+    return fail_lines(cli, what, detail, behind);
 }
 
 int cli_call(struct cli *cli, const char *method, const char *target, struct str body, yyjson_doc **out_doc)

@@ -340,11 +340,13 @@ def test_command_line_makes_changes_and_removes(empty, desk, tmp_path):
     assert odd.returncode == 2 and "--colour" in odd.stderr
     wrong = empty.cli("account", "set", "acme", "--order", "both", *on, check=False)
     assert wrong.returncode == 1 and "account or conversation" in wrong.stderr
+    several = empty.cli("account", "set", "acme", "--order", "both", "--on-failure", "weep", *on, check=False)
+    assert [line[:line.index(": \"")] for line in several.stderr.splitlines()] == ["tributary: order", "tributary: on_failure"], several
     empty.set_active("acme", False)
     WebhookSource(empty, "acme", "more").send("m1")
     refusal = empty.cli("account", "remove", "acme", *on, check=False)
     assert refusal.returncode == 1 and "discard" in refusal.stderr
-    assert "1 messages were discarded" in empty.cli("account", "remove", "acme", "--discard", *on).stdout
+    assert "1 message was discarded" in empty.cli("account", "remove", "acme", "--discard", *on).stdout
     empty.cli("account", "remove", "zenith", *on)
     assert empty.get("/api/v1/accounts")["items"] == []
 
