@@ -224,7 +224,7 @@ static void send_one(struct api_call *call, const struct account *account, const
     int err = view_lane_history(json, call, lane, HISTORY_MAX);
     view_lane_desk(json, call, account);
     json_key_int(json, "busy_percent", view_busy_percent(call, account));
-    view_lane_help(json, call, account, lane);
+    view_lane_help(json, call, account, lane, NULL);
     json_close(json, '}');
     if (!err) {
         api_json_send(call, 200, &answer);

@@ -12,6 +12,7 @@ enum {
     IN_LINE_MAX = 20000, // messages of an account's lane that are looked at for one conversation's
     RECENT_MAX = 5000,   // messages of the account among which the last delivered one is looked for
     HISTORY = 10,
+    SKIPPED_MAX = 100, // that are counted
 };
 
 struct why {
@@ -235,10 +236,33 @@ static void write_line(struct json *json, const struct why *why)
     json_close(json, '}');
 }
 
+static void on_skipped(void *arg, const struct message *message)
+{
+    (void)message;
+    ++*(int64_t *)arg;
+}
+
+// "Nothing waits" is no answer to who misses a message that was given up. A help only: without it the rest is as true.
+static struct skipped_there count_skipped(struct api_call *call, const struct why *why)
+{
+    struct store_reader *reader = admin_of(call)->reader;
+    struct skipped_there there = {.most = SKIPPED_MAX, .thread = why->thread};
+    struct message_filter filter = {
+        .account_id = why->account->id, .conversation = why->thread, .by_state = true, .state = MESSAGE_SKIPPED};
+    if (why->source) {
+        filter.source_id = why->source->id;
+        there.source = why->source->name;
+    }
+    if (!why->count && reader->ops->messages(reader, &filter, 0, SKIPPED_MAX, on_skipped, &there.count))
+        there.count = 0;
+    return there;
+}
+
 static int write_why(struct json *json, struct api_call *call, const struct why *why)
 {
     struct store_reader *reader = admin_of(call)->reader;
     int64_t last_id = 0, last_us = 0;
+    struct skipped_there skipped = count_skipped(call, why);
     int err = reader->ops->last_delivered(reader, why->account->id, why->conversation_id, RECENT_MAX, &last_id,
                                           &last_us);
     json_open(json, '{');
@@ -254,7 +278,7 @@ static int write_why(struct json *json, struct api_call *call, const struct why 
     write_line(json, why);
     write_lanes(json, call, why);
     json_key_time(json, "last_delivered_at", last_us);
-    view_lane_help(json, call, why->account, why->count ? &why->lanes[0] : NULL);
+    view_lane_help(json, call, why->account, why->count ? &why->lanes[0] : NULL, &skipped);
     json_close(json, '}');
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include "base/time_text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 // ---- reading ----
@@ -311,15 +312,50 @@ static void help_by_wait(const struct help *help)
     }
 }
 
+// Whether a shell takes the word as it is.
+static bool is_plain(struct str word)
+{
+    for (size_t i = 0; i < word.n; i++)
+        if (!isalnum((unsigned char)word.p[i]) && !strchr(":_.@+-", word.p[i]))
+            return false;
+    return word.n && word.n <= 64 && word.p[0] != '-';
+}
+
+static void help_skipped(const struct help *help, const struct skipped_there *skipped)
+{
+    struct arena *arena = help->call->arena;
+    struct str name = help->account->name, where = STR("");
+    if (skipped->source.p)
+        where = arena_printf(arena, " --source %.*s", STR_ARG(skipped->source));
+    if (skipped->thread.p && is_plain(skipped->thread))
+        where = arena_printf(arena, "%.*s --conversation %.*s", STR_ARG(where), STR_ARG(skipped->thread));
+    can(help,
+        arena_printf(arena, "tributary messages --account %.*s%.*s --state skipped", STR_ARG(name), STR_ARG(where)),
+        "shows what was skipped, and why");
+    if (skipped->source.p)
+        can(help, STR("tributary retry MESSAGE"), "tries one of them again, behind what came since");
+    else
+        can(help, arena_printf(arena, "tributary retry --account %.*s --skipped", STR_ARG(name)),
+            "tries all of them again, behind what came since");
+}
+
 static void hint(struct json *json, struct str sentence)
 {
     json_str(json, sentence);
 }
 
+static void hint_skipped(struct json *json, struct api_call *call, const struct skipped_there *skipped)
+{
+    hint(json, arena_printf(call->arena, "%s%" PRId64 " message%s skipped: given up, and tried again only by hand.",
+                            skipped->count == skipped->most ? "At least " : "", skipped->count,
+                            skipped->count == 1 ? " was" : "s were"));
+}
+
 void view_lane_help(struct json *json, struct api_call *call, const struct account *account,
-                    const struct shown_lane *lane)
+                    const struct shown_lane *lane, const struct skipped_there *skipped)
 {
     struct help help = {json, call, account, lane};
+    bool any_skipped = skipped && skipped->count;
     int percent = view_busy_percent(call, account);
     json_key(json, "hints");
     json_open(json, '[');
@@ -332,12 +368,16 @@ void view_lane_help(struct json *json, struct api_call *call, const struct accou
         hint(json, arena_printf(call->arena,
                                 "If the desk's address or token is wrong: correct it at %.*s, then tributary reload.",
                                 STR_ARG(account->defined_at)));
-    if (lane && lane->view.waits_for == LANE_WAITS_ACCOUNT && account->left_file)
+    if (!account->active && account->left_file)
         hint(json, STR("The account left the configuration file, which deactivated it."));
+    if (any_skipped)
+        hint_skipped(json, call, skipped);
     json_close(json, ']');
     json_key(json, "can");
     json_open(json, '[');
     if (lane)
         help_by_wait(&help);
+    if (any_skipped)
+        help_skipped(&help, skipped);
     json_close(json, ']');
 }

@@ -21,8 +21,15 @@ int shown_lanes_look(struct relay *relay, struct shown_lane *lanes, size_t count
 void view_lane(struct json *json, struct api_call *call, const struct shown_lane *lane);
 // The attempts of its head, the latest `most` of them, oldest first. An err of the store, after which the text is no JSON.
 int view_lane_history(struct json *json, struct api_call *call, const struct shown_lane *lane, size_t most);
-// "hints" (sentences) and "can" ({"command", "does"}) of the account and this lane (NULL: none waits).
+// What was skipped where nothing waits any more.
+struct skipped_there {
+    int64_t count; // at most `most`, where there may be more
+    int64_t most;
+    struct str source, thread; // STR_NONE: of the whole account
+};
+
+// "hints" (sentences) and "can" ({"command", "does"}) of the account and this lane (NULL: none waits); `skipped` may be NULL.
 void view_lane_help(struct json *json, struct api_call *call, const struct account *account,
-                    const struct shown_lane *lane);
+                    const struct shown_lane *lane, const struct skipped_there *skipped);
 // "desk": platform and health.
 void view_lane_desk(struct json *json, struct api_call *call, const struct account *account);

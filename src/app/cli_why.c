@@ -106,13 +106,13 @@ static void add_account(struct screen *screen, yyjson_val *why)
     struct str platform = text_of(screen, desk, "platform"), state = text_of(screen, desk, "state");
     struct str lane = busy ? arena_printf(arena, "; busy for %" PRId64 " %% of the last five minutes", busy) : STR("");
     struct str since = time_part(screen, desk, "since", " since "),
-               until = time_part(screen, desk, "until", ", tried at ");
+               until = time_part(screen, desk, "until", "; tried again at ");
     bool active = yyjson_get_bool(yyjson_obj_get(why, "active"));
     add(screen, "account",
         arena_printf(arena, "%s, order: %.*s%.*s", active ? "active" : "inactive", STR_ARG(order), STR_ARG(lane)), 1);
     add(screen, "desk",
-        arena_printf(arena, "%.*s: %.*s%.*s%.*s%s%.*s", STR_ARG(platform), STR_ARG(state), STR_ARG(since),
-                     STR_ARG(until), reason.n ? ": " : "", STR_ARG(reason)),
+        arena_printf(arena, "%.*s: %.*s%.*s%s%.*s%.*s", STR_ARG(platform), STR_ARG(state), STR_ARG(since),
+                     reason.n ? ": " : "", STR_ARG(reason), STR_ARG(until)),
         3);
 }
 

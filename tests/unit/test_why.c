@@ -186,6 +186,10 @@ static void make_accounts(void)
         for (int attempt = 1; attempt < 12; attempt++)
             outcome(id, MESSAGE_PENDING, attempt, words);
     }
+    const struct account *lost = put_account("lost", ORDER_ACCOUNT, true);
+    outcome(say_to(lost, "5", 90), MESSAGE_SKIPPED, 1, "HTTP 422: no");
+    outcome(say_to(lost, "6", 80), MESSAGE_SKIPPED, 1, "HTTP 422: no");
+    outcome(say_to(lost, "an odd; name", 80), MESSAGE_SKIPPED, 1, "HTTP 422: no");
 }
 
 static int set_up(void **state)
@@ -369,6 +373,9 @@ static void test_screens(void **state)
     show("calm", "nothing waits", 0);
     show("new", "nothing was ever there", 0);
     show("calm/bot/5", "nothing waits", 0);
+    show("lost", "what was skipped", 0);
+    show("lost/bot/5", "what was skipped", 0);
+    show("lost/bot/an odd; name", "what was skipped", 0);
     show_states("one");
     say(LANE_WAITING, LANE_WAITS_TIME, true);
     show("one/bot/5502", "behind others", 0);
