@@ -45,7 +45,8 @@ static void on_looked(struct loop_task *task)
     d->busy--;
     owner->order_look = NULL;
     owner->look_again = false;
-    owner->looked_lane = look->over.after_lane;
+    if (owner->account->order_barrier == look->over.barrier)
+        owner->looked_lane = look->over.after_lane;
     if (!look->job.err && look->over.over)
         end_barrier(d, owner->id);
     else if (!look->job.err && again)
@@ -68,7 +69,9 @@ void order_look(struct dispatcher *d, struct lane_account *owner)
     struct order_look *look = mem_new_of(struct order_look);
     look->dispatcher = d;
     look->owner = owner;
-    look->over = (struct store_order_over){.account_id = owner->id, .after_lane = owner->looked_lane};
+    look->over = (struct store_order_over){.account_id = owner->id,
+                                          .barrier = owner->account->order_barrier,
+                                          .after_lane = owner->looked_lane};
     look->change = (struct store_change){.kind = STORE_ORDER_OVER, .order_over = &look->over};
     look->job = (struct job){.kind = JOB_CHANGES, .changes = &look->change, .change_count = 1};
     owner->order_look = look;

@@ -490,8 +490,9 @@ static void apply_order_over(struct memory *m, struct store_order_over *over)
 {
     const struct stored_account *a = find_account(m, over->account_id, STR_NONE);
     over->more = false;
-    over->over = a && !has_pending(m, over->account_id, a->account->order_barrier);
-    if (over->over)
+    int64_t barrier = a ? a->account->order_barrier : 0;
+    over->over = !barrier || (barrier == over->barrier && !has_pending(m, over->account_id, barrier));
+    if (a && over->over)
         a->account->order_barrier = 0;
 }
 

@@ -51,8 +51,11 @@ int sqlite_order_over(struct sqlite_store *s, struct store_order_over *over)
     over->over = over->more = false;
     int err = sqlite_order_get(s, over->account_id, &order, &barrier);
     if (!err)
-        err = look(s, barrier, over);
-    if (!err && over->over && barrier)
+        over->over = !barrier;
+    if (err || barrier != over->barrier || !barrier)
+        return err;
+    err = look(s, barrier, over);
+    if (!err && over->over)
         err = sqlite_order_barrier(s, over->account_id, 0);
     return err;
 }
@@ -64,6 +67,7 @@ int sqlite_order_put(struct sqlite_store *s, struct store_account_put *put)
     int err = sqlite_order_get(s, put->id, &now, &put->order_barrier);
     if (err || now == put->account->order)
         return err;
+    over.barrier = put->order_barrier;
     if (put->order_barrier)
         err = sqlite_order_over(s, &over);
     if (err || !over.over) {

@@ -98,9 +98,11 @@ struct store_account_put {
 };
 
 // Asks whether all messages of the order rule before are settled, and ends the account's order_barrier in the same
-// transaction if so. Looks at a bounded number of lanes.
+// transaction if so. Looks at a bounded number of lanes. Where the account has another barrier by now (the rule was
+// changed again meanwhile) nothing is told of that one: neither over nor more. Where it has none it is over.
 struct store_order_over {
     int64_t account_id;
+    int64_t barrier;    // the one that is asked about
     int64_t after_lane; // lanes up to this one hold none any more; 0 at first; brought forward
     bool over, more;    // out; more: neither found nor through, ask again
 };

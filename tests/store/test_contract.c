@@ -1003,7 +1003,11 @@ static struct account *find_stored(struct accounts *found, const char *name)
 
 static bool is_over(struct store *store, int64_t account_id)
 {
+    struct accounts found = all_accounts(store);
     struct store_order_over over = {.account_id = account_id};
+    for (int i = 0; i < found.count; i++)
+        over.barrier = found.account[i]->id == account_id ? found.account[i]->order_barrier : over.barrier;
+    free_accounts(&found);
     assert_int_equal(kit_apply(store, STORE_ORDER_OVER, &over), 0);
     assert_false(over.more);
     return over.over;
@@ -1062,6 +1066,31 @@ static void test_second_change_of_the_order_waits_for_the_end_of_the_first(void 
     assert_false(put.order_kept);
     assert_int_equal(put.order, ORDER_CONVERSATION);
     assert_int_equal(put.order_barrier, 0);
+    account_unref(account);
+}
+
+static void test_a_look_at_one_order_change_says_nothing_of_the_next(void **state)
+{
+    struct store *store = store_of(state);
+    struct account *account = make_account("acme", 1);
+    account->order = ORDER_CONVERSATION;
+    int64_t ids[1];
+    int64_t id = put_account(store, account, ids).id;
+    struct store_accept one = store_of_account(store, id, ids[0], "a", ORDER_CONVERSATION);
+    account->order = ORDER_ACCOUNT;
+    struct store_order_over over = {.account_id = id, .barrier = put_account(store, account, ids).order_barrier};
+    struct store_accept two = store_of_account(store, id, ids[0], "b", ORDER_ACCOUNT);
+    kit_settle(store, one.message_id, MESSAGE_DELIVERED);
+    account->order = ORDER_CONVERSATION;
+    assert_int_equal(put_account(store, account, ids).order_barrier, two.place);
+    over.after_lane = two.lane; // as far as it was looked at for the first change
+    assert_int_equal(kit_apply(store, STORE_ORDER_OVER, &over), 0);
+    assert_false(over.over || over.more);
+    assert_false(is_over(store, id));
+    kit_settle(store, two.message_id, MESSAGE_DELIVERED);
+    assert_int_equal(kit_apply(store, STORE_ORDER_OVER, &over), 0);
+    assert_false(over.over || over.more);
+    assert_true(is_over(store, id));
     account_unref(account);
 }
 
@@ -1503,6 +1532,7 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_lanes_with_work_of_one_account_over_its_sources),
         RULE(test_changed_order_counts_from_then_on),
         RULE(test_second_change_of_the_order_waits_for_the_end_of_the_first),
+        RULE(test_a_look_at_one_order_change_says_nothing_of_the_next),
         RULE(test_order_changed_with_nothing_pending_has_no_barrier),
         RULE(test_retried_message_goes_to_the_lane_of_the_rule_now),
         RULE(test_retry_outcome_keeps_it_pending_with_its_attempts),

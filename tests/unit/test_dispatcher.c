@@ -1,6 +1,7 @@
 // The promises of order, settling and marks, on the relay core over the store in memory (support/rig.h).
 #include "support/intercom_answers.h"
 #include "support/rig.h"
+#include "support/store_kit.h"
 #include "support/unit.h"
 
 #include <stdio.h>
@@ -513,6 +514,31 @@ static void test_changed_order_survives_an_outage_and_a_switch(void **state)
     rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
     rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
     rig_done(&rig);
+}
+
+// The rule was changed back while the store was still asked whether the first change is over: that question was not about this one.
+static void test_a_look_at_one_change_of_the_order_says_nothing_of_the_next(void **state)
+{
+    (void)state;
+    char *path = kit_store_path("look");
+    with((struct rig_options){.order = ORDER_CONVERSATION, .store_path = path});
+    rig_say(&rig, "acme", "c1", "one");
+    assert_true(rig_set_order(&rig, "acme", ORDER_ACCOUNT));
+    rig_say(&rig, "acme", "c1", "two");
+    struct rig_call *call = rig_open_with(&rig, "one");
+    struct http_response response = {.written = true, .status = 200, .body = STR("")};
+    call->open = false;
+    call->done(call->arg, &response);
+    committer_turn(rig.committer);
+    rig_steps(&rig, 1); // the lane of the rule before has run empty: the store is about to be asked
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    rig_say(&rig, "acme", "c1", "three");
+    assert_non_null(rig_open_with(&rig, "two"));
+    assert_null(rig_open_with(&rig, "three"));
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_done(&rig);
+    free(path);
 }
 
 // ---- switches ----
@@ -1088,6 +1114,7 @@ int main(void)
         cmocka_unit_test(test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled),
         cmocka_unit_test(test_changed_order_waits_for_a_message_tried_again),
         cmocka_unit_test(test_changed_order_and_a_lane_that_is_sending),
+        cmocka_unit_test(test_a_look_at_one_change_of_the_order_says_nothing_of_the_next),
         cmocka_unit_test(test_changed_order_outlives_a_restart),
         cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
