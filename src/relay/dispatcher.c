@@ -594,7 +594,8 @@ int dispatcher_reload(struct dispatcher *d, const struct message *message, bool 
         desk_await(d, lane->owner->desk);
     } else if (lane->attempt) {
         if (lane_head(lane)->message->id == message->id) {
-            lane->discard |= discard;
+            if (discard)
+                lane->discard = message->id;
             return ERR_BUSY;
         }
         lane_truncate(d, lane, 1);

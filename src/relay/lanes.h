@@ -48,7 +48,7 @@ struct lane {
     bool more;                // pending messages are behind those in memory
     bool in_ring;             // of its owner: ready, or to be loaded
     bool is_probe;            // its head is the probe of its suspended desk
-    bool discard;             // by hand while in flight: if the attempt fails
+    int64_t discard;          // by hand while in flight: this message, if its attempt fails; 0 = none
     bool waited;              // its time has come, whatever the clock says now
     bool keeps_slot;          // from one message to the next
     bool in_trouble;          // it brought the process down twice: held for a person

@@ -93,7 +93,7 @@ static void judge(struct attempt *attempt)
         judge_uncounted(attempt);
         break;
     }
-    if (attempt->lane->discard && outcome->state != MESSAGE_DELIVERED) {
+    if (attempt->lane->discard == outcome->message_id && outcome->state != MESSAGE_DELIVERED) {
         outcome->state = MESSAGE_DISCARDED;
         outcome->reason = REASON_BY_HAND;
     }
@@ -196,7 +196,7 @@ static void take_outcome(struct attempt *attempt)
     if (!outcome->applied || outcome->state != MESSAGE_PENDING) {
         if (outcome->applied)
             report_settled(attempt);
-        lane->discard = false;
+        lane->discard = 0;
         lane_pop(d, lane);
         if (outcome->mark_next && outcome->applied)
             take_mark(d, lane, outcome->mark_next);
@@ -215,7 +215,7 @@ static void take_outcome(struct attempt *attempt)
 static bool must_discard(const struct attempt *attempt)
 {
     const struct store_outcome *outcome = &attempt->outcome;
-    return attempt->lane->discard && !attempt->job.err && outcome->applied &&
+    return attempt->lane->discard == outcome->message_id && !attempt->job.err && outcome->applied &&
            (outcome->state == MESSAGE_PENDING || outcome->state == MESSAGE_SKIPPED);
 }
 

@@ -1034,6 +1034,42 @@ static void test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the
     rig_done(&rig);
 }
 
+static void test_a_discard_asked_before_a_send_that_was_called_off_takes_no_other_message(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    with(options);
+    rig_add_account(&rig, "beta", &options, NULL);
+    rig_say(&rig, "acme", "c0", "zero");
+    rig_set_active(&rig, "beta", false);
+    int64_t first = rig_say(&rig, "beta", "c1", "one");
+    int64_t second = rig_say(&rig, "beta", "c1", "two");
+    const struct account *off = rig_account(&rig, "beta");
+    struct account *on = account_copy(off);
+    on->active = true;
+    directory_put(rig.directory, account_ref(on));
+    dispatcher_account_changed(rig.dispatcher, off, on);
+    account_unref(off);
+    for (committer_turn(rig.committer); !rig_is_marked(&rig, first); committer_turn(rig.committer))
+        rig_steps(&rig, 1);
+    struct rig_call *call = rig_open(&rig);
+    struct http_response response = {.written = true, .status = 401, .body = STR("")};
+    call->open = false;
+    call->done(call->arg, &response); // its desk is suspended while the mark is on its way
+    assert_false(discard_by_hand(first));
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_PENDING);
+    assert_true(discard_by_hand(first));
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
+    dispatcher_resume_desk(rig.dispatcher, on);
+    account_unref(on);
+    rig_turn(&rig);
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    assert_int_equal(rig_attempts_of(&rig, second), 1);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_PENDING);
+    rig_done(&rig);
+}
+
 static void test_nothing_more_is_sent_to_the_desk_that_an_account_has_left(void **state)
 {
     (void)state;
@@ -1136,6 +1172,7 @@ int main(void)
         cmocka_unit_test(test_an_alarm_of_a_desk_that_two_accounts_share_ends_under_the_name_it_began_with),
         cmocka_unit_test(test_a_discard_asked_while_the_failure_is_being_stored_takes_that_message_and_no_other),
         cmocka_unit_test(test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the_same),
+        cmocka_unit_test(test_a_discard_asked_before_a_send_that_was_called_off_takes_no_other_message),
         cmocka_unit_test(test_nothing_more_is_sent_to_the_desk_that_an_account_has_left),
         cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
     };
