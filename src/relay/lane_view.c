@@ -43,12 +43,12 @@ static void view_attempt(struct dispatcher *d, const struct attempt *attempt, st
 static void view_ready(struct dispatcher *d, const struct lane *lane, struct lane_view *view)
 {
     struct governor governor = lane->owner->desk->governor; // a copy: asking fills its bucket
-    int64_t until = governor_blocked_until(&governor, dispatcher_now_us(d));
+    int64_t until = governor_blocked_until(&governor, dispatcher_mono_us(d));
     if (until == INT64_MAX) {
         view->waits_for = LANE_WAITS_GOVERNOR;
     } else if (until) {
         view->waits_for = LANE_WAITS_RATE;
-        view->until_us = until;
+        view->until_us = wall_of(d, until);
     } else {
         view->waits_for = d->in_flight >= d->options.concurrency ? LANE_WAITS_SLOT : LANE_WAITS_TURN;
     }

@@ -147,6 +147,21 @@ static void test_who_waits_for_a_slot_is_told_so(void **state)
     rig_done(&rig);
 }
 
+static void test_who_waits_for_the_rate_of_the_desk_is_told_until_when(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){.rate_per_min = 6});
+    rig_say(&rig, "acme", "c", "one");
+    int64_t id = rig_say(&rig, "acme", "c", "two");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    struct lane_view view = look("acme", id);
+    assert_view(view, "ready", "rate");
+    assert_in_range(view.until_us, rig.clock.wall_us + 1, rig.clock.wall_us + 10 * 1000000 + 1);
+    rig_pass(&rig, (view.until_us - rig.clock.wall_us) / 1000 + 1);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
 // ---- busy ----
 
 static void send_one(const char *thread, int64_t takes_ms)
@@ -229,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_a_suspended_desk_and_its_guard_are_told),
         cmocka_unit_test(test_held_and_inactive_are_told),
         cmocka_unit_test(test_who_waits_for_a_slot_is_told_so),
+        cmocka_unit_test(test_who_waits_for_the_rate_of_the_desk_is_told_until_when),
         cmocka_unit_test(test_a_lane_that_is_busy_for_five_minutes_is_told),
         cmocka_unit_test(test_an_attempt_in_progress_counts),
         cmocka_unit_test(test_conversations_with_lanes_of_their_own_are_not_measured),
