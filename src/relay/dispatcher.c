@@ -51,6 +51,7 @@ void dispatcher_free(struct dispatcher *d)
         desk->suspended = false;
         desk->guard = (struct skip_guard){0};
         desk->governor.remaining = -1;
+        desk->governor.rate_per_min = 0;
         desk->refs++;
         desk_state_unref(d, desk);
     }

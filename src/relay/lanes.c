@@ -360,11 +360,12 @@ struct desk_state *desk_state_get(struct dispatcher *d, const struct account *ac
     return desk;
 }
 
-static bool remembers_something(struct dispatcher *d, const struct desk_state *desk)
+static bool remembers_something(struct dispatcher *d, struct desk_state *desk)
 {
-    const struct governor *governor = &desk->governor;
-    return desk->suspended || desk->guard.skips ||
-           (governor->remaining >= 0 && governor->reset_us > dispatcher_mono_us(d));
+    struct governor *governor = &desk->governor;
+    int64_t now_us = dispatcher_mono_us(d);
+    return desk->suspended || desk->guard.skips || (governor->remaining >= 0 && governor->reset_us > now_us) ||
+           governor_blocked_until(governor, now_us);
 }
 
 static void desk_free(struct dispatcher *d, struct desk_state *desk)

@@ -1140,6 +1140,19 @@ static void test_a_clock_set_back_stretches_no_wait(void **state)
     }
 }
 
+static void test_the_ceiling_holds_between_messages_that_come_one_by_one(void **state)
+{
+    (void)state;
+    with((struct rig_options){.rate_per_min = 60});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open(&rig), 200, ""); // nothing of the desk is in memory now
+    rig_say(&rig, "acme", "c1", "two");
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, SECOND_MS + 1);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
 static void test_a_clock_set_back_stretches_no_pause_of_a_desk(void **state)
 {
     (void)state;
@@ -1493,6 +1506,7 @@ int main(void)
         cmocka_unit_test(test_what_a_cut_attempt_learned_is_kept),
         cmocka_unit_test(test_activation_goes_on_at_once_but_a_doubt_settles),
         cmocka_unit_test(test_a_clock_set_back_stretches_no_wait),
+        cmocka_unit_test(test_the_ceiling_holds_between_messages_that_come_one_by_one),
         cmocka_unit_test(test_a_clock_set_back_stretches_no_pause_of_a_desk),
         cmocka_unit_test(test_a_clock_set_back_stretches_no_window_of_a_desks_rate),
         cmocka_unit_test(test_a_clock_set_back_before_a_restart_stretches_no_wait_beyond_a_settle_time),
