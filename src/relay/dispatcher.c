@@ -528,6 +528,26 @@ static void desk_settings_changed(struct desk_state *desk, const struct account 
     desk->governor.rate_per_min = account->desk.rate_per_min;
 }
 
+// The desk of an account that may have gone elsewhere, or is no more; it can be in memory without lanes of any.
+static void look_whether_left(struct dispatcher *d, const struct account *account)
+{
+    struct desk_state *desk = desk_state_find(d, account);
+    if (!desk)
+        return;
+    desk->refs++;
+    desk_left(d, desk);
+    desk_state_unref(d, desk);
+}
+
+static void desk_changed(struct dispatcher *d, const struct account *before, const struct account *now)
+{
+    struct desk_state *desk = desk_state_find(d, now);
+    if (desk)
+        desk_settings_changed(desk, now);
+    if (before)
+        look_whether_left(d, before);
+}
+
 static void activate(struct dispatcher *d, int64_t account_id)
 {
     struct lane_account *owner = lane_account_get(d, account_id);
@@ -548,8 +568,6 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
         owner->account = account_ref(now);
         if (owner->desk->identity != desk_identity(&now->desk))
             move_to_desk(d, owner);
-        else
-            desk_settings_changed(owner->desk, now);
         if (!now->order_barrier || other_barrier) // what was behind the one before may not be behind this one
             order_release(d, owner);
         if (!now->active) {
@@ -557,6 +575,7 @@ void dispatcher_account_changed(struct dispatcher *d, const struct account *befo
             lane_account_release(d, owner);
         }
     }
+    desk_changed(d, before, now);
     if (now->active && before && !before->active)
         activate(d, now->id);
     dispatcher_pump(d);

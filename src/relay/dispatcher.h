@@ -66,8 +66,8 @@ void dispatcher_start(struct dispatcher *dispatcher);
 void dispatcher_announced(struct dispatcher *dispatcher, struct announcement *list);
 // The time armed for has come.
 void dispatcher_tick(struct dispatcher *dispatcher);
-// The directory has another version of this account (before: NULL when it is new). When it returns, no new
-// request of a deactivated account can start.
+// The directory has another version of this account (before: NULL when it is new), or, with an inactive one, has it no
+// more. When it returns, no new request of a deactivated account can start.
 void dispatcher_account_changed(struct dispatcher *dispatcher, const struct account *before, const struct account *now);
 // An attempt of the account's is under way, or its outcome is on its way to the store.
 bool dispatcher_is_busy_with(struct dispatcher *dispatcher, int64_t account_id);

@@ -339,15 +339,21 @@ void lane_account_release(struct dispatcher *d, struct lane_account *owner)
     free(owner);
 }
 
-struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account)
+struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account)
 {
     uint64_t identity = desk_identity(&account->desk);
     struct desk_state *desk = NULL;
     HASH_FIND(hh, d->desks, &identity, sizeof identity, desk);
+    return desk;
+}
+
+struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account)
+{
+    struct desk_state *desk = desk_state_find(d, account);
     if (!desk) {
         desk = mem_new_of(struct desk_state);
         desk->dispatcher = d;
-        desk->identity = identity;
+        desk->identity = desk_identity(&account->desk);
         desk->account = account_ref(account);
         desk->connector = desk_connector_find(account->desk.platform);
         must(desk->connector);

@@ -194,6 +194,8 @@ struct lane_account *lane_account_find(struct dispatcher *d, int64_t account_id)
 // Frees it when it has no lanes and no pins.
 void lane_account_release(struct dispatcher *d, struct lane_account *owner);
 
+// The account's desk, if it is in memory.
+struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account);
 struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account);
 void desk_state_unref(struct dispatcher *d, struct desk_state *desk);
 // Puts the desk into the ring of those that may start something, if it has reason to be there.

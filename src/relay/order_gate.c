@@ -69,9 +69,8 @@ void order_look(struct dispatcher *d, struct lane_account *owner)
     struct order_look *look = mem_new_of(struct order_look);
     look->dispatcher = d;
     look->owner = owner;
-    look->over = (struct store_order_over){.account_id = owner->id,
-                                          .barrier = owner->account->order_barrier,
-                                          .after_lane = owner->looked_lane};
+    look->over = (struct store_order_over){
+        .account_id = owner->id, .barrier = owner->account->order_barrier, .after_lane = owner->looked_lane};
     look->change = (struct store_change){.kind = STORE_ORDER_OVER, .order_over = &look->over};
     look->job = (struct job){.kind = JOB_CHANGES, .changes = &look->change, .change_count = 1};
     owner->order_look = look;

@@ -401,11 +401,11 @@ static void forget(struct relay *relay, const struct account *account)
     struct account *empty = account_copy(account);
     empty->source_count = 0;
     empty->active = false;
+    directory_remove(relay->options.directory, account->id);
     dispatcher_account_changed(relay->dispatcher, account, empty);
     sources_account_changed(relay->sources, account, empty);
     clock_watch_forget(relay->intake.clock_watch, account);
     tell_account(relay->options.board, account, NULL);
-    directory_remove(relay->options.directory, account->id);
     account_unref(empty);
 }
 

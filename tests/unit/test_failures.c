@@ -1011,6 +1011,59 @@ static void test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_th
     rig_done(&rig);
 }
 
+static void test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    close_guard();
+    rig_set_active(&rig, "acme", false);
+    reload_account("acme", "http://desk.test/elsewhere", NULL);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    assert_int_equal(board_desks_suspended(rig.board), 0);
+    reload_account("acme", "http://desk.test/acme", NULL);
+    rig_set_active(&rig, "acme", true);
+    assert_true(str_eq_c(shown().reason, "guard"));
+    assert_int_equal(rig_alarms(&rig, "skip_guard"), 1);
+    rig_done(&rig);
+}
+
+static void test_a_desk_of_a_removed_account_takes_its_alarm_away(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    close_guard();
+    const struct account *before = rig_account(&rig, "acme");
+    struct account *empty = account_copy(before);
+    empty->active = false;
+    directory_remove(rig.directory, before->id);
+    dispatcher_account_changed(rig.dispatcher, before, empty);
+    rig_turn(&rig);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    assert_int_equal(board_desks_suspended(rig.board), 0);
+    account_unref(before);
+    account_unref(empty);
+    rig_done(&rig);
+}
+
+static void test_the_ceiling_may_change_while_nothing_of_the_desk_waits(void **state)
+{
+    (void)state;
+    with((struct rig_options){.rate_per_min = 1});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    const struct account *before = rig_account(&rig, "acme");
+    struct account *now = account_copy(before);
+    now->desk.rate_per_min = 60;
+    directory_put(rig.directory, account_ref(now));
+    dispatcher_account_changed(rig.dispatcher, before, now);
+    account_unref(before);
+    account_unref(now);
+    rig_say(&rig, "acme", "c1", "two");
+    rig_pass(&rig, 2 * SECOND_MS);
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_done(&rig);
+}
+
 // ---- deactivation, stop ----
 
 static void test_what_ends_after_a_deactivation_is_recorded_and_not_counted(void **state)
@@ -1501,6 +1554,9 @@ int main(void)
         cmocka_unit_test(test_messages_given_up_close_the_guard_too),
         cmocka_unit_test(test_a_closed_guard_is_shown_from_the_start_on),
         cmocka_unit_test(test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_them_back),
+        cmocka_unit_test(test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away),
+        cmocka_unit_test(test_a_desk_of_a_removed_account_takes_its_alarm_away),
+        cmocka_unit_test(test_the_ceiling_may_change_while_nothing_of_the_desk_waits),
         cmocka_unit_test(test_what_ends_after_a_deactivation_is_recorded_and_not_counted),
         cmocka_unit_test(test_a_parked_attempt_of_an_account_deactivated_meanwhile_is_not_counted),
         cmocka_unit_test(test_what_a_cut_attempt_learned_is_kept),
