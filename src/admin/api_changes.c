@@ -292,7 +292,7 @@ void api_desk_patch(struct api_call *call)
     change(call, CHANGE_DESK);
 }
 
-enum patch { PATCH_SWITCH, PATCH_DEFINITION, PATCH_WRONG };
+enum patch { PATCH_SWITCH, PATCH_DEFINITION, PATCH_WRONG, PATCH_WRONG_ACTIVE };
 
 // {"active": ...} alone is a switch: it holds for every account, and waits for no other change. *out: what it says.
 static enum patch read_patch(struct api_call *call, const struct account *account, bool *out)
@@ -302,8 +302,10 @@ static enum patch read_patch(struct api_call *call, const struct account *accoun
     bool alone = yyjson_obj_size(root) == 1, is_bool = yyjson_is_bool(active), any = yyjson_obj_size(root) > 0;
     *out = yyjson_get_bool(active);
     yyjson_doc_free(doc);
-    if (!any || (active && !is_bool))
+    if (!any)
         return PATCH_WRONG;
+    if (active && !is_bool)
+        return PATCH_WRONG_ACTIVE;
     return active && alone && !(*out && account->left_file) // taking it up again is more than a switch
                ? PATCH_SWITCH
                : PATCH_DEFINITION;
@@ -331,6 +333,9 @@ void api_accounts_patch(struct api_call *call)
             call, 400,
             "The body is a JSON object with what shall change: {\"active\": true or false}, and the keys of the "
             "configuration file for an account made by hand.");
+        break;
+    case PATCH_WRONG_ACTIVE:
+        api_problem(call, 400, "active is true or false.");
         break;
     }
     account_unref(account);

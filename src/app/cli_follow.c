@@ -185,6 +185,29 @@ static void say_problem(struct str body, int status)
     yyjson_doc_free(doc);
 }
 
+// The stream knows no source and no direction: without this a mistyped one would be waited for, for ever. Few are pending, so
+// it is a quick question to the list, which says what is wrong.
+static int check_filters(struct cli *cli)
+{
+    const struct {
+        const char *name, *value;
+    } filters[] = {{"account", cli->account}, {"source", cli->source}, {"direction", cli->direction}};
+    struct str target = STR("/api/v1/messages?limit=1&state=pending");
+    yyjson_doc *doc;
+    int status = 0;
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        if (filters[i].value)
+            target = arena_printf(&cli->arena, "%.*s&%s=%s", STR_ARG(target), filters[i].name,
+                                  cli_escape(cli, filters[i].value));
+    if (cli_call_any(cli, "GET", target.p, STR_NONE, &status, &doc))
+        return CLI_FAILED;
+    bool wrong = status >= 400 && status < 500;
+    if (wrong)
+        cli_fail_answer(cli, "", status, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    return wrong ? CLI_FAILED : CLI_DONE;
+}
+
 int cli_follow(struct cli *cli)
 {
     struct sigaction interrupt = {.sa_handler = on_interrupt};
@@ -200,7 +223,7 @@ int cli_follow(struct cli *cli)
     }
     if (cli->state && !message_state_of(str_of(cli->state), &state))
         return cli_fail("state is pending, delivered, skipped or discarded");
-    if (cli_find_socket(cli))
+    if (cli_find_socket(cli) || check_filters(cli))
         return CLI_FAILED;
     cli->socket = arena_str(&lasting, str_of(cli->socket)).p; // the other arena is emptied after each event
     struct str target = arena_printf(&lasting, "/api/v1/events?types=%s%s%s", types, cli->account ? "&account=" : "",

@@ -3,6 +3,7 @@
 #include "app/config.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
@@ -118,6 +119,16 @@ static void print_alarms(struct cli *cli, yyjson_val *alarms)
     }
 }
 
+// Where an account is defined is where it was, once it has left the file.
+static struct str cell_of(struct cli *cli, yyjson_val *object, const char *key)
+{
+    if (*key == '@')
+        return cli_time(cli, object, key + 1);
+    if (strcmp(key, "defined_at") == 0 && yyjson_get_bool(yyjson_obj_get(object, "left_file")))
+        return STR("left the file");
+    return cli_text(cli, object, key);
+}
+
 // Each object of the list is a row, `keys` are its cells; a key that begins with '@' is a time.
 static void print_list(struct cli *cli, yyjson_val *list, const char *const *titles, const char *const *keys,
                        size_t columns)
@@ -131,8 +142,7 @@ static void print_list(struct cli *cli, yyjson_val *list, const char *const *tit
     yyjson_arr_foreach(list, i, max, object)
     {
         for (size_t k = 0; k < columns; k++)
-            cli_table_add(&table,
-                          *keys[k] == '@' ? cli_time(cli, object, keys[k] + 1) : cli_text(cli, object, keys[k]));
+            cli_table_add(&table, cell_of(cli, object, keys[k]));
     }
     buf_add_char(&cli->out, '\n');
     cli_table_write(&table, cli->width, &cli->out);

@@ -1,5 +1,6 @@
 """Accounts made, changed and removed by hand, by API and command line; the file against the hand; what the log says of it."""
 import json
+import re
 import threading
 
 import pytest
@@ -231,6 +232,7 @@ def test_account_that_left_the_file_is_taken_up_by_hand(make_relay, make_desk):
     reload(relay)
     shown = relay.get("/api/v1/accounts/acme")
     assert (shown["active"], shown["left_file"]) == (False, True)
+    assert re.search(r"^acme +no +account +0 +left the file$", relay.cli("status").stdout, re.M)
     shown = relay.set_active("acme", True)
     assert (shown["active"], shown["left_file"], shown["defined_at"]) == (True, False, None)
     WebhookSource(relay, "acme").send("m0")
@@ -340,6 +342,8 @@ def test_command_line_makes_changes_and_removes(empty, desk, tmp_path):
     assert odd.returncode == 2 and "--colour" in odd.stderr
     wrong = empty.cli("account", "set", "acme", "--order", "both", *on, check=False)
     assert wrong.returncode == 1 and "account or conversation" in wrong.stderr
+    perhaps = empty.cli("account", "set", "acme", "--active", "perhaps", *on, check=False)
+    assert perhaps.returncode == 1 and perhaps.stderr == "tributary: active is true or false.\n"
     several = empty.cli("account", "set", "acme", "--order", "both", "--on-failure", "weep", *on, check=False)
     assert [line[:line.index(": \"")] for line in several.stderr.splitlines()] == ["tributary: order", "tributary: on_failure"], several
     empty.set_active("acme", False)
