@@ -53,11 +53,17 @@ int64_t desk_next_try_us(struct dispatcher *d, struct desk_state *desk, int64_t 
     return later(at_us, desk->not_before_us);
 }
 
+// No account uses it any more, though requests of theirs may be in flight.
+static bool is_left(struct dispatcher *d, const struct desk_state *desk)
+{
+    return !desk->accounts && !directory_desk_users(d->options.directory, desk->identity);
+}
+
 void desk_pause(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t since_us)
 {
     desk->failures++;
     int64_t at_us = desk_next_try_us(d, desk, since_us);
-    if (desk->guard.closed) {
+    if (desk->guard.closed && !is_left(d, desk)) {
         at_us = later(dispatcher_mono_us(d) + skip_guard_pause_us(&desk->guard), desk->not_before_us);
         reason = STR("guard");
     }
@@ -243,7 +249,7 @@ void desk_found_well(struct dispatcher *d, struct desk_state *desk)
 
 void desk_left(struct dispatcher *d, struct desk_state *desk)
 {
-    if (!desk->suspended || desk->accounts || directory_desk_users(d->options.directory, desk->identity))
+    if (!desk->suspended || !is_left(d, desk))
         return;
     if (desk->refs > 1) { // requests of theirs are in flight
         due_set(d, &desk->due, dispatcher_mono_us(d) + PAUSE_MS * 1000);

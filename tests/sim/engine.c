@@ -134,7 +134,6 @@ static void change_account(struct sim *sim, const struct action *action)
     if (!now)
         return;
     struct account *next = account_copy(now);
-    sim->desk_left |= action->kind == ACT_TOKEN && !sim->plan.hard;
     account_unref(now);
     if (action->kind == ACT_ORDER)
         next->order = next->order == ORDER_ACCOUNT ? ORDER_CONVERSATION : ORDER_ACCOUNT;
@@ -406,7 +405,7 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     sim->result = out;
     running = sim;
     if (setjmp(sim->bug) == 0) {
-        plan_make(&sim->plan, options->seed, options->hard);
+        plan_make(&sim->plan, options->seed);
         begin(sim);
         turn(sim);
         end(sim);

@@ -30,7 +30,7 @@ static double now_s(void)
 static int usage(void)
 {
     fprintf(stderr, "sim [--seed N] [--trace] [--seeds FROM..TO | --count N] [--minutes N] [--no-shrink]\n"
-                    "    [--beyond-settle] [--hard] [--failures N] [--break NAME]   names:");
+                    "    [--beyond-settle] [--failures N] [--break NAME]   names:");
     for (int i = 1; i < BREAKAGES; i++)
         fprintf(stderr, " %s", breakage_names[i]);
     fputc('\n', stderr);
@@ -79,9 +79,6 @@ static bool read_option(struct wish *wish, int option, const char *value)
     case 'b':
         wish->options.beyond_settle = true;
         return true;
-    case 'h':
-        wish->options.hard = true;
-        return true;
     case 'x':
         return read_break(wish, value);
     default:
@@ -99,7 +96,6 @@ static bool read_wish(struct wish *wish, int argc, char **argv)
                                             {"trace", 0, NULL, 't'},
                                             {"no-shrink", 0, NULL, 'n'},
                                             {"beyond-settle", 0, NULL, 'b'},
-                                            {"hard", 0, NULL, 'h'},
                                             {"break", 1, NULL, 'x'},
                                             {0}};
     *wish = (struct wish){.from = 1, .to = 1000, .shrink = true, .most_failures = 1};

@@ -130,7 +130,7 @@ static struct action trouble(struct plan *plan, struct chance *c, enum action_ki
     else if (kind == ACT_RETRY || kind == ACT_DISCARD)
         action.b = draw_percent(c, 50);
     else if (kind == ACT_CLOCK)
-        action.us = (plan->hard ? PICK(c, 1, 1, 300, 3600) : 1) * draw(c, -SECOND, SECOND);
+        action.us = PICK(c, 1, 1, 300, 3600) * draw(c, -SECOND, SECOND);
     else if (kind == ACT_DELETE)
         action = (struct action){.a = (int)draw(c, 0, plan->desks - 1), .b = (int)draw(c, 0, plan->conversations - 1)};
     else if (kind == ACT_TOKEN)
@@ -158,10 +158,9 @@ static void make_troubles(struct plan *plan, struct chance *c)
     }
 }
 
-void plan_make(struct plan *plan, uint64_t seed, bool hard)
+void plan_make(struct plan *plan, uint64_t seed)
 {
     struct chance c;
-    plan->hard = hard;
     chance_init(&c, sim_mix(seed, 'p'));
     make_accounts(plan, &c);
     make_settings(plan, &c);

@@ -823,7 +823,7 @@ static void on_alarm(void *arg, const struct board_alarm_line *line)
 {
     struct sim *sim = arg;
     bool passing = strcmp(line->name, "disk_full") == 0 || strcmp(line->name, "store_busy") == 0;
-    if (passing || sim->desk_left) // until the next webhook is stored; a desk left behind: a known fault
+    if (passing) // until the next webhook is stored
         return;
     sim_fail(sim, "ALARM", "the alarm %s of %.*s stands when all is settled and well: %.*s", line->name,
              STR_ARG(line->subject), STR_ARG(line->text));

@@ -94,7 +94,6 @@ struct plan {
     int64_t faults_end_us; // then everything heals
     int max_attempts, window, concurrency, memory_messages, max_queue;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
-    bool hard;
     int desk_faults;                  // of a thousand requests
     int lost, lost_answers, repeated; // of a hundred webhooks
     int64_t desk_us, commit_us;       // usual times
@@ -131,7 +130,6 @@ struct sim_options {
     uint64_t seed;
     bool trace;
     bool beyond_settle; // the desk may apply later than delivery.settle: doubles are then allowed
-    bool hard;          // clocks set by an hour, alarms of desks that were left: what the core does not stand yet
     enum breakage breakage;
     const uint64_t *only; // sorted: faults and actions that may happen; NULL = all
     size_t only_count;
@@ -180,7 +178,6 @@ struct sim {
     int crash_in_apply; // 1 before, 2 after
     int64_t away_us;
     bool healing, over;
-    bool desk_left; // some account has another token: nobody clears what its old desk showed
     int64_t healing_since_us;
     struct world *world;
     struct oracle *oracle;
@@ -205,7 +202,7 @@ int64_t sim_now(const struct sim *sim); // monotonic
 void sim_fail(struct sim *sim, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-void plan_make(struct plan *plan, uint64_t seed, bool hard);
+void plan_make(struct plan *plan, uint64_t seed);
 void plan_done(struct plan *plan);
 const char *action_name(enum action_kind kind);
 

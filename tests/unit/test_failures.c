@@ -1064,6 +1064,27 @@ static void test_the_ceiling_may_change_while_nothing_of_the_desk_waits(void **s
     rig_done(&rig);
 }
 
+static void test_a_guard_that_closes_when_the_account_has_left_the_desk_calls_nobody_for_long(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    say_in_lanes("acme", 6, "bad");
+    for (int i = 0; i < 5; i++)
+        rig_answer(&rig, rig_open(&rig), 400, "");
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    struct rig_call *last = rig_open(&rig);
+    reload_account("acme", "http://desk.test/elsewhere", NULL);
+    rig_answer(&rig, last, 400, ""); // the sixth, of the desk that was left
+    rig_pass(&rig, 31 * SECOND_MS);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    assert_int_equal(board_desks_suspended(rig.board), 0);
+    while (rig_open(&rig))
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    reload_account("acme", "http://desk.test/acme", NULL);
+    assert_int_equal(rig_alarms(&rig, "skip_guard"), 1);
+    rig_done(&rig);
+}
+
 // ---- deactivation, stop ----
 
 static void test_what_ends_after_a_deactivation_is_recorded_and_not_counted(void **state)
@@ -1554,6 +1575,7 @@ int main(void)
         cmocka_unit_test(test_messages_given_up_close_the_guard_too),
         cmocka_unit_test(test_a_closed_guard_is_shown_from_the_start_on),
         cmocka_unit_test(test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_them_back),
+        cmocka_unit_test(test_a_guard_that_closes_when_the_account_has_left_the_desk_calls_nobody_for_long),
         cmocka_unit_test(test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away),
         cmocka_unit_test(test_a_desk_of_a_removed_account_takes_its_alarm_away),
         cmocka_unit_test(test_the_ceiling_may_change_while_nothing_of_the_desk_waits),
