@@ -217,6 +217,8 @@ static int take_words(struct cli *cli, const struct command *command, int argc, 
                 return status;
         } else if (cli->arg_count >= command->most) {
             return usage("%s is one too many", argv[i]);
+        } else if (!*argv[i]) {
+            return usage("an argument is empty, where %s is wanted", command->args);
         } else {
             cli->args[cli->arg_count++] = argv[i];
         }

@@ -124,7 +124,8 @@ def test_usage_says_what_would_be_right(tmp_path):
     for arguments, words in [(("account",), "what is missing behind account: list, show, add, set, remove, activate, deactivate"),
                              (("source", "lst"), "there is no command source lst; there are, with source: list, add, set, remove, check"),
                              (("--socket", "x", "status"), "the command comes first, its options behind it: tributary status --socket"),
-                             (("messages", "--all", "--limit", "3"), "--limit N or --all, not both")]:
+                             (("messages", "--all", "--limit", "3"), "--limit N or --all, not both"),
+                             (("account", "deactivate", ""), "an argument is empty, where NAME... is wanted")]:
         done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 2 and words in done.stderr and done.stdout == "", (arguments, done)
 
