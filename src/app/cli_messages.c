@@ -109,8 +109,8 @@ static bool limit_of(struct cli *cli, size_t *out)
 
 static int list_as_table(struct cli *cli, size_t limit)
 {
-    static const char *const titles[] = {">ID",  "RECEIVED (UTC)", "SOURCE", "CONVERSATION",
-                                         "FROM", "STATE",          ">TRIES", "TEXT"};
+    static const char *const titles[] = {">ID",  "=RECEIVED (UTC)", "SOURCE", "CONVERSATION",
+                                         "FROM", "STATE",           ">TRIES", "TEXT"};
     struct cli_table table;
     struct listing listing = {.left = limit, .each = each_to_table, .arg = &table};
     cli_table_init(&table, &cli->arena, titles, COUNT(titles));
@@ -165,7 +165,7 @@ static void print_line(struct cli *cli, yyjson_val *message, const char *key)
 
 static void print_history(struct cli *cli, yyjson_val *history)
 {
-    static const char *const titles[] = {"ATTEMPT (UTC)", "VERDICT", "THE DESK'S WORDS"};
+    static const char *const titles[] = {"=ATTEMPT (UTC)", "VERDICT", "THE DESK'S WORDS"};
     struct cli_table table;
     size_t i, max;
     yyjson_val *attempt;

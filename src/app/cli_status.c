@@ -152,7 +152,7 @@ int cli_status(struct cli *cli)
 {
     static const char *const account_titles[] = {"ACCOUNT", "ACTIVE", "ORDER", ">PENDING", "DEFINED"};
     static const char *const account_keys[] = {"name", "active", "order", "pending", "defined_at"};
-    static const char *const desk_titles[] = {"DESK OF", "PLATFORM", "STATE", "REASON", "TRIED AGAIN"};
+    static const char *const desk_titles[] = {"DESK OF", "PLATFORM", "STATE", "REASON", "=TRIED AGAIN"};
     static const char *const desk_keys[] = {"account", "platform", "state", "reason", "@until"};
     static const char *const source_titles[] = {"SOURCE OF", "NAME", "PLATFORM", "STATE", "SAID"};
     static const char *const source_keys[] = {"account", "name", "platform", "state", "text"};

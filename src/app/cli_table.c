@@ -87,7 +87,7 @@ void cli_table_add(struct cli_table *table, struct str text)
 static struct str title_of(const struct cli_table *table, size_t column)
 {
     const char *title = table->titles[column];
-    return str_of(title + (*title == '>'));
+    return str_of(title + (*title == '>' || *title == '='));
 }
 
 static void natural_widths(const struct cli_table *table, size_t widths[CLI_COLUMNS_MAX])
@@ -102,19 +102,37 @@ static void natural_widths(const struct cli_table *table, size_t widths[CLI_COLU
     }
 }
 
-// Takes from the widest column, one by one, until all fits or nothing more can be taken.
-static void fit(size_t widths[CLI_COLUMNS_MAX], size_t columns, size_t limit)
+// Half of a number or of a time says nothing.
+static bool is_cut_last(const struct cli_table *table, size_t column)
 {
-    for (;;) {
-        size_t sum = GAP * (columns - 1), widest = 0;
-        for (size_t i = 0; i < columns; i++) {
-            sum += widths[i];
-            widest = widths[i] > widths[widest] ? i : widest;
-        }
-        if (sum <= limit || widths[widest] <= NARROW)
+    return *table->titles[column] == '>' || *table->titles[column] == '=';
+}
+
+// The widest column of those that can give something; table->columns: there is none.
+static size_t find_widest(const struct cli_table *table, const size_t widths[CLI_COLUMNS_MAX], bool last)
+{
+    size_t widest = table->columns;
+    for (size_t i = 0; i < table->columns; i++)
+        if (is_cut_last(table, i) == last && widths[i] > NARROW &&
+            (widest == table->columns || widths[i] > widths[widest]))
+            widest = i;
+    return widest;
+}
+
+// Takes from the widest column, one by one, until all fits or nothing more can be taken.
+static void fit(const struct cli_table *table, size_t widths[CLI_COLUMNS_MAX], size_t limit)
+{
+    size_t sum = GAP * (table->columns - 1);
+    for (size_t i = 0; i < table->columns; i++)
+        sum += widths[i];
+    while (sum > limit) {
+        size_t widest = find_widest(table, widths, false);
+        if (widest == table->columns)
+            widest = find_widest(table, widths, true);
+        if (widest == table->columns)
             return;
-        size_t over = sum - limit, room = widths[widest] - NARROW;
-        widths[widest] -= over < room && columns == 1 ? over : 1;
+        widths[widest]--;
+        sum--;
     }
 }
 
@@ -168,7 +186,7 @@ void cli_table_write(const struct cli_table *table, size_t width, struct buf *ou
     size_t widths[CLI_COLUMNS_MAX] = {0};
     natural_widths(table, widths);
     if (width)
-        fit(widths, table->columns, width);
+        fit(table, widths, width);
     write_row(table, NULL, widths, out);
     for (size_t i = 0; i + table->columns <= table->count; i += table->columns)
         write_row(table, table->cells + i, widths, out);

@@ -8,7 +8,7 @@ enum { CLI_COLUMNS_MAX = 10 };
 
 struct cli_table {
     struct arena *arena;
-    const char *const *titles; // a leading '>' makes a column of numbers
+    const char *const *titles; // a leading '>' makes a column of numbers, '=' one that is cut after others
     size_t columns;
     struct str *cells; // row by row
     size_t count, room;

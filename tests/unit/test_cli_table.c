@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const titles[] = {"NAME", ">COUNT", "TEXT"};
-
-static const char *table_of(size_t width, const char *const *cells, size_t count)
+static const char *table_with(const char *const *titles, size_t width, const char *const *cells, size_t count)
 {
     static char text[8192];
     struct arena arena = {0};
@@ -22,6 +20,12 @@ static const char *table_of(size_t width, const char *const *cells, size_t count
     buf_done(&out);
     arena_done(&arena);
     return text;
+}
+
+static const char *table_of(size_t width, const char *const *cells, size_t count)
+{
+    static const char *const titles[] = {"NAME", ">COUNT", "TEXT"};
+    return table_with(titles, width, cells, count);
 }
 
 static void test_columns_are_as_wide_as_needed(void **state)
@@ -42,6 +46,18 @@ static void test_the_widest_column_is_cut_to_fit(void **state)
     for (size_t width = 1; width < 60; width++)
         for (const char *line = table_of(width, cells, 3); *line; line = strchr(line, '\n') + 1)
             assert_true(width < 20 || (size_t)(strchr(line, '\n') - line) <= width);
+}
+
+// An id or a time that is cut is of no use; a text is.
+static void test_numbers_and_times_are_cut_last(void **state)
+{
+    (void)state;
+    static const char *const titles[] = {">ID", "=AT", "TEXT"};
+    const char *cells[] = {"1234567", "2026-11-22 18:00:39", "a text"};
+    assert_string_equal(table_with(titles, 34, cells, 3), "     ID  AT                   TEXT\n"
+                                                          "1234567  2026-11-22 18:00:39  a...\n");
+    assert_string_equal(table_with(titles, 32, cells, 3), "     ID  AT                 TEXT\n"
+                                                          "1234567  2026-11-22 18:...  a...\n");
 }
 
 static void test_a_terminal_of_one_column_ends(void **state)
@@ -83,9 +99,9 @@ static void test_text_from_outside_is_harmless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_columns_are_as_wide_as_needed), cmocka_unit_test(test_the_widest_column_is_cut_to_fit),
-        cmocka_unit_test(test_a_terminal_of_one_column_ends), cmocka_unit_test(test_wide_letters_count_as_two),
-        cmocka_unit_test(test_text_from_outside_is_harmless),
+        cmocka_unit_test(test_columns_are_as_wide_as_needed),  cmocka_unit_test(test_the_widest_column_is_cut_to_fit),
+        cmocka_unit_test(test_numbers_and_times_are_cut_last), cmocka_unit_test(test_a_terminal_of_one_column_ends),
+        cmocka_unit_test(test_wide_letters_count_as_two),      cmocka_unit_test(test_text_from_outside_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
