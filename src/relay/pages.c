@@ -98,6 +98,16 @@ static void ask_page(struct dispatcher *d, struct lane *lane)
 
 // ---- feeds ----
 
+// What lanes of a changed order rule wait for may have been discarded by hand before it was read.
+static void look_at_orders(struct dispatcher *d)
+{
+    struct lane_account *owner, *next;
+    HASH_ITER(hh, d->accounts, owner, next)
+    {
+        order_look(d, owner);
+    }
+}
+
 static void feed_end(struct feed *feed)
 {
     struct dispatcher *d = feed->dispatcher;
@@ -105,9 +115,12 @@ static void feed_end(struct feed *feed)
     if (d->first_feed == feed)
         d->first_feed = NULL;
     struct lane_account *owner = feed->account_id ? lane_account_find(d, feed->account_id) : NULL;
+    if (!feed->account_id)
+        look_at_orders(d);
     free(feed);
     if (!owner)
         return;
+    order_look(d, owner);
     bool again = owner->feed_again && !d->stopping;
     owner->feeding = owner->feed_again = false;
     owner->pins--;

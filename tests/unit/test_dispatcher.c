@@ -661,6 +661,33 @@ static void test_attempts_survive_a_deactivation(void **state)
     rig_done(&rig);
 }
 
+// At the start the lane of the new rule is there, and knows that it is behind, before the one with the last message of the rule before.
+static void test_changed_order_goes_on_when_its_last_message_is_discarded_before_it_was_read(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_ACCOUNT, .memory_messages = 4};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://other.test/beta");
+    rig_set_order(&rig, "beta", ORDER_CONVERSATION);
+    for (int i = 0; i < 70; i++) {
+        char conversation[16];
+        snprintf(conversation, sizeof conversation, "b%d", i);
+        rig_say(&rig, "beta", conversation, "backlog");
+    }
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    int64_t last = rig_say(&rig, "acme", "c1", "last");
+    assert_true(rig_set_order(&rig, "acme", ORDER_ACCOUNT));
+    rig_say(&rig, "acme", "c1", "first");
+    rig_crash(&rig, &options);
+    assert_null(rig_open_with(&rig, "last")); // what is in memory fills it
+    assert_true(discard_by_hand(last));
+    assert_null(rig_open_with(&rig, "first"));
+    while (rig_open_with(&rig, "backlog"))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "first"), 200, "");
+    rig_done(&rig);
+}
+
 // ---- restart ----
 
 static void test_a_restart_takes_up_the_backlog_in_order(void **state)
@@ -1151,6 +1178,7 @@ int main(void)
         cmocka_unit_test(test_changed_order_waits_for_a_message_tried_again),
         cmocka_unit_test(test_changed_order_and_a_lane_that_is_sending),
         cmocka_unit_test(test_a_look_at_one_change_of_the_order_says_nothing_of_the_next),
+        cmocka_unit_test(test_changed_order_goes_on_when_its_last_message_is_discarded_before_it_was_read),
         cmocka_unit_test(test_changed_order_outlives_a_restart),
         cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
