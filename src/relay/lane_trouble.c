@@ -71,6 +71,12 @@ static void end_alarm(struct dispatcher *d, const struct lane_account *owner)
     board_alarm_end(d->options.board, "lane_held", owner->account->name);
 }
 
+void lane_leaves_trouble(struct dispatcher *d, const struct lane *lane)
+{
+    if (lane->in_trouble && !d->stopping)
+        end_alarm(d, lane->owner);
+}
+
 void lane_trust(struct dispatcher *d, int64_t lane_id)
 {
     struct troubled_lane *troubled = find(d, lane_id);

@@ -89,6 +89,7 @@ static void lane_free(struct dispatcher *d, struct lane *lane)
     HASH_DEL(d->lanes, lane);
     DL_DELETE2(owner->lanes, lane, all_prev, all_next);
     owner->lanes_in_state[lane->state]--;
+    lane_leaves_trouble(d, lane);
     free(lane);
     lane_account_release(d, owner);
 }

@@ -250,6 +250,8 @@ void desk_put_by(struct dispatcher *d, struct desk_state *desk);
 // lane_trouble.c: a lane comes into memory: it is held when it brought the process down twice within a short time and no
 // person has let it go since.
 void lane_look_for_trouble(struct dispatcher *d, struct lane *lane);
+// lane_trouble.c: a lane has left its account, and memory: its alarm is begun again when it comes back and is still held.
+void lane_leaves_trouble(struct dispatcher *d, const struct lane *lane);
 // lane_trouble.c: a forbidden transition is about to end the process: remembers whose it was.
 void lane_note_trouble(struct dispatcher *d, const struct lane *lane);
 // lane_trouble.c: a person lets it go; nothing happens when it is not held so.

@@ -1415,6 +1415,22 @@ static void test_a_held_lane_goes_on_when_one_of_its_messages_is_discarded(void 
     rig_done(&rig);
 }
 
+static void test_the_alarm_of_a_held_lane_ends_when_a_person_lets_it_go_while_its_account_is_inactive(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION, .hold_lane = 5}); // of the first conversation
+    rig_say(&rig, "acme", "c1", "bad");
+    assert_int_equal(rig_alarms(&rig, "lane_held"), 1);
+    rig_set_active(&rig, "acme", false);
+    dispatcher_trust_lane(rig.dispatcher, 5);
+    rig_turn(&rig);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    rig_set_active(&rig, "acme", true);
+    rig_answer(&rig, rig_open_with(&rig, "bad"), 200, "");
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    rig_done(&rig);
+}
+
 static void activate_at_the_next_start(const char *name)
 {
     const struct account *off = rig_account(&rig, name);
@@ -1593,6 +1609,7 @@ int main(void)
         cmocka_unit_test(test_many_damaged_rows_are_set_aside_in_turns_not_in_depth),
         cmocka_unit_test(test_a_lane_that_brought_the_process_down_twice_is_held_for_a_person),
         cmocka_unit_test(test_a_held_lane_goes_on_when_one_of_its_messages_is_discarded),
+        cmocka_unit_test(test_the_alarm_of_a_held_lane_ends_when_a_person_lets_it_go_while_its_account_is_inactive),
         cmocka_unit_test(test_fresh_messages_of_others_do_not_wait_for_a_backlog_that_fills_the_memory_at_the_start),
         cmocka_unit_test(test_accounts_of_one_desk_share_its_governor),
         cmocka_unit_test(test_successes_widen_and_429_and_failures_narrow_what_may_be_in_flight),
