@@ -251,7 +251,7 @@ void desk_left(struct dispatcher *d, struct desk_state *desk)
 {
     if (!desk->suspended || !is_left(d, desk))
         return;
-    if (desk->refs > 1) { // requests of theirs are in flight
+    if (desk->refs > 1) { // beside the caller's: requests of theirs are in flight
         due_set(d, &desk->due, dispatcher_mono_us(d) + PAUSE_MS * 1000);
         return;
     }
@@ -262,6 +262,7 @@ void desk_left(struct dispatcher *d, struct desk_state *desk)
 void desk_pause_over(struct dispatcher *d, struct due *due)
 {
     struct desk_state *desk = (struct desk_state *)due;
+    desk->refs++;
     if (!desk->suspended)
         desk_enlist(d, desk);
     else if (desk->accounts)
@@ -270,10 +271,7 @@ void desk_pause_over(struct dispatcher *d, struct due *due)
         desk_resume(d, desk);
     else
         desk_left(d, desk);
-    if (!desk->refs) {
-        desk->refs++;
-        desk_state_unref(d, desk);
-    }
+    desk_state_unref(d, desk);
 }
 
 // ---- verdicts ----

@@ -1011,6 +1011,28 @@ static void test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_th
     rig_done(&rig);
 }
 
+static void test_a_desk_left_behind_keeps_its_guard_while_a_request_is_in_flight(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    int64_t last = rig_say(&rig, "acme", "last", "last");
+    say_in_lanes("acme", 5, "bad");
+    for (int i = 0; i < 5; i++)
+        rig_answer(&rig, rig_open_with(&rig, "bad"), 400, "");
+    rig_say(&rig, "acme", "sixth", "sixth");
+    rig_answer(&rig, rig_open_with(&rig, "sixth"), 400, "");
+    assert_int_equal(rig_alarms(&rig, "skip_guard"), 1);
+    reload_account("acme", "http://desk.test/elsewhere", NULL);
+    rig_answer(&rig, rig_open_with(&rig, "sixth"), 200, "");
+    rig_pass(&rig, 10 * SECOND_MS);
+    rig_answer(&rig, rig_open_with(&rig, "last"), 400, ""); // by the desk that was left
+    assert_int_equal(rig_state_of(&rig, last), MESSAGE_PENDING);
+    rig_answer(&rig, rig_open_with(&rig, "last"), 200, "");
+    rig_pass(&rig, 10 * SECOND_MS);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    rig_done(&rig);
+}
+
 static void test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away(void **state)
 {
     (void)state;
@@ -1592,6 +1614,7 @@ int main(void)
         cmocka_unit_test(test_a_closed_guard_is_shown_from_the_start_on),
         cmocka_unit_test(test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_them_back),
         cmocka_unit_test(test_a_guard_that_closes_when_the_account_has_left_the_desk_calls_nobody_for_long),
+        cmocka_unit_test(test_a_desk_left_behind_keeps_its_guard_while_a_request_is_in_flight),
         cmocka_unit_test(test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away),
         cmocka_unit_test(test_a_desk_of_a_removed_account_takes_its_alarm_away),
         cmocka_unit_test(test_the_ceiling_may_change_while_nothing_of_the_desk_waits),
