@@ -542,7 +542,7 @@ static void look_whether_left(struct dispatcher *d, const struct account *accoun
 static void desk_changed(struct dispatcher *d, const struct account *before, const struct account *now)
 {
     struct desk_state *desk = desk_state_find(d, now);
-    if (desk)
+    if (desk && now->active) // or they are another account's that uses it
         desk_settings_changed(desk, now);
     if (before)
         look_whether_left(d, before);

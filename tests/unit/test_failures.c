@@ -1107,6 +1107,19 @@ static void test_a_guard_that_closes_when_the_account_has_left_the_desk_calls_no
     rig_done(&rig);
 }
 
+static void test_the_ceiling_of_an_account_that_goes_is_not_left_to_others(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    rig_add_account(&rig, "beta", &(struct rig_options){.rate_per_min = 1}, "http://desk.test/acme");
+    for (int i = 0; i < 2; i++)
+        rig_say(&rig, "acme", "c1", "one");
+    rig_set_active(&rig, "beta", false);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
 // ---- deactivation, stop ----
 
 static void test_what_ends_after_a_deactivation_is_recorded_and_not_counted(void **state)
@@ -1618,6 +1631,7 @@ int main(void)
         cmocka_unit_test(test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away),
         cmocka_unit_test(test_a_desk_of_a_removed_account_takes_its_alarm_away),
         cmocka_unit_test(test_the_ceiling_may_change_while_nothing_of_the_desk_waits),
+        cmocka_unit_test(test_the_ceiling_of_an_account_that_goes_is_not_left_to_others),
         cmocka_unit_test(test_what_ends_after_a_deactivation_is_recorded_and_not_counted),
         cmocka_unit_test(test_a_parked_attempt_of_an_account_deactivated_meanwhile_is_not_counted),
         cmocka_unit_test(test_what_a_cut_attempt_learned_is_kept),
