@@ -232,14 +232,22 @@ static bool open_door(struct relay *relay, const char **why)
 }
 
 // The first events of the relay loop.
-struct begin_task {
+struct relay_task {
     struct loop_task task; // first
     struct relay *relay;
 };
 
+static void post(struct relay *relay, void (*run)(struct loop_task *task))
+{
+    struct relay_task *own = mem_new_of(struct relay_task);
+    own->relay = relay;
+    own->task.run = run;
+    must(loop_post(relay->loop, &own->task));
+}
+
 static void on_begin(struct loop_task *task)
 {
-    struct relay *relay = ((struct begin_task *)task)->relay;
+    struct relay *relay = ((struct relay_task *)task)->relay;
     const struct account **accounts = directory_list(relay->options.directory);
     for (size_t i = 0; accounts[i]; i++) {
         sources_account_changed(relay->sources, NULL, accounts[i]);
@@ -261,10 +269,7 @@ static void start_threads(struct relay *relay)
 {
     start_thread(&relay->committer_thread, run_committer, relay->committer, "committer");
     start_thread(&relay->loop_thread, run_loop, relay->loop, "relay");
-    struct begin_task *begin = mem_new_of(struct begin_task);
-    begin->relay = relay;
-    begin->task.run = on_begin;
-    must(loop_post(relay->loop, &begin->task));
+    post(relay, on_begin);
     for (int i = 0; i < relay->door_count; i++) {
         struct door *door = &relay->doors[i];
         start_thread(&door->thread, run_loop, door->loop, "intake");
@@ -287,6 +292,8 @@ static void relay_free(struct relay *relay)
     loop_timer_free(relay->timer);
     if (relay->cut_timer)
         loop_timer_free(relay->cut_timer);
+    if (relay->hurry_timer)
+        loop_timer_free(relay->hurry_timer);
     loop_free(relay->loop);
     committer_free(relay->committer);
     clock_watch_free(relay->intake.clock_watch);
@@ -385,6 +392,34 @@ static void drain_doors(struct relay *relay)
     pthread_mutex_unlock(&relay->lock);
 }
 
+static struct loop_timer *timer_at_cut(struct relay *relay, void (*run)(void *arg))
+{
+    struct loop_timer *timer = loop_timer_new(relay->loop, run, relay);
+    int64_t left_us = relay->cut_at_us - clock_mono_us(relay->options.clock);
+    loop_timer_set(timer, left_us > 0 ? left_us / 1000 : 0);
+    return timer;
+}
+
+static void on_hurry(void *arg)
+{
+    struct relay *relay = arg;
+    committer_hurry(relay->committer);
+}
+
+static void on_end_calls(struct loop_task *task)
+{
+    struct relay *relay = ((struct relay_task *)task)->relay;
+    free(task);
+    relay->hurry_timer = timer_at_cut(relay, on_hurry);
+}
+
+void relay_end_calls(struct relay *relay)
+{
+    relay->cut_at_us = clock_mono_us(relay->options.clock) + relay->options.shutdown_ms * 1000;
+    atomic_store(&relay->ending_calls, true);
+    post(relay, on_end_calls);
+}
+
 static void on_cut(void *arg)
 {
     struct relay *relay = arg;
@@ -394,22 +429,17 @@ static void on_cut(void *arg)
 
 static void on_stop(struct loop_task *task)
 {
-    struct relay *relay = ((struct begin_task *)task)->relay;
+    struct relay *relay = ((struct relay_task *)task)->relay;
     free(task);
     sources_stop(relay->sources);
     checks_stop(relay->checks);
-    relay->cut_timer = loop_timer_new(relay->loop, on_cut, relay);
-    int64_t left_us = relay->cut_at_us - clock_mono_us(relay->options.clock);
-    loop_timer_set(relay->cut_timer, left_us > 0 ? left_us / 1000 : 0);
+    relay->cut_timer = timer_at_cut(relay, on_cut);
     dispatcher_stop(relay->dispatcher);
 }
 
 static void stop_dispatcher(struct relay *relay)
 {
-    struct begin_task *stop = mem_new_of(struct begin_task);
-    stop->relay = relay;
-    stop->task.run = on_stop;
-    must(loop_post(relay->loop, &stop->task));
+    post(relay, on_stop);
     pthread_mutex_lock(&relay->lock);
     while (!relay->dispatcher_stopped)
         pthread_cond_wait(&relay->changed, &relay->lock);
@@ -418,7 +448,7 @@ static void stop_dispatcher(struct relay *relay)
 
 void relay_stop(struct relay *relay)
 {
-    relay->cut_at_us = clock_mono_us(relay->options.clock) + relay->options.shutdown_ms * 1000;
+    must(relay->cut_at_us); // relay_end_calls
     drain_doors(relay);
     stop_dispatcher(relay);
     committer_close(relay->committer);

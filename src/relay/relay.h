@@ -61,7 +61,8 @@ int relay_set_active_all(struct relay *relay, const int64_t *account_ids, size_t
 // bounded transactions; cut short (ERR_BUSY, ERR_CLOSED, ...) it stays as an inactive account with what is left.
 // *out_discarded: how many were. One caller at a time, and no relay_put_accounts meanwhile.
 int relay_remove_account(struct relay *relay, int64_t account_id, bool discard, int64_t *out_discarded);
-// The process is about to stop: what waits long for others' ends gives up. Any thread.
+// The process is about to stop, and its time for that begins: what waits long for others' ends gives up at once, what
+// waits for a store that another program holds when that time is over. Once, before relay_stop.
 void relay_end_calls(struct relay *relay);
 // A person says that the desk is well again.
 int relay_resume_desk(struct relay *relay, int64_t account_id);

@@ -220,11 +220,6 @@ int relay_set_active(struct relay *relay, int64_t account_id, bool active)
 
 // ---- removal ----
 
-void relay_end_calls(struct relay *relay)
-{
-    atomic_store(&relay->ending_calls, true);
-}
-
 // A job whose answer another thread waits for.
 struct waiting_job {
     struct job job; // first

@@ -27,7 +27,7 @@ struct relay {
     struct committer *committer;
     struct intake intake;
     struct loop *loop; // the relay loop
-    struct loop_timer *timer, *cut_timer;
+    struct loop_timer *timer, *cut_timer, *hurry_timer;
     int64_t armed_us;
     int64_t cut_at_us; // monotonic: when a stop waits for nothing more
     struct http_client *client;

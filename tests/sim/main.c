@@ -88,16 +88,11 @@ static bool read_option(struct wish *wish, int option, const char *value)
 
 static bool read_wish(struct wish *wish, int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},
-                                            {"seeds", 1, NULL, 'r'},
-                                            {"count", 1, NULL, 'c'},
-                                            {"minutes", 1, NULL, 'm'},
-                                            {"failures", 1, NULL, 'f'},
-                                            {"trace", 0, NULL, 't'},
-                                            {"no-shrink", 0, NULL, 'n'},
-                                            {"beyond-settle", 0, NULL, 'b'},
-                                            {"break", 1, NULL, 'x'},
-                                            {0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},      {"seeds", 1, NULL, 'r'},
+                                            {"count", 1, NULL, 'c'},     {"minutes", 1, NULL, 'm'},
+                                            {"failures", 1, NULL, 'f'},  {"trace", 0, NULL, 't'},
+                                            {"no-shrink", 0, NULL, 'n'}, {"beyond-settle", 0, NULL, 'b'},
+                                            {"break", 1, NULL, 'x'},     {0}};
     *wish = (struct wish){.from = 1, .to = 1000, .shrink = true, .most_failures = 1};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (!read_option(wish, option, optarg))

@@ -52,6 +52,20 @@ def test_request_in_flight_may_end_and_is_recorded(make_relay, desk):
     relay.wait_settled()
 
 
+def test_change_by_hand_that_waits_for_a_held_store_does_not_keep_the_stop(make_relay, desk):
+    relay = make_relay([account("acme", desk.config())]).allow("alarm.*", "accept_failed").start()
+    lock = sqlite3.connect(relay.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    answers = []
+    change = threading.Thread(target=lambda: answers.append(relay.api("PATCH", "/api/v1/accounts/acme", {"active": False}).status))
+    change.start()
+    relay.wait_event("alarm", lambda e: e["name"] == "store_busy")
+    assert ended(relay) < relay.shutdown_s + 1 * SLOW
+    change.join()
+    assert answers == [503]
+    lock.close()
+
+
 def refuses(port):
     try:
         RawConnection(port).sock.close()
