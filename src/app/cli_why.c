@@ -97,6 +97,13 @@ static void add_head(struct screen *screen, yyjson_val *lane)
         add(screen, "behind", arena_printf(&screen->cli->arena, "%" PRId64 " more in the same lane", waiting - 1), 1);
 }
 
+// The time at which the desk is tried again is over while that goes on.
+static bool is_tried_now(struct screen *screen, yyjson_val *why)
+{
+    yyjson_val *lane = yyjson_obj_get(why, "lane");
+    return str_eq_c(json_get_str(lane, "waits_for"), "desk") && !text_of(screen, lane, "until").n;
+}
+
 static void add_account(struct screen *screen, yyjson_val *why)
 {
     yyjson_val *desk = yyjson_obj_get(why, "desk");
@@ -108,6 +115,8 @@ static void add_account(struct screen *screen, yyjson_val *why)
     struct str since = time_part(screen, desk, "since", " since "),
                until = time_part(screen, desk, "until", "; tried again at ");
     bool active = yyjson_get_bool(yyjson_obj_get(why, "active"));
+    if (is_tried_now(screen, why))
+        until = STR("; it is being tried now");
     add(screen, "account",
         arena_printf(arena, "%s, order: %.*s%.*s", active ? "active" : "inactive", STR_ARG(order), STR_ARG(lane)), 1);
     add(screen, "desk",

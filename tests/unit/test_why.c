@@ -332,6 +332,8 @@ static void show_suspended(const char *name)
     suspend(name, "no connection: Connection refused by a host whose name is long, for a reason that is long too");
     say(LANE_SUSPENDED, LANE_WAITS_DESK, true);
     show(name, "desk", 0);
+    say(LANE_SUSPENDED, LANE_WAITS_DESK, false);
+    show(name, "desk that is tried", 0);
     suspend(name, "guard");
     say(LANE_SUSPENDED, LANE_WAITS_GUARD, true);
     show(name, "guard", 0);
