@@ -71,6 +71,21 @@ int cli_source_check(struct cli *cli)
     return good ? CLI_DONE : CLI_FAILED;
 }
 
+// What it says now is not why messages wait: a suspension by another answer goes on until it is tried.
+static void tell_suspension(struct cli *cli)
+{
+    yyjson_doc *doc;
+    int status;
+    if (cli_call_any(cli, "GET", cli_account_path(cli, "/desk"), STR_NONE, &status, &doc))
+        return;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    struct str reason = cli_clean(&cli->arena, cli_text(cli, root, "reason"));
+    if (str_eq_c(json_get_str(root, "state"), "suspended"))
+        buf_printf(&cli->out, "%s: suspended: %.*s; tributary why %s says what helps\n", cli->args[0], STR_ARG(reason),
+                   cli->args[0]);
+    yyjson_doc_free(doc);
+}
+
 int cli_desk_check(struct cli *cli)
 {
     struct json json = {.out = &cli->out};
@@ -78,5 +93,7 @@ int cli_desk_check(struct cli *cli)
     bool good = ask(cli, cli->json ? &json : NULL, cli->args[0], target.p);
     if (cli->json && cli->out.n)
         buf_add_char(&cli->out, '\n');
+    if (!cli->json && cli->out.n)
+        tell_suspension(cli);
     return good ? CLI_DONE : CLI_FAILED;
 }

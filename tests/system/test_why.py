@@ -61,6 +61,10 @@ def test_why_of_what_waits_in_each_way(make_relay, make_desk):
     wait_lane(relay, account="down", state="suspended", waits_for="desk")
     suspended = screen(relay, "down")
     assert "answered 401" in suspended and "tributary desk resume down" in suspended and "correct it at" in suspended
+    checked = relay.cli("desk", "check", "down", check=False)
+    assert "down: suspended: answered 401; tributary why down says what helps" in checked.stdout
+    assert "suspended" not in relay.cli("desk", "check", "calm", check=False).stdout
+    assert "suspended" not in json.loads(relay.cli("desk", "check", "down", "--json", check=False).stdout)
     WebhookSource(relay, "idle").send("i0")
     inactive = screen(relay, "idle")
     assert "stopped (account)" in inactive and "tributary account activate idle" in inactive
