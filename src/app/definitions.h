@@ -29,7 +29,7 @@ void definitions_done(struct definitions *definitions);
 // Before the relay runs: the accounts of the file into the store, all accounts into the directory. On an error `why` has
 // a sentence, or nothing where the store failed.
 ERR_CHECK int definitions_take_file(struct definitions *definitions, struct buf *why);
-// admin_options.reload: blocks until the file is in force.
-int definitions_reload(void *definitions, struct buf *report);
-// admin_options.change: accounts, sources and desks by hand.
-int definitions_change(void *definitions, struct admin_change *change);
+// admin_options.reload: blocks until the file is in force. `arg`: the definitions.
+int definitions_reload(void *arg, struct buf *report);
+// admin_options.change: accounts, sources and desks by hand. `arg`: the definitions.
+int definitions_change(void *arg, struct admin_change *change);

@@ -361,12 +361,28 @@ static void keep_house(struct committer *committer)
         committer->aged_us = now;
 }
 
+// Whether messages would be stored again: where nobody asks while /readyz says no, nobody would find out.
+static void look_again(struct committer *committer)
+{
+    struct store_change nothing = {.kind = STORE_NOTHING};
+    struct store *store = committer->options.store;
+    if (!atomic_load(&committer->refusing) || atomic_load(&committer->dead))
+        return;
+    int err = store->ops->apply(store, &nothing, 1);
+    if (!err || is_passing(err))
+        set_refusing(committer, err);
+    else
+        die(committer, err);
+}
+
 void committer_run(struct committer *committer)
 {
     while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
-        sort_in(committer, queue_wait(committer->queue, committer->stalled ? STALLED_WAIT_MS : IDLE_WAIT_MS));
+        bool soon = committer->stalled || atomic_load(&committer->refusing);
+        sort_in(committer, queue_wait(committer->queue, soon ? STALLED_WAIT_MS : IDLE_WAIT_MS));
         while (committer_turn(committer))
             ;
+        look_again(committer);
         keep_house(committer);
     }
     while (committer_turn(committer)) // closed: nothing waits for space any more

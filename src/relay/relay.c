@@ -231,7 +231,7 @@ static bool open_door(struct relay *relay, const char **why)
     return door->server != NULL;
 }
 
-// The first events of the relay loop.
+// Something to be done on the relay loop.
 struct relay_task {
     struct loop_task task; // first
     struct relay *relay;

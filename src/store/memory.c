@@ -606,6 +606,8 @@ static void apply_change(struct memory *m, struct store_change *change)
     case STORE_ACCOUNT_GONE:
         apply_account_gone(m, change->account_gone);
         return;
+    case STORE_NOTHING:
+        return;
     case STORE_RETRY:
         apply_retry(m, change->retry);
         return;

@@ -451,6 +451,8 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return sqlite_source_learned(s, change->source_learned);
     case STORE_DESK_HEALTH:
         return sqlite_desk_health(s, change->desk_health);
+    case STORE_NOTHING:
+        return 0;
     case STORE_RETRY:
         return apply_retry(s, change->retry);
     case STORE_ACCOUNT_GONE:
@@ -472,7 +474,7 @@ static int apply_batch(struct sqlite_store *s, void *arg)
 static bool has_accept(const struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        if (batch->changes[i].kind == STORE_ACCEPT)
+        if (batch->changes[i].kind == STORE_ACCEPT || batch->changes[i].kind == STORE_NOTHING)
             return true;
     return false;
 }

@@ -150,6 +150,7 @@ enum store_change_kind {
     STORE_SOURCE_LEARNED,
     STORE_DESK_HEALTH,
     STORE_RETRY,
+    STORE_NOTHING, // changes nothing, and is refused as an accepted event would be: whether one could be stored now
     STORE_ACCOUNT_GONE,
 };
 

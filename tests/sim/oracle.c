@@ -479,6 +479,8 @@ static void see(struct sim *sim, const struct store_change *change)
     case STORE_MARK:
         set_mark(sim, change->mark->message_id, change->mark->in_flight);
         break;
+    case STORE_NOTHING:
+        break;
     case STORE_RETRY:
         see_retry(sim, change->retry);
         break;

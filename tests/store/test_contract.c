@@ -1133,6 +1133,16 @@ static void test_retried_message_goes_to_the_lane_of_the_rule_now(void **state)
     account_unref(account);
 }
 
+static void test_nothing_changes_nothing(void **state)
+{
+    struct store *store = store_of(state);
+    kit_store(store, "a", "c");
+    struct store_totals before = kit_totals(store);
+    assert_int_equal(kit_apply(store, STORE_NOTHING, NULL), 0);
+    struct store_totals after = kit_totals(store);
+    assert_memory_equal(&before, &after, sizeof before);
+}
+
 static void test_source_that_comes_back_is_the_same(void **state)
 {
     struct store *store = store_of(state);
@@ -1534,6 +1544,7 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_second_change_of_the_order_waits_for_the_end_of_the_first),
         RULE(test_a_look_at_one_order_change_says_nothing_of_the_next),
         RULE(test_order_changed_with_nothing_pending_has_no_barrier),
+        RULE(test_nothing_changes_nothing),
         RULE(test_retried_message_goes_to_the_lane_of_the_rule_now),
         RULE(test_retry_outcome_keeps_it_pending_with_its_attempts),
         RULE(test_absent_texts_of_an_outcome_keep_the_stored_ones),

@@ -620,6 +620,7 @@ static void test_s9_below_the_floor_accepts_stop_and_outcomes_go_on(void **state
     assert_non_null(store);
     struct store_accept b = kit_accept("b", "c");
     assert_int_equal(kit_apply(store, STORE_ACCEPT, &b), ERR_FULL);
+    assert_int_equal(kit_apply(store, STORE_NOTHING, NULL), ERR_FULL);
     assert_true(kit_settle(store, a.message_id, MESSAGE_DELIVERED));
     assert_int_equal(kit_totals(store).accepted, 1);
     store->ops->close(store, true);
