@@ -27,7 +27,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                              "VALUES (NULL, ?1, ?2, ?3, 0)"},
     [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, contact = ?3, desk_conversation = ?4, "
                                           "last_part = ?5, note = ?6, sum = ?7, goes_on_in = ?8 WHERE id = ?1"},
-    [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT 1 FROM conversations WHERE goes_on_in = ?1 LIMIT 1"},
+    [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT 1 FROM conversations WHERE goes_on_in = ?1 AND goes_on_in > 0 LIMIT 1"},
     [SQL_INSERT_MESSAGE] =
         {SQL_WRITER,
          "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "
@@ -77,8 +77,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_ACCOUNT_GONE] = {SQL_WRITER, "UPDATE accounts SET gone = 1, active = 0, name = name || '#' || id, "
                                       "desk_token = NULL, desk_client_secret = NULL, desk_url = NULL, "
                                       "desk_secret = NULL, defined_at = NULL, left_file = 0, file_text = NULL "
-                                      "WHERE id = ?1 AND gone = 0 AND NOT EXISTS (SELECT 1 FROM messages "
-                                      "INDEXED BY messages_pending WHERE state = 0 AND account_id = ?1)"},
+                                      "WHERE id = ?1 AND gone = 0"},
     [SQL_SOURCES_OF_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1, token = NULL, secret = NULL, "
                                          "made_secret = NULL, registered_url = NULL WHERE account_id = ?1"},
     [SQL_IS_GONE] = {SQL_WRITER, "SELECT gone FROM accounts WHERE id = ?1"},

@@ -134,9 +134,15 @@ int sqlite_account_active(struct sqlite_store *s, const struct store_account_act
 
 int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
 {
+    int64_t lane;
+    size_t pending = 0;
+    gone->applied = false;
+    int err = sqlite_lanes_of(&s->sql, gone->account_id, 0, 1, &lane, &pending);
+    if (err || pending)
+        return err;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_GONE);
     sql_int(q, 1, gone->account_id);
-    int err = sql_finish(&s->sql, q);
+    err = sql_finish(&s->sql, q);
     gone->applied = !err && sqlite3_changes(s->sql.db) == 1;
     if (!gone->applied)
         return err;

@@ -730,7 +730,8 @@ static void test_no_statement_of_the_hot_path_scans_or_sorts(void **state)
         SQL_AGE_SCAN,         SQL_FIND_ACCOUNT,
         SQL_GET_MESSAGE,      SQL_GET_ORDER,
         SQL_LANE_HEAD,        SQL_NEXT_LANE_OF,
-
+        SQL_ACCOUNT_GONE,     SQL_SOURCES_OF_GONE,
+        SQL_GOES_ON_HERE,     SQL_SET_ACCOUNT,
     };
     char *path = fresh_path(), plan[2048];
     struct store *store = kit_open(path);
