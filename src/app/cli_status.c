@@ -120,13 +120,19 @@ static void print_alarms(struct cli *cli, yyjson_val *alarms)
 }
 
 // Where an account is defined is where it was, once it has left the file.
+static struct str defined_at(struct cli *cli, yyjson_val *account)
+{
+    struct str place = cli_text(cli, account, "defined_at");
+    if (yyjson_get_bool(yyjson_obj_get(account, "left_file")))
+        return STR("left the file");
+    return place.n ? place : STR("by hand");
+}
+
 static struct str cell_of(struct cli *cli, yyjson_val *object, const char *key)
 {
     if (*key == '@')
         return cli_time(cli, object, key + 1);
-    if (strcmp(key, "defined_at") == 0 && yyjson_get_bool(yyjson_obj_get(object, "left_file")))
-        return STR("left the file");
-    return cli_text(cli, object, key);
+    return strcmp(key, "defined_at") == 0 ? defined_at(cli, object) : cli_text(cli, object, key);
 }
 
 // Each object of the list is a row, `keys` are its cells; a key that begins with '@' is a time.
@@ -192,6 +198,8 @@ int cli_verify(struct cli *cli)
         }
         buf_add_str(&cli->out, good ? STR("accepted = delivered + pending + skipped + discarded: true\n")
                                     : STR("the store is not as it must be\n"));
+        if (good && cli->deep)
+            buf_add_str(&cli->out, STR("every row's checksum and the whole file: good\n"));
     }
     yyjson_doc_free(doc);
     return good ? CLI_DONE : CLI_FAILED;

@@ -331,6 +331,7 @@ def test_command_line_makes_changes_and_removes(empty, desk, tmp_path):
     empty.cli("source", "add", "acme", "more", "--platform", "webhook", "--secret", "none", *on)
     assert "more" in empty.cli("source", "list", "acme", *on).stdout
     empty.cli("source", "remove", "acme", "hook", *on)
+    assert re.search(r"^acme +yes +conversation +0 +by hand$", empty.cli("status", *on).stdout, re.M)
     for names in (("remove", "acme", ".."), ("remove", "acme", "."), ("remove", "acme", "../../acme"), ("set", "acme", "..", "--platform", "webhook")):
         dots = empty.cli("source", *names, *on, check=False)  # a path that libcurl shortens is another one: the account's
         assert dots.returncode == 1 and "no source of that name" in dots.stderr, dots

@@ -79,7 +79,8 @@ def test_messages_are_listed_shown_and_discarded(relay):
     assert f"{waiting}: discarded" in relay.cli("discard", waiting).stdout
     assert f"{waiting}: discarded" in relay.cli("discard", waiting).stdout
     assert relay.check_sum()["discarded"] == 1
-    assert "true" in relay.cli("verify").stdout
+    assert "true" in relay.cli("verify").stdout and "checksum" not in relay.cli("verify").stdout
+    assert "true\nevery row's checksum and the whole file: good\n" in relay.cli("verify", "--deep").stdout
 
 
 def test_a_broken_file_leaves_the_old_one_in_force(relay):
