@@ -217,12 +217,27 @@ bool config_reader_text(struct config_reader *reader, const struct config_sectio
     return false;
 }
 
+// An address may hold what opens it: who stands before the @, and what stands behind the question mark.
+static struct str address_shown(struct str text, struct arena *arena)
+{
+    size_t colon = str_index(text, ':', 0), from = 0, to = 0;
+    if (str_starts(str_sub(text, colon, text.n), STR("://")))
+        from = colon + 3;
+    for (size_t at = str_index(text, '@', from); at < text.n; at = str_index(text, '@', at + 1))
+        to = at; // the last one: a password may hold others
+    struct str rest = str_sub(text, to ? to : from, text.n), path = str_sub(rest, 0, str_index(rest, '?', 0));
+    return arena_printf(arena, "%.*s%s%.*s%s", STR_ARG(str_sub(text, 0, from)), to ? "..." : "", STR_ARG(path),
+                        path.n < rest.n ? "?..." : "");
+}
+
 // The value as it stands in the file (never what ${NAME} stands for), short and printable, in quotes; "" for a secret.
 static struct str shown(const struct config_reader *reader, const struct config_key *key, struct arena *arena)
 {
     struct str text = scalar(reader);
     if (key->type == KEY_SECRET || !text.n)
         return STR("");
+    if (key->type == KEY_URL || key->type == KEY_BASE_URL || key->type == KEY_STORE)
+        text = address_shown(text, arena);
     struct str copy = arena_str(arena, str_sub(text, 0, SHOWN_MAX));
     for (size_t i = 0; i < copy.n; i++)
         if ((unsigned char)copy.p[i] < ' ' || copy.p[i] == 0x7F)

@@ -233,15 +233,20 @@ static const struct refusal {
     {"public_url: https://h:x/\n",
      "t.yaml:1: public_url: \"https://h:x/\" names no host; write it as in https://relay.example.com"},
     {"public_url: https://a@h/\n",
-     "t.yaml:1: public_url: \"https://a@h/\" holds a user or a fragment; write it as in https://relay.example.com"},
+     "t.yaml:1: public_url: \"https://...@h/\" holds a user or a fragment; write it as in https://relay.example.com"},
+    {"public_url: 'user:pass word@h'\n",
+     "t.yaml:1: public_url: \"...@h\" is no URL; write it as in https://relay.example.com"},
+    {"public_url: https://a:b?c@h/?d\n",
+     "t.yaml:1: public_url: \"https://...@h/?...\" holds a user or a fragment; write it as in "
+     "https://relay.example.com"},
     {"public_url: https://h/?a=b\n",
-     "t.yaml:1: public_url: \"https://h/?a=b\" holds a query; paths are put behind this one, so write it as in "
+     "t.yaml:1: public_url: \"https://h/?...\" holds a query; paths are put behind this one, so write it as in "
      "https://relay.example.com"},
     {"store: /var/lib/t.db\n",
      "t.yaml:1: store: \"/var/lib/t.db\" is no store; write sqlite: and the path of a file, as in "
      "sqlite:/var/lib/tributary/tributary.db"},
     {"store: postgresql://u@h/d\n",
-     "t.yaml:1: store: \"postgresql://u@h/d\" cannot be used: this version keeps messages in SQLite only; write "
+     "t.yaml:1: store: \"postgresql://...@h/d\" cannot be used: this version keeps messages in SQLite only; write "
      "sqlite: and the path of a file"},
     {"listen: 127.0.0.1:8081\n", "t.yaml: admin.listen: is the address of listen too; give it a port of its own"},
     // numbers and durations
