@@ -1,6 +1,7 @@
 // The guard against mass skips at a desk (model/skip_guard.h): what it keeps in the store, and how it calls for help.
 #include "base/mem.h"
 #include "relay/courier.h"
+#include "relay/tell.h"
 
 #include <stdlib.h>
 
@@ -103,6 +104,7 @@ void desk_restore(struct dispatcher *d, struct desk_state *desk)
     desk->suspended_us = dispatcher_mono_us(d);
     guard_alarm(d, desk);
     desk_show(d, desk, STR("guard"), 0);
+    tell_desk(d->options.board, desk->account, true, STR("guard"), 0);
 }
 
 bool desk_lets_skip(struct attempt *attempt)

@@ -213,6 +213,7 @@ static void end_suspension(struct dispatcher *d, struct desk_state *desk)
     desk->not_before_us = 0;
     due_clear(d, &desk->due);
     desk_show(d, desk, STR(""), 0);
+    tell_desk(d->options.board, desk->account, false, STR_NONE, 0);
     end_alarms(d, desk);
 }
 
@@ -223,7 +224,6 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
     end_suspension(d, desk);
     governor_restart(&desk->governor);
     log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
-    tell_desk(d->options.board, desk->account, false, STR_NONE, 0);
     struct lane_account *owner;
     DL_FOREACH2(desk->accounts, owner, all_next)
     {

@@ -1011,6 +1011,37 @@ static void test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_th
     rig_done(&rig);
 }
 
+static void ignore_news(void *arg)
+{
+    (void)arg;
+}
+
+// Whoever listens keeps a list of desks that are suspended: what begins must end.
+static void test_a_desk_left_behind_is_told_as_suspended_no_more_and_again_when_it_is_back(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    struct news *news = board_news(rig.board);
+    struct news_item item;
+    uint64_t missed = 0, at = news_listen(news, ignore_news, NULL);
+    int suspended[3] = {0};
+    for (int i = 0; i < 3; i++) {
+        if (i == 0)
+            close_guard();
+        else
+            reload_account("acme", i == 1 ? "http://desk.test/elsewhere" : "http://desk.test/acme", NULL);
+        while (news_read(news, &at, &missed, &item))
+            suspended[i] += (item.kind == NEWS_DESK_SUSPENDED) - (item.kind == NEWS_DESK_RESUMED);
+    }
+    news_unlisten(news);
+    assert_int_equal(suspended[0], 1);
+    assert_int_equal(suspended[1], -1);
+    assert_int_equal(suspended[2], 1);
+    while (rig_open(&rig))
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    rig_done(&rig);
+}
+
 static void test_a_desk_left_behind_keeps_its_guard_while_a_request_is_in_flight(void **state)
 {
     (void)state;
@@ -1627,6 +1658,7 @@ int main(void)
         cmocka_unit_test(test_a_closed_guard_is_shown_from_the_start_on),
         cmocka_unit_test(test_a_desk_left_behind_takes_its_guard_and_alarm_away_and_brings_them_back),
         cmocka_unit_test(test_a_guard_that_closes_when_the_account_has_left_the_desk_calls_nobody_for_long),
+        cmocka_unit_test(test_a_desk_left_behind_is_told_as_suspended_no_more_and_again_when_it_is_back),
         cmocka_unit_test(test_a_desk_left_behind_keeps_its_guard_while_a_request_is_in_flight),
         cmocka_unit_test(test_a_desk_left_by_an_account_that_is_switched_off_takes_its_alarm_away),
         cmocka_unit_test(test_a_desk_of_a_removed_account_takes_its_alarm_away),
