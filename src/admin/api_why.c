@@ -76,7 +76,7 @@ static int read_account(struct api_call *call, struct why *why)
     return err;
 }
 
-// Its own lanes first; the account's when messages of it wait there, which are older than those in a lane of its own.
+// The account's lane, when messages of it wait there, then its own ones.
 static int read_conversation(struct api_call *call, struct why *why)
 {
     struct store_reader *reader = admin_of(call)->reader;
@@ -148,6 +148,11 @@ static struct str say_waits(struct api_call *call, const struct why *why)
                             why->counted_all ? "" : "at least ", why->waiting,
                             why->looked_at_all ? "" : " of those looked at", STR_ARG(age));
     struct str messages = plural(call, first->waiting, "message waits", "messages wait");
+    bool own_first = first->lane != lane_id(LANE_ACCOUNT, why->account->id);
+    if (why->line.first_id && own_first)
+        return arena_printf(call->arena,
+                            "%.*s, the oldest for %.*s, and %" PRId64 " more behind %s in the account's one lane",
+                            STR_ARG(messages), STR_ARG(age), why->line.own, first->waiting == 1 ? "it" : "them");
     if (why->line.first_id) {
         struct str own = plural(call, why->line.own, "message of it waits", "messages of it wait");
         if (!why->line.before)
@@ -292,6 +297,16 @@ static void run_look(struct api_work *work)
     work->err = shown_lanes_look(admin_of(work->call)->relay, why->lanes, why->count, &why->view);
 }
 
+// Where a change of the order rule is not over, one lane waits for the other: what that one waits for is the answer.
+static void put_what_holds_up_first(struct why *why)
+{
+    struct shown_lane first = why->lanes[0];
+    if (!why->source || why->count < 2 || first.view.state != LANE_BEHIND || why->lanes[1].view.state == LANE_BEHIND)
+        return;
+    why->lanes[0] = why->lanes[1];
+    why->lanes[1] = first;
+}
+
 static void on_looked(struct api_work *work)
 {
     struct api_call *call = work->call;
@@ -301,6 +316,7 @@ static void on_looked(struct api_work *work)
     struct json *json = api_json_begin(&answer);
     if (!err) {
         take_counts(why);
+        put_what_holds_up_first(why);
         err = write_why(json, call, why);
     }
     account_unref(why->account);

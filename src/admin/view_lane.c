@@ -307,6 +307,9 @@ static void help_by_wait(const struct help *help)
     case LANE_WAITS_ACCOUNT:
         can_to_account(help, "account activate", "delivers again, from where it stopped");
         break;
+    case LANE_WAITS_ORDER:
+        can_to_account(help, "why", "shows what is before it");
+        break;
     default:
         break;
     }

@@ -78,6 +78,26 @@ def test_why_of_what_waits_in_each_way(make_relay, make_desk):
     relay.wait_settled()
 
 
+def test_a_conversation_whose_order_rule_was_changed(make_relay, desk):
+    """What holds up is told first: the messages from before the change, in the lane of the conversation."""
+    desk.script = lambda request: Answer(500) if request.method == "POST" else None
+    relay = make_relay([account("acme", desk.config(), order="conversation")], delivery={"retry_base": "60s", "retry_cap": "60s"}).start()
+    source = WebhookSource(relay, "acme")
+    source.send("m0", "c1")
+    head = wait_lane(relay, account="acme", state="waiting")["head"]["id"]
+    relay.config["accounts"][0]["order"] = "account"
+    relay.write_config()
+    relay.cli("reload")
+    source.send("m1", "c1")
+    wait_lane(relay, account="acme", state="behind")
+    text = " ".join(screen(relay, "acme/hook/c1").split())
+    assert "acme/hook/c1: 1 message waits, the oldest for" in text and "and 1 more behind it in the account's one lane." in text, text
+    assert "first waiting (backoff)" in text and f"head message {head} of hook/c1" in text and f"tributary retry {head}" in text, text
+    desk.script = None
+    relay.cli("retry", head)
+    relay.wait_settled()
+
+
 def test_a_conversation_in_the_lane_of_its_account(make_relay, desk):
     gate = threading.Event()
     desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
