@@ -79,6 +79,8 @@ void dispatcher_work(struct dispatcher *dispatcher, int64_t account_id, int64_t 
 // lane forgets what it has in memory. The caller submits the change before any other event, and then calls
 // dispatcher_tick. ERR_BUSY: it is in flight; with `discard` it is discarded if the attempt fails.
 int dispatcher_reload(struct dispatcher *dispatcher, const struct message *message, bool discard);
+// A change by hand of one of the account's messages is durable.
+void dispatcher_changed_by_hand(struct dispatcher *dispatcher, int64_t account_id);
 // Starts no attempt any more; `stopped` is called when those in flight have ended.
 void dispatcher_stop(struct dispatcher *dispatcher);
 // Ends the requests in flight now: what may have been applied is in doubt.

@@ -78,6 +78,19 @@ void order_look(struct dispatcher *d, struct lane_account *owner)
     dispatcher_submit(d, &look->job, on_looked);
 }
 
+// It may have been the last that a changed order rule waited for, and its lane need not be in memory.
+void dispatcher_changed_by_hand(struct dispatcher *d, int64_t account_id)
+{
+    const struct account *account = directory_find_id(d->options.directory, account_id);
+    bool waits = account && account->order_barrier;
+    account_unref(account);
+    struct lane_account *owner = waits ? lane_account_get(d, account_id) : NULL;
+    if (!owner)
+        return;
+    order_look(d, owner);
+    lane_account_release(d, owner);
+}
+
 void order_release(struct dispatcher *d, struct lane_account *owner)
 {
     struct lane *lane;

@@ -93,6 +93,8 @@ static void on_retry(struct loop_task *task)
 static void on_changed(struct loop_task *task)
 {
     struct call *call = call_of_job(task);
+    if (!call->job.err)
+        dispatcher_changed_by_hand(call->relay->dispatcher, call->message->account_id);
     call_answer(call, call->job.err);
 }
 

@@ -697,6 +697,8 @@ static void tell_discarded(struct question *question, int err)
 
 static void on_changed(struct question *question)
 {
+    if (!question->job.err)
+        dispatcher_changed_by_hand(question->sim->process->dispatcher, question->message->account_id);
     tell_discarded(question, question->job.err);
 }
 

@@ -541,6 +541,29 @@ static void test_a_look_at_one_change_of_the_order_says_nothing_of_the_next(void
     free(path);
 }
 
+static void test_changed_order_is_over_when_its_last_message_is_discarded_in_an_inactive_account(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    rig_set_active(&rig, "acme", false);
+    int64_t last = rig_say(&rig, "acme", "c1", "last");
+    assert_true(rig_set_order(&rig, "acme", ORDER_ACCOUNT));
+    const struct account *account = rig_account(&rig, "acme");
+    assert_int_not_equal(account->order_barrier, 0);
+    account_unref(account);
+    struct store_outcome outcome = {.message_id = last, .state = MESSAGE_DISCARDED, .reason = REASON_BY_HAND};
+    struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
+    assert_int_equal(rig.store->ops->apply(rig.store, &change, 1), 0);
+    account = rig_account(&rig, "acme");
+    dispatcher_changed_by_hand(rig.dispatcher, account->id);
+    account_unref(account);
+    rig_turn(&rig);
+    account = rig_account(&rig, "acme");
+    assert_int_equal(account->order_barrier, 0);
+    account_unref(account);
+    rig_done(&rig);
+}
+
 // ---- switches ----
 
 static void test_deactivated_stops_and_activated_goes_on_in_order(void **state)
@@ -1179,6 +1202,7 @@ int main(void)
         cmocka_unit_test(test_changed_order_and_a_lane_that_is_sending),
         cmocka_unit_test(test_a_look_at_one_change_of_the_order_says_nothing_of_the_next),
         cmocka_unit_test(test_changed_order_goes_on_when_its_last_message_is_discarded_before_it_was_read),
+        cmocka_unit_test(test_changed_order_is_over_when_its_last_message_is_discarded_in_an_inactive_account),
         cmocka_unit_test(test_changed_order_outlives_a_restart),
         cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
