@@ -43,7 +43,7 @@ void http_server_options_default(struct http_server_options *options)
 {
     struct rlimit files = {.rlim_cur = 1024};
     getrlimit(RLIMIT_NOFILE, &files);
-    size_t connections = files.rlim_cur > 2 * OTHER_FILES ? files.rlim_cur - OTHER_FILES : files.rlim_cur / 2;
+    size_t connections = files.rlim_cur > 2 * OTHER_FILES ? files.rlim_cur - OTHER_FILES : files.rlim_cur / 4;
     *options = (struct http_server_options){
         .max_head = 32 * 1024,
         .max_headers = 100,
@@ -111,16 +111,6 @@ void http_server_connection_closed(struct http_server *server, struct in6_addr a
     count_address(server, address, -1);
 }
 
-void http_server_handle_closed(struct http_server *server)
-{
-    if (--server->handles > 0)
-        return;
-    must(server->freed && !server->addresses);
-    buf_done(&server->head);
-    free(server->unix_path);
-    free(server);
-}
-
 // ---- accepting
 
 static void on_acceptable(uv_poll_t *listener, int status, int events);
@@ -129,6 +119,19 @@ static void accept_start(struct http_server *server)
 {
     server->accept_paused = false;
     must(uv_poll_start(&server->listener, UV_READABLE, on_acceptable) == 0);
+}
+
+void http_server_handle_closed(struct http_server *server)
+{
+    if (--server->handles > 0) {
+        if (server->accept_paused && server->fd >= 0 && !server->freed) // a descriptor has come free
+            accept_start(server);
+        return;
+    }
+    must(server->freed && !server->addresses);
+    buf_done(&server->head);
+    free(server->unix_path);
+    free(server);
 }
 
 // Out of descriptors or memory: the socket stays ready, so trying again at once would only burn the processor.

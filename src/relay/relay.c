@@ -6,6 +6,7 @@
 #include "relay/trouble_file.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -188,11 +189,20 @@ static void hold_lane(void *arg, int64_t lane)
     dispatcher_hold_lane(arg, lane);
 }
 
+// To desks and platforms: kept open they would leave no descriptors for webhooks where these are few.
+static size_t most_connections(const struct relay *relay)
+{
+    struct rlimit files = {.rlim_cur = 1024};
+    getrlimit(RLIMIT_NOFILE, &files);
+    size_t concurrency = (size_t)relay->options.concurrency;
+    return concurrency < files.rlim_cur / 4 ? concurrency : files.rlim_cur / 4;
+}
+
 static void make_loop(struct relay *relay)
 {
     struct http_client_options client;
     http_client_options_default(&client);
-    client.max_connections = (size_t)relay->options.concurrency;
+    client.max_connections = most_connections(relay);
     relay->loop = loop_new();
     relay->timer = loop_timer_new(relay->loop, on_timer, relay);
     relay->client = http_client_new(relay->loop, &client);

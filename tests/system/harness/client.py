@@ -182,6 +182,13 @@ class WebhookSource:
             connection.close()
             raise
 
+    def hang_up(self):
+        """Closes this thread's connection."""
+        connection = getattr(self.local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self.local.connection = None
+
     def send(self, key, conversation="c1", **more):
         """A message that must be taken at once."""
         answer = self.deliver(key, conversation, tries=1, **more)
@@ -252,6 +259,8 @@ class Crowd:
                     return
         except BaseException as trouble:
             self.failures.append(trouble)
+        finally:
+            self.source.hang_up()
 
     def done(self):
         return not any(t.is_alive() for t in self.threads)
