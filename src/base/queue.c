@@ -13,7 +13,7 @@ struct queue {
     pthread_cond_t filled;
     struct queue_node *head, **tail;
     size_t length, max;
-    bool closed;
+    bool closed, woken;
     void (*wake)(void *arg);
     void *wake_arg;
 };
@@ -107,15 +107,24 @@ struct queue_node *queue_wait(struct queue *queue, int timeout_ms)
 {
     struct timespec until = deadline(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&queue->lock);
-    while (!queue->head && !queue->closed) {
+    while (!queue->head && !queue->closed && !queue->woken) {
         int err = timeout_ms < 0 ? pthread_cond_wait(&queue->filled, &queue->lock)
                                  : pthread_cond_timedwait(&queue->filled, &queue->lock, &until);
         if (err == ETIMEDOUT)
             break;
     }
+    queue->woken = false;
     struct queue_node *all = take_locked(queue);
     pthread_mutex_unlock(&queue->lock);
     return all;
+}
+
+void queue_wake(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->woken = true;
+    pthread_cond_broadcast(&queue->filled);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_close(struct queue *queue)

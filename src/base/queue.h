@@ -24,6 +24,8 @@ bool queue_push_always(struct queue *queue, struct queue_node *node);
 struct queue_node *queue_take(struct queue *queue);
 // Blocks until something is queued, the queue is closed, or timeout_ms (-1: for ever) have passed.
 struct queue_node *queue_wait(struct queue *queue, int timeout_ms);
+// The owner's queue_wait ends, this one or the next.
+void queue_wake(struct queue *queue);
 // No more pushes; wakes the owner. What is queued can still be taken.
 void queue_close(struct queue *queue);
 bool queue_is_closed(struct queue *queue);

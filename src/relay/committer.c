@@ -393,6 +393,7 @@ void committer_hurry(struct committer *committer)
 {
     atomic_store(&committer->hurried, true);
     committer->options.store->ops->hurry(committer->options.store);
+    queue_wake(committer->queue);
 }
 
 void committer_close(struct committer *committer)

@@ -191,7 +191,7 @@ static void sqlite_hurry(struct store *store)
 static int on_busy(void *arg, int tries)
 {
     struct sqlite_store *s = arg;
-    if (atomic_load(&s->hurried) || tries >= BUSY_MS / BUSY_LOOK_MS)
+    if (atomic_load(&s->hurried) || s->asks || tries >= BUSY_MS / BUSY_LOOK_MS)
         return 0;
     sqlite3_sleep(BUSY_LOOK_MS);
     return 1;

@@ -39,6 +39,7 @@ struct sqlite_store {
     bool any_gone;      // an account was removed by this process: a request on its way may still bring something for it
     bool order_changed; // of some account, since the store was opened: callers may not know yet
     atomic_bool hurried; // another program that writes is not waited for
+    bool asks;           // nor for a batch that is only a question (STORE_NOTHING)
     bool log_is_long;    // it was said
     void (*finding)(void *arg, const char *name, struct str sentence);
     void *finding_arg;

@@ -491,7 +491,9 @@ int sqlite_apply(struct store *store, struct store_change *changes, size_t count
     // The last of the room is for recording what became of what we have (S9).
     if (accepts && sqlite_files_is_low(&s->files))
         return ERR_FULL;
+    s->asks = count == 1 && changes[0].kind == STORE_NOTHING;
     int err = sqlite_transact(s, apply_batch, &batch);
+    s->asks = false;
     if (err == ERR_FULL && !accepts && sqlite_files_drop_ballast(&s->files))
         err = sqlite_transact(s, apply_batch, &batch);
     if (!err)
