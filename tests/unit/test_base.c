@@ -347,6 +347,16 @@ static void test_a_full_queue_refuses_but_takes_what_is_paid_for(void **state)
     queue_free(queue);
 }
 
+static void test_a_woken_queue_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_new(0, NULL, NULL);
+    queue_wake(queue);
+    assert_null(queue_wait(queue, -1)); // else for ever
+    assert_false(queue_is_closed(queue));
+    queue_free(queue);
+}
+
 static void test_hashes_tell_where_texts_end(void **state)
 {
     (void)state;
@@ -406,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_a_heap_gives_the_earliest_whatever_is_moved_or_taken_out),
         cmocka_unit_test(test_a_queue_keeps_the_order_of_each_writer_and_its_bound),
         cmocka_unit_test(test_a_full_queue_refuses_but_takes_what_is_paid_for),
+        cmocka_unit_test(test_a_woken_queue_is_not_waited_for),
         cmocka_unit_test(test_hashes_tell_where_texts_end),
         cmocka_unit_test(test_pauses_double_to_the_cap_and_vary),
         cmocka_unit_test(test_a_manual_clock_stands_until_it_is_moved),
