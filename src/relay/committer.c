@@ -361,12 +361,18 @@ static void keep_house(struct committer *committer)
         committer->aged_us = now;
 }
 
-// Whether messages would be stored again: where nobody asks while /readyz says no, nobody would find out.
+// Another program holds the store. Whether it still does nobody would find out who sends nothing while /readyz says no. (Of
+// a full disk only a message tells that it is not: a quota lets small ones through.)
+static bool is_held(struct committer *committer)
+{
+    return atomic_load(&committer->refusing) == ERR_BUSY && !atomic_load(&committer->dead);
+}
+
 static void look_again(struct committer *committer)
 {
     struct store_change nothing = {.kind = STORE_NOTHING};
     struct store *store = committer->options.store;
-    if (!atomic_load(&committer->refusing) || atomic_load(&committer->dead))
+    if (!is_held(committer))
         return;
     int err = store->ops->apply(store, &nothing, 1);
     if (!err || is_passing(err))
@@ -378,7 +384,7 @@ static void look_again(struct committer *committer)
 void committer_run(struct committer *committer)
 {
     while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
-        bool soon = committer->stalled || atomic_load(&committer->refusing);
+        bool soon = committer->stalled || is_held(committer);
         sort_in(committer, queue_wait(committer->queue, soon ? STALLED_WAIT_MS : IDLE_WAIT_MS));
         while (committer_turn(committer))
             ;
