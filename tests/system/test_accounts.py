@@ -457,7 +457,6 @@ def test_changes_by_hand_while_messages_flow(make_relay, make_desk):
             ("DELETE", "/sources/extra", None), ("PATCH", "/sources/hook", {"secret": "none"}), ("PATCH", "", {"in_doubt": "hold"})]):
         wait_for(lambda: crowd.acked() >= 50 * i or crowd.done(), "traffic")
         assert relay.api(method, path + target, body).status in (200, 201)
-        assert relay.api("DELETE", path).status == 409 or crowd.done() or relay.get(path)  # messages come in
     crowd.join()
     relay.wait_settled(60 * SLOW)
     report = assert_good(webhook_history(relay, source, desk, sums=sampler.end()))
