@@ -379,6 +379,7 @@ def test_43_a_bulk_retry_that_is_killed_goes_on_where_it_was(make_relay, make_de
     relay.verify()
 
 
+@pytest.mark.release_only
 @pytest.mark.timeout(240)
 def test_44_listings_during_load_do_not_keep_the_log_from_its_beginning(rig):
     """Readers that list everything again and again, and one that asks and never reads its answer: the write-ahead log is moved into

@@ -166,6 +166,7 @@ def test_63_log_left_alone_is_no_new_store(make_relay, desk):
 
 # 62
 
+@pytest.mark.release_only
 def test_62_foreign_writer_for_long_is_503_and_passes(source, relay, desk):
     """Longer than the store waits for it: webhooks 503, outcomes kept in memory, an alarm; then all goes on, nothing twice."""
     relay.allow("alarm", "alarm_end")
