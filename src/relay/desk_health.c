@@ -286,11 +286,10 @@ static bool may_be_the_message(const struct attempt *attempt)
     return (no_answer || bad_gateway) && !verdict->until_us;
 }
 
-static struct str reason_of(struct attempt *attempt)
+struct str desk_reason(const struct verdict *verdict, struct arena *arena)
 {
-    const struct verdict *verdict = &attempt->verdict;
     if (verdict->status) // not the desk's own words: they could repeat the message
-        return arena_printf(&attempt->arena, "answered %d", verdict->status);
+        return arena_printf(arena, "answered %d", verdict->status);
     return verdict->error.p ? verdict->error : STR("no answer");
 }
 
@@ -298,7 +297,7 @@ static void judge_down(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
     struct desk_state *desk = attempt->desk_state;
-    desk_suspend(d, desk, reason_of(attempt), attempt->verdict.until_us);
+    desk_suspend(d, desk, desk_reason(&attempt->verdict, &attempt->arena), attempt->verdict.until_us);
     if (attempt->verdict.alarm)
         desk_refuses(d, desk, attempt->verdict.status);
 }
@@ -319,7 +318,7 @@ static void judge_probe_lane(struct attempt *attempt)
     if (well) {
         desk_found_well(d, desk);
     } else if (desk->suspended) {
-        desk_pause(d, desk, reason_of(attempt), desk->probe_lane_us);
+        desk_pause(d, desk, desk_reason(&attempt->verdict, &attempt->arena), desk->probe_lane_us);
         alarm_if_alone(d, desk, attempt->steps.message->id);
     }
 }

@@ -150,7 +150,7 @@ static void take_probe_verdict(struct dispatcher *d, struct desk_state *desk, co
     if (well && !desk->guard.closed)
         desk_found_well(d, desk);
     else if (desk->suspended)
-        desk_pause(d, desk, verdict.error, dispatcher_mono_us(d));
+        desk_pause(d, desk, desk_reason(&verdict, &desk->probe_arena), dispatcher_mono_us(d));
 }
 
 static void on_probe(void *arg, const struct http_response *response)

@@ -221,6 +221,8 @@ void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason,
 void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text);
 // desk_health.c: it answered one of the statuses that a person must look at: an alarm, once per suspension.
 void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status);
+// desk_health.c: what people read of an attempt or a probe that came to nothing: words of ours, of the arena's life.
+struct str desk_reason(const struct verdict *verdict, struct arena *arena);
 // desk_health.c: one more failure in a row; the next probe is a pause after `since_us` (monotonic).
 void desk_pause(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t since_us);
 int64_t desk_next_try_us(struct dispatcher *d, struct desk_state *desk, int64_t since_us);

@@ -604,6 +604,7 @@ static void test_a_probe_that_is_refused_calls_for_help(void **state)
         assert_int_equal(rig_alarms(&rig, NULL), 0);
         rig_answer(&rig, probe(), 401, "");
         assert_int_equal(rig_alarms(&rig, "desk_refuses"), 1);
+        assert_true(str_eq_c(shown().reason, "answered 401")); // in the words that a message's attempt has for it
         rig_done(&rig);
     }
 }
