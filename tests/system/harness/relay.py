@@ -1,11 +1,15 @@
 """The real daemon: configuration, start, stop, kill, its log, its admin side."""
+import array
+import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import sqlite3
 import subprocess
+import termios
 import threading
 import time
 import urllib.parse
@@ -89,21 +93,36 @@ class Relay:
         return self
 
     def _read(self, pipe):
-        for line in pipe:
-            line = line.decode("utf-8", "replace").rstrip("\n")
-            try:
-                event = json.loads(line)
-                assert isinstance(event, dict)
-            except (ValueError, AssertionError):
-                event = None
+        """Read and noted under one lock: whoever holds it and finds the pipe empty has seen all that was written."""
+        rest = b""
+        while True:
+            select.select([pipe], [], [])
             with self.lock:
-                self.lines.append(line)
-                if event is None:
-                    self.junk.append(line)
-                else:
-                    event["_start"] = self.starts
-                    self.events.append(event)
+                chunk = os.read(pipe.fileno(), 1 << 16)
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines + ([rest] if rest and not chunk else []):
+                    self._note(line.decode("utf-8", "replace"))
                 self.lock.notify_all()
+            if not chunk:
+                return
+
+    def _note(self, line):
+        try:
+            event = json.loads(line)
+            assert isinstance(event, dict)
+        except (ValueError, AssertionError):
+            event = None
+        self.lines.append(line)
+        if event is None:
+            self.junk.append(line)
+        else:
+            event["_start"] = self.starts
+            self.events.append(event)
+
+    def _unread(self):
+        count = array.array("i", [0])
+        fcntl.ioctl(self.process.stderr, termios.FIONREAD, count)
+        return count[0] > 0
 
     def wait_ready(self):
         start = self.starts
@@ -127,7 +146,10 @@ class Relay:
             return find()
 
     def logged(self, name):
+        """What was written until now: of a change that was answered its line, too."""
         with self.lock:
+            while self.process is not None and self._unread():
+                self.lock.wait(0.01)
             return [e for e in self.events if e.get("event") == name]
 
     def _ended(self, timeout_s):
