@@ -179,6 +179,30 @@ static void make_dispatcher(struct relay *relay)
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
 }
 
+static bool by_hand_submit(void *arg, struct job *job)
+{
+    struct relay *relay = arg;
+    job->owner = relay;
+    job->done = relay_job_to_loop;
+    return committer_submit(relay->committer, job);
+}
+
+static void make_by_hand(struct relay *relay)
+{
+    const struct relay_options *options = &relay->options;
+    relay->by_hand = (struct by_hand_ports){
+        .arg = relay,
+        .submit = by_hand_submit,
+        .dispatcher = relay->dispatcher,
+        .reader = options->store->ops->reader_new(options->store),
+        .directory = options->directory,
+        .board = options->board,
+        .tally = options->tally,
+        .clock = options->clock,
+        .settle_ms = options->settle_ms,
+    };
+}
+
 static void restore_desk(void *arg, const struct store_desk_health *health)
 {
     dispatcher_restore_desk(arg, health);
@@ -307,8 +331,8 @@ static void relay_free(struct relay *relay)
     loop_free(relay->loop);
     committer_free(relay->committer);
     clock_watch_free(relay->intake.clock_watch);
-    if (relay->reader)
-        relay->reader->ops->free(relay->reader);
+    if (relay->by_hand.reader)
+        relay->by_hand.reader->ops->free(relay->by_hand.reader);
     if (relay->bulk_reader)
         relay->bulk_reader->ops->free(relay->bulk_reader);
     pthread_mutex_destroy(&relay->bulk_lock);
@@ -336,7 +360,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
     dispatcher_desks_restored(relay->dispatcher);
     if (options->trouble_path)
         trouble_file_read(options->trouble_path, hold_lane, relay->dispatcher);
-    relay->reader = options->store->ops->reader_new(options->store);
+    make_by_hand(relay);
     relay->bulk_reader = options->store->ops->reader_new(options->store);
     for (int wanted = wanted_doors(); relay->door_count < wanted;) {
         if (open_door(relay, &trouble))

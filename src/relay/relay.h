@@ -66,8 +66,8 @@ int relay_remove_account(struct relay *relay, int64_t account_id, bool discard, 
 void relay_end_calls(struct relay *relay);
 // A person says that the desk is well again.
 int relay_resume_desk(struct relay *relay, int64_t account_id);
-// By hand, as INTERFACE.md says of POST .../retry and .../discard. ERR_NOT_FOUND, ERR_REFUSED; a discard of a
-// message in flight gives ERR_BUSY (202: it takes effect if the attempt fails).
+// By hand, as INTERFACE.md says of POST .../retry and .../discard (relay/by_hand.h). A retry of what is in flight is no
+// error; a discard of it gives ERR_BUSY (202: it takes effect if the attempt fails).
 int relay_retry(struct relay *relay, int64_t message_id);
 int relay_discard(struct relay *relay, int64_t message_id);
 // Skipped messages of the account, in order of acceptance, those with greater ids than `*after`: in short transactions with

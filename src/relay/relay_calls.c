@@ -1,5 +1,5 @@
-// What other threads ask of the relay: a desk resumed, a message tried again or discarded; of accounts: relay_accounts.c.
-// Each is a task on the relay loop, and the asking thread waits for its answer.
+// What other threads ask of the relay: a desk resumed, a message tried again or discarded (by_hand.c decides); of accounts:
+// relay_accounts.c. Each is a task on the relay loop, and the asking thread waits for its answer.
 #include "base/mem.h"
 #include "relay/relay_own.h"
 #include "relay/tell.h"
@@ -64,171 +64,36 @@ int relay_resume_desk(struct relay *relay, int64_t account_id)
     return call_wait(relay, &call, on_resume_desk);
 }
 
-static int read_message(struct relay *relay, int64_t message_id, struct message **out)
-{
-    pthread_mutex_lock(&relay->lock);
-    int err = relay->reader ? relay->reader->ops->message(relay->reader, message_id, out) : ERR_IO;
-    pthread_mutex_unlock(&relay->lock);
-    return err;
-}
+// ---- one message ----
 
-static void on_retried(struct loop_task *task)
+static void on_by_hand(struct by_hand *hand, int err)
 {
-    struct call *call = call_of_job(task);
-    if (!call->job.err && call->retry.applied) {
-        tell_retried(call->relay->options.board, call->message);
-        dispatcher_work(call->relay->dispatcher, call->message->account_id, call->retry.lane);
-    }
-    call_answer(call, call->job.err);
+    call_answer((struct call *)((char *)hand - offsetof(struct call, hand)), err);
 }
 
 static void on_retry(struct loop_task *task)
 {
     struct call *call = (struct call *)task;
-    call->retry.message_id = call->message->id;
-    call->change = (struct store_change){.kind = STORE_RETRY, .retry = &call->retry};
-    call_submit(call, &call->change, 1, on_retried);
-}
-
-static void on_changed(struct loop_task *task)
-{
-    struct call *call = call_of_job(task);
-    if (!call->job.err)
-        dispatcher_changed_by_hand(call->relay->dispatcher, call->message->account_id);
-    call_answer(call, call->job.err);
-}
-
-// What waits or is skipped is changed by hand: its lane reads it again after the change.
-static void change_waiting(struct call *call, const struct message *message, bool discard)
-{
-    struct dispatcher *dispatcher = call->relay->dispatcher;
-    bool pending = message->state == MESSAGE_PENDING;
-    int err = dispatcher_reload(dispatcher, message, discard && pending);
-    if (err && pending) {
-        call_answer(call, err);
-        return;
-    }
-    call->change = (struct store_change){.kind = STORE_OUTCOME, .outcome = &call->outcome};
-    call_submit(call, &call->change, 1, on_changed);
-    dispatcher_tick(dispatcher);
-}
-
-// A mark is a doubt: its request was sent by a process that is gone, or is being sent by this one.
-static bool is_in_doubt(const struct message *message)
-{
-    return message->in_doubt || message->in_flight;
-}
-
-static void on_attempt(void *arg, const struct attempt_record *record)
-{
-    *(int64_t *)arg = record->at_us;
-}
-
-// When a message that waits may be tried by hand. What may be at the desk keeps its settle time: it is looked up then. The end
-// of an attempt that a mark speaks of is not known here: it keeps all of its time.
-static int64_t by_hand_us(struct relay *relay, const struct message *message)
-{
-    int64_t last_us = 0;
-    if (message->next_attempt_us == MESSAGE_HELD || !is_in_doubt(message))
-        return 0;
-    pthread_mutex_lock(&relay->lock);
-    int err = relay->reader->ops->attempts(relay->reader, message->id, on_attempt, &last_us);
-    pthread_mutex_unlock(&relay->lock);
-    int64_t settled_us = last_us + relay->options.settle_ms * 1000;
-    bool sooner = !err && last_us && !message->in_flight && settled_us < message->next_attempt_us;
-    return sooner ? settled_us : message->next_attempt_us;
-}
-
-// Read again on this thread, where no attempt can end meanwhile and put it in doubt.
-static void on_try_now(struct loop_task *task)
-{
-    struct call *call = (struct call *)task;
-    struct message *now;
-    int err = read_message(call->relay, call->message->id, &now);
-    if (err) {
-        call_answer(call, err);
-        return;
-    }
-    bool held = now->next_attempt_us == MESSAGE_HELD;
-    call->outcome = (struct store_outcome){
-        .message_id = now->id,
-        .attempts = held ? 0 : now->attempts, // who was held begins anew
-        .next_attempt_us = by_hand_us(call->relay, now),
-        .in_doubt = is_in_doubt(now),
-        .at_us = clock_wall_us(call->relay->options.clock),
-    };
-    if (now->state == MESSAGE_PENDING && call->outcome.next_attempt_us < now->next_attempt_us) {
-        change_waiting(call, now, false);
-    } else {
-        dispatcher_trust_lane(call->relay->dispatcher, now->lane);
-        call_answer(call, ERR_OK);
-    }
-    message_free(now);
+    by_hand_retry(&call->hand, &call->relay->by_hand, call->message_id);
 }
 
 int relay_retry(struct relay *relay, int64_t message_id)
 {
-    struct message *message;
-    int err = read_message(relay, message_id, &message);
-    if (err)
-        return err;
-    struct call call = {.message = message};
-    if (message->state == MESSAGE_SKIPPED) {
-        err = call_wait(relay, &call, on_retry);
-    } else if (message->state != MESSAGE_PENDING) {
-        err = ERR_REFUSED;
-    } else {
-        err = call_wait(relay, &call, on_try_now);
-        err = err == ERR_BUSY ? ERR_OK : err; // it is being tried
-    }
-    message_free(message);
-    return err;
+    struct call call = {.message_id = message_id, .hand.answered = on_by_hand};
+    int err = call_wait(relay, &call, on_retry);
+    return err == ERR_BUSY ? ERR_OK : err; // it is being tried
 }
 
-// Read again on this thread: another person may have done something about it, or its attempt may have ended.
 static void on_discard(struct loop_task *task)
 {
     struct call *call = (struct call *)task;
-    struct message *now = NULL;
-    int err = read_message(call->relay, call->message->id, &now);
-    if (!now || now->state == MESSAGE_DELIVERED || now->state == MESSAGE_DISCARDED) {
-        call_answer(call, now && now->state == MESSAGE_DELIVERED ? ERR_REFUSED : err);
-    } else {
-        call->outcome = (struct store_outcome){
-            .message_id = now->id,
-            .state = MESSAGE_DISCARDED,
-            .reason = REASON_BY_HAND,
-            .attempts = now->attempts,
-            .in_doubt = is_in_doubt(now),
-            .at_us = clock_wall_us(call->relay->options.clock),
-        };
-        change_waiting(call, now, true);
-    }
-    message_free(now);
-}
-
-static void tell_discarded(struct relay *relay, const struct message *message, const struct store_outcome *outcome)
-{
-    const struct account *account = directory_find_id(relay->options.directory, message->account_id);
-    const struct source *source = account ? account_find_any_source_id(account, message->source_id) : NULL;
-    if (source)
-        tally_message(relay->options.tally, TALLY_DISCARDED, source->platform, message->direction);
-    account_unref(account);
-    tell_outcome(relay->options.board, message, outcome);
+    by_hand_discard(&call->hand, &call->relay->by_hand, call->message_id);
 }
 
 int relay_discard(struct relay *relay, int64_t message_id)
 {
-    struct message *message;
-    int err = read_message(relay, message_id, &message);
-    if (err)
-        return err;
-    struct call call = {.message = message};
-    err = call_wait(relay, &call, on_discard);
-    if (!err && call.outcome.applied)
-        tell_discarded(relay, message, &call.outcome);
-    message_free(message);
-    return err;
+    struct call call = {.message_id = message_id, .hand.answered = on_by_hand};
+    return call_wait(relay, &call, on_discard);
 }
 
 // ---- many at once ----

@@ -2,6 +2,7 @@
 #pragma once
 #include "net/http_client.h"
 #include "net/http_server.h"
+#include "relay/by_hand.h"
 #include "relay/dispatcher.h"
 #include "relay/intake.h"
 #include "relay/relay.h"
@@ -37,7 +38,7 @@ struct relay {
     struct door doors[MOST_DOORS];
     int door_count;
     pthread_t committer_thread, loop_thread;
-    struct store_reader *reader;      // for what is asked by hand; under `lock`
+    struct by_hand_ports by_hand;     // with the relay loop's reader
     struct store_reader *bulk_reader; // under `bulk_lock`
     pthread_mutex_t bulk_lock;
     pthread_mutex_t lock; // also of the flags that relay_stop waits for
@@ -64,9 +65,8 @@ struct call {
     int64_t account_id;
     const struct account *account;
     struct store_account_gone gone;
-    const struct message *message;
-    struct store_outcome outcome;
-    struct store_retry retry;
+    int64_t message_id;
+    struct by_hand hand;
     const struct skipped *skipped;
     struct store_change change;
     struct lane_view *lanes;

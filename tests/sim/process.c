@@ -1,5 +1,5 @@
 // The relay's process: committer and dispatcher as they are, put together as relay/relay.c does it, with the threads'
-// queues as lists that are worked off in simulated time. What is asked by hand goes the way of relay/relay_calls.c.
+// queues as lists that are worked off in simulated time.
 #include "base/mem.h"
 #include "base/must.h"
 #include "sim/sim.h"
@@ -27,12 +27,10 @@ struct question {
     struct store_change change;
     struct store_account_put put;
     struct store_account_active active;
-    struct store_outcome outcome;
-    struct store_retry retry;
     struct account *account;
-    struct message *message;
     int64_t source_ids[4];
-    bool discard;
+    struct by_hand hand;
+    int64_t message_id;
     void (*begin)(struct question *question); // on the relay loop
     void (*answered)(struct question *question);
     struct question *prev, *next;
@@ -48,6 +46,7 @@ struct process {
     struct committer *committer;
     struct dispatcher *dispatcher;
     struct intake intake;
+    struct by_hand_ports by_hand;
     struct loop_task *tasks, **tasks_tail; // of the relay loop, in order of posting
     bool loop_runs, committer_runs;        // an event for it is on its way
     int jobs;                              // with the committer
@@ -215,6 +214,12 @@ static void port_submit(void *arg, struct job *job)
     submit(arg, job);
 }
 
+static bool by_hand_submit(void *arg, struct job *job)
+{
+    submit(arg, job);
+    return true;
+}
+
 static void *port_send(void *arg, const struct http_request *request, int64_t timeout_ms,
                        void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
 {
@@ -308,6 +313,17 @@ static void make_core(struct process *p)
             .arm = port_arm,
             .stopped = port_stopped,
         });
+    p->by_hand = (struct by_hand_ports){
+        .arg = p,
+        .submit = by_hand_submit,
+        .dispatcher = p->dispatcher,
+        .reader = sim->reader,
+        .directory = p->directory,
+        .board = p->board,
+        .tally = p->tally,
+        .clock = &sim->clock.clock,
+        .settle_ms = plan->settle_ms,
+    };
     p->intake = (struct intake){p->directory, p->committer, p->tally, &sim->clock.clock, NULL};
 }
 
@@ -352,7 +368,6 @@ static void free_question(struct process *p, struct question *question)
 {
     DL_DELETE(p->questions, question);
     account_unref(question->account);
-    message_free(question->message);
     free(question);
 }
 
@@ -689,117 +704,56 @@ void process_break_guard(struct sim *sim)
         sim_after_here(sim, 0, on_break_guard, NULL);
 }
 
-static void tell_discarded(struct question *question, int err)
+static struct question *question_of_hand(struct by_hand *hand)
 {
-    if (question->discard && !question->sim->process->dying)
-        oracle_discarded(question->sim, question->message->id, err);
+    return (struct question *)((char *)hand - offsetof(struct question, hand));
 }
 
-static void on_changed(struct question *question)
+static void on_message_retried(struct by_hand *hand, int err)
 {
-    if (!question->job.err)
-        dispatcher_changed_by_hand(question->sim->process->dispatcher, question->message->account_id);
-    tell_discarded(question, question->job.err);
+    struct question *question = question_of_hand(hand);
+    (void)err;
+    free_question(question->sim->process, question);
 }
 
-static void change_pending(struct question *question)
+static void on_retry(struct question *question)
 {
-    struct process *p = question->sim->process;
-    int err = dispatcher_reload(p->dispatcher, question->message, question->discard);
-    if (err) {
-        tell_discarded(question, err);
-        free_question(p, question);
-        return;
-    }
-    submit_question(question, (struct store_change){.kind = STORE_OUTCOME, .outcome = &question->outcome}, on_changed);
-    dispatcher_tick(p->dispatcher);
-}
-
-static bool is_in_doubt(const struct message *message)
-{
-    return message->in_doubt || message->in_flight;
-}
-
-static void on_try_now(struct question *question)
-{
-    struct sim *sim = question->sim;
-    struct message *now;
-    if (sim->reader->ops->message(sim->reader, question->message->id, &now)) {
-        free_question(sim->process, question);
-        return;
-    }
-    bool held = now->next_attempt_us == MESSAGE_HELD;
-    bool waits = now->state == MESSAGE_PENDING && now->next_attempt_us && (held || !is_in_doubt(now));
-    question->outcome = (struct store_outcome){
-        .message_id = now->id, .in_doubt = is_in_doubt(now), .at_us = sim->clock.wall_us};
-    message_free(now);
-    if (waits)
-        change_pending(question);
-    else
-        free_question(sim->process, question);
-}
-
-static void on_retried(struct question *question)
-{
-    if (!question->job.err && question->retry.applied)
-        dispatcher_work(question->sim->process->dispatcher, question->message->account_id, question->retry.lane);
-}
-
-static void on_retry_skipped(struct question *question)
-{
-    question->retry.message_id = question->message->id;
-    submit_question(question, (struct store_change){.kind = STORE_RETRY, .retry = &question->retry}, on_retried);
+    by_hand_retry(&question->hand, &question->sim->process->by_hand, question->message_id);
 }
 
 void process_retry(struct sim *sim, int64_t message_id)
 {
     struct question *question = ask(sim);
-    if (sim->reader->ops->message(sim->reader, message_id, &question->message)) {
-        free_question(sim->process, question);
-        return;
-    }
     sim_trace(sim, "by hand: retry of message %lld", (long long)message_id);
-    if (question->message->state == MESSAGE_SKIPPED)
-        post_question(question, on_retry_skipped);
-    else if (question->message->state == MESSAGE_PENDING)
-        post_question(question, on_try_now);
-    else
-        free_question(sim->process, question);
+    question->message_id = message_id;
+    question->hand.answered = on_message_retried;
+    post_question(question, on_retry);
+}
+
+static void on_message_discarded(struct by_hand *hand, int err)
+{
+    struct question *question = question_of_hand(hand);
+    struct process *p = question->sim->process;
+    if (!p->dying)
+        oracle_discarded(question->sim, question->message_id, err);
+    free_question(p, question);
 }
 
 static void on_discard(struct question *question)
 {
-    if (question->message->state == MESSAGE_PENDING)
-        change_pending(question);
-    else
-        submit_question(question, (struct store_change){.kind = STORE_OUTCOME, .outcome = &question->outcome},
-                        on_changed);
+    by_hand_discard(&question->hand, &question->sim->process->by_hand, question->message_id);
 }
 
 void process_discard(struct sim *sim, int64_t message_id)
 {
-    struct question *question = ask(sim);
-    if (sim->reader->ops->message(sim->reader, message_id, &question->message) ||
-        question->message->state == MESSAGE_DELIVERED || question->message->state == MESSAGE_DISCARDED) {
-        free_question(sim->process, question);
-        return;
-    }
     sim_trace(sim, "by hand: discard of message %lld", (long long)message_id);
-    const struct message *message = question->message;
-    question->discard = true;
-    question->outcome = (struct store_outcome){
-        .message_id = message_id,
-        .state = MESSAGE_DISCARDED,
-        .reason = REASON_BY_HAND,
-        .attempts = message->attempts,
-        .in_doubt = is_in_doubt(message),
-        .at_us = sim->clock.wall_us,
-    };
     if (sim->options->breakage == BREAK_DISCARD) { // answered, and not done
         oracle_discarded(sim, message_id, 0);
-        free_question(sim->process, question);
         return;
     }
+    struct question *question = ask(sim);
+    question->message_id = message_id;
+    question->hand.answered = on_message_discarded;
     post_question(question, on_discard);
 }
 

@@ -11,6 +11,7 @@
 #include "base/heap.h"
 #include "model/account.h"
 #include "model/http.h"
+#include "relay/by_hand.h"
 #include "relay/dispatcher.h"
 #include "relay/intake.h"
 #include "store/store.h"
