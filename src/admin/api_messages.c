@@ -182,11 +182,23 @@ static void run_retry(struct api_work *work)
     work->err = relay_retry(admin_of(work->call)->relay, work->id);
 }
 
+// One that is skipped is tried again, unless its account was removed.
+static void send_not_retried(struct api_call *call, int64_t id)
+{
+    struct store_reader *reader = admin_of(call)->reader;
+    struct message *message = NULL;
+    bool skipped = reader->ops->message(reader, id, &message) == 0 && message->state == MESSAGE_SKIPPED;
+    message_free(message);
+    api_problem(call, 409,
+                skipped ? "The account of this message was removed: it stays skipped, and can be discarded."
+                        : "Only a skipped or a pending message can be tried again.");
+}
+
 static void on_retried(struct api_work *work)
 {
     struct api_call *call = work->call;
     if (work->err == ERR_REFUSED)
-        api_problem(call, 409, "Only a skipped or a pending message can be tried again.");
+        send_not_retried(call, work->id);
     else if (work->err == ERR_NOT_FOUND)
         api_problem(call, 404, "There is no message of that id.");
     else if (work->err)

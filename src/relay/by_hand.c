@@ -118,6 +118,18 @@ static void try_now(struct by_hand *hand)
 
 // ---- tried again ----
 
+// Why the store did not take it back: somebody else did something about it meanwhile, or its account was removed.
+static int why_not_retried(const struct by_hand *hand)
+{
+    struct store_reader *reader = hand->ports->reader;
+    struct message *now = NULL;
+    int err = reader->ops->message(reader, hand->message->id, &now);
+    if (!err && (now->state == MESSAGE_SKIPPED || now->state == MESSAGE_DISCARDED))
+        err = ERR_REFUSED;
+    message_free(now);
+    return err;
+}
+
 static void on_retried(struct loop_task *task)
 {
     struct by_hand *hand = hand_of(task);
@@ -125,6 +137,8 @@ static void on_retried(struct loop_task *task)
     if (!err && hand->retry.applied) {
         tell_retried(hand->ports->board, hand->message);
         dispatcher_work(hand->ports->dispatcher, hand->message->account_id, hand->retry.lane);
+    } else if (!err) {
+        err = why_not_retried(hand);
     }
     answer(hand, err);
 }

@@ -31,7 +31,7 @@ struct by_hand {
 };
 
 // A skipped message goes to the tail of its lane, one that waits or is held is tried now; nothing to do is no error.
-// ERR_REFUSED: it is settled for good; ERR_NOT_FOUND.
+// ERR_REFUSED: it is settled for good, or skipped and its account was removed; ERR_NOT_FOUND.
 void by_hand_retry(struct by_hand *hand, const struct by_hand_ports *ports, int64_t message_id);
 // ERR_REFUSED: it is delivered; ERR_BUSY: it is in flight, and discarded if the attempt fails; ERR_NOT_FOUND.
 void by_hand_discard(struct by_hand *hand, const struct by_hand_ports *ports, int64_t message_id);

@@ -208,7 +208,7 @@ def test_skipped_message_of_a_removed_account_is_not_revived(empty, desk):
     wait_for(lambda: empty.status()["skipped"] == 1, "skipped")
     made(empty.api("DELETE", "/api/v1/accounts/acme"))
     message = empty.messages()[0]["id"]
-    empty.api("POST", f"/api/v1/messages/{message}/retry")
+    refused(empty.api("POST", f"/api/v1/messages/{message}/retry"), 409, "account", "removed", "discarded")
     assert empty.check_sum()["skipped"] == 1
     made(empty.api("POST", f"/api/v1/messages/{message}/discard"))
     assert empty.check_sum()["discarded"] == 1

@@ -853,7 +853,9 @@ static void test_messages_are_changed_by_hand(void **state)
     assert_int_equal(answer->status, 202);
     drop(answer);
     noted.answer = ERR_REFUSED;
-    assert_problem(send_to("POST", retry, ""), 409, "skipped");
+    assert_problem(send_to("POST", retry, ""), 409, "account of this message was removed");
+    snprintf(retry, sizeof retry, "/api/v1/messages/%lld/retry", (long long)f.message_ids[1]);
+    assert_problem(send_to("POST", retry, ""), 409, "Only a skipped");
     assert_problem(send_to("POST", discard, ""), 409, "delivered");
     noted.answer = ERR_NOT_FOUND;
     assert_problem(send_to("POST", "/api/v1/messages/77/retry", ""), 404, "message");
