@@ -8,9 +8,9 @@ import socket
 import time
 
 VARIANT = os.environ.get("TRIBUTARY_VARIANT") or next(
-    (v for v in ("asan", "tsan") if f"/{v}/" in os.environ.get("TRIBUTARY_BIN", "")), "release")
+    (v for v in ("asan", "tsan", "cov") if f"/{v}/" in os.environ.get("TRIBUTARY_BIN", "")), "release")
 # Sanitizers are slow, and so is a machine that runs several things at once: deadlines are generous, only failures wait for them.
-SLOW = {"release": 1, "asan": 3, "tsan": 6}[VARIANT]
+SLOW = {"release": 1, "asan": 3, "tsan": 6, "cov": 3}[VARIANT]
 PATIENCE_S = 20 * SLOW
 
 # Stands in every text that the tests send: it must never appear in a log or a metric (A12).
