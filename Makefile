@@ -74,6 +74,7 @@ TEST_SRC    := $(wildcard tests/*/test_*.c)
 FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC   := $(wildcard bench/*.c)
 BENCH_LIB   := $(wildcard bench/support/*.c)
+CRASH_SRC   := $(wildcard tests/crash/*.c)
 SIM_SRC     := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
 WEB         := $(shell find web 2>/dev/null)
 SANDBOX_WEB := $(shell find sandbox/web 2>/dev/null)
@@ -84,7 +85,7 @@ BENCH := $(BENCH_SRC:bench/%.c=$B/bench_%)
 objects = $(patsubst %.c,$B/%.o,$1)
 
 all: $(BIN)/tributary $(BIN)/tributary-sandbox
-tests: $(TESTS) $(if $(filter fuzz,$V),,$(FUZZ))
+tests: $(TESTS) $(if $(filter fuzz,$V),,$(FUZZ)) $(if $(filter release,$V),$B/crash_scenario)
 fuzzers: $(FUZZ)
 bench: $(BENCH)
 $(BIN)/tributary: $B/src/app/main.o
@@ -95,9 +96,11 @@ $B/tests/sim/test_sim $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM
 $B/sim: $B/tests/sim/main.o
 $B/sim: EXTRA = -Wl,--wrap=must_fail
 $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
+$B/crash_scenario: $(call objects,$(CRASH_SRC) $(SUPPORT_SRC))
+$B/crash_scenario: EXTRA = -lcmocka
 $(TESTS): EXTRA = -lcmocka $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
 $(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer)
-$(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH) $B/sim: $(LIB) $B/flags
+$(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH) $B/sim $B/crash_scenario: $(LIB) $B/flags
 	@mkdir -p $(@D) && echo "  link $@"
 	$Q$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(EXTRA) $(LIB_LIBS) $(DEV_RPATH)
 
@@ -137,6 +140,11 @@ cov: cov-fresh
 	TRIBUTARY_BIN=$(CURDIR)/build/cov/tributary TRIBUTARY_SANDBOX_BIN=$(CURDIR)/build/cov/tributary-sandbox \
 	 $(PYTHON) -m pytest -q -n 2 -m 'not release_only' tests/system
 	script/coverage
+
+# kill -9 at every system call, calls that fail, a million messages waiting: for long (HACKING.md). Every tests/crash/loop_*.py is
+# run, prints a line for each of its loops, and fails on a violation or when its negative control is not found out.
+crash: all bench $B/crash_scenario
+	@status=0; for loop in $(sort $(wildcard tests/crash/loop_*.py)); do $(PYTHON) $$loop || status=1; done; exit $$status
 
 # The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
 # object stands for all it includes. gcc's analyzer leaves tests/ alone, not knowing how cmocka ends one, and leaks to the sanitizer,
@@ -196,4 +204,4 @@ distclean:
 	rm -rf build
 
 .SECONDARY:
-.PHONY: all tests fuzzers bench sim check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
+.PHONY: all tests fuzzers bench sim crash check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE

@@ -180,7 +180,7 @@ static struct store *open_store(const char *path)
 void rig_init(struct rig *rig, const struct rig_options *options)
 {
     memset(rig, 0, sizeof *rig);
-    clock_manual_init(&rig->clock, 1700000000LL * 1000000);
+    clock_manual_init(&rig->clock, options->wall_us ? options->wall_us : 1700000000LL * 1000000);
     rig->fault = (struct store_fault){.err = ERR_IO, .after = -1};
     rig->store = store_faulty_new(open_store(options->store_path), &rig->fault);
     rig->reader = rig->store->ops->reader_new(rig->store);

@@ -52,6 +52,7 @@ struct rig_options {
     const char *store_path; // of a SQLite store; NULL: in memory
     int64_t rate_per_min;   // of the desk
     int64_t hold_lane;      // as one that brought the process down; 0 = none
+    int64_t wall_us;        // at the start, for a process that takes up another one's store; 0 = 1700000000 s
 };
 
 void rig_init(struct rig *rig, const struct rig_options *options);
