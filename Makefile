@@ -164,6 +164,7 @@ lint-layers lint-banned:
 lint-scripts:
 	@for f in script/* .ci/*; do case $$(head -n 1 $$f) in *python*) $(PYTHON) -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' $$f ;; \
 	 *bash*) bash -n $$f ;; *) sh -n $$f ;; esac || exit 1; done
+	@script/mutations --check
 lint-headers: $(LINT_H:%=build/lint/%.alone)
 build/lint/%.alone: % $(LINT_H)
 	@mkdir -p $(@D) && echo '#include "$<"' | $(CC) $(CPPFLAGS_ALL) -Itests -I. $(CFLAGS_ALL) -x c -fsyntax-only - && touch $@
