@@ -14,7 +14,7 @@ from call_kills import drop_last_commit, is_found, scenarios, sweep
 
 CONTROLS = [("a relay that answers before its commit", "accept", "lost", {"early": True}),
             ("a disk that lost the last commit of an accept", "accept", "lost", {"tamper": drop_last_commit}),
-            ("a disk that lost the last commit of an outcome", "deliver-intercom", "doubled", {"tamper": drop_last_commit})]
+            ("a disk that lost the last commit of an outcome", "deliver-intercom-one-lane", "doubled", {"tamper": drop_last_commit})]
 
 
 def main():

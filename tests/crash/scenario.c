@@ -21,7 +21,7 @@ struct plan {
     const char *name;
     enum before before;
     enum window window;
-    bool intercom, serves, one_batch, reader_holds;
+    bool intercom, serves, one_lane, one_batch, reader_holds;
     enum failure_policy on_failure;
     int count, pad;
     int poison;      // number of a message that the desk refuses; 0 = none
@@ -35,6 +35,8 @@ static const struct plan plans[] = {
     {"accept", EMPTY, WORK, .count = 12, .stride = 1},
     {"deliver-webhook", ACCEPTED, WORK, .serves = true, .count = 12, .stride = 1},
     {"deliver-intercom", ACCEPTED, WORK, .serves = true, .intercom = true, .count = 9, .stride = 1},
+    {"deliver-intercom-one-lane", ACCEPTED, WORK, .serves = true, .intercom = true, .one_lane = true, .count = 6,
+     .stride = 1},
     {"settle-skip-retry", ACCEPTED, WORK, .serves = true, .count = 9, .poison = 4, .fails_every = 3, .stride = 1},
     {"settle-hold-discard", ACCEPTED, WORK, .serves = true, .count = 9, .poison = 4, .on_failure = ON_FAILURE_HOLD,
      .stride = 1},
@@ -56,7 +58,7 @@ static struct world *world;
 static void open_rig(const struct plan *plan)
 {
     struct rig_options options = {.desk = plan->intercom ? "intercom" : NULL,
-                                  .order = ORDER_CONVERSATION,
+                                  .order = plan->one_lane ? ORDER_ACCOUNT : ORDER_CONVERSATION,
                                   .on_failure = plan->on_failure,
                                   .window = 2,
                                   .store_path = "store.db",

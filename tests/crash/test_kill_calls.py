@@ -22,7 +22,7 @@ def test_kill_9_at_system_calls(name):
 
 
 @pytest.mark.parametrize("name, code, stride, broken", [("accept", "lost", 61, {"early": True}), ("accept", "lost", 61, {"tamper": drop_last_commit}),
-                                                        ("deliver-intercom", "doubled", 13, {"tamper": drop_last_commit})])
+                                                        ("deliver-intercom-one-lane", "doubled", 13, {"tamper": drop_last_commit})])
 def test_a_relay_that_breaks_its_promise_is_found_out(name, code, stride, broken):
     found, result = is_found(name, code, stride, **broken)
     assert found, result.line(name)

@@ -177,7 +177,7 @@ static int intercom(struct world *world, struct arena *arena, const struct rig_c
     } else if (str_eq_c(path, "/conversations")) {
         *out = open_thread(world, arena, call);
     } else if (str_eq_c(path, "/conversations/search")) {
-        *out = search_json(world, arena, after(call->body, "\"contact"));
+        *out = search_json(world, arena, after(call->body, "\"value\":\"contact"));
     } else {
         if (thread < 1000 || thread >= 1000 + world->thread_count)
             fail_msg("what does %.*s %.*s mean?", STR_ARG(call->method), STR_ARG(path));
