@@ -127,9 +127,9 @@ class Lab:
 class Sink:
     """bench/sink.c: a desk that keeps book, and its control requests."""
 
-    def __init__(self, lab, delay_ms=0):
+    def __init__(self, lab, delay_ms=0, port=0):
         self.lab = lab
-        self.child = lab.start([f"{PROGRAMS}/bench_sink", f"--delay-ms={delay_ms}"], stdout=subprocess.PIPE)
+        self.child = lab.start([f"{PROGRAMS}/bench_sink", f"--port={port}", f"--delay-ms={delay_ms}"], stdout=subprocess.PIPE)
         self.port = json.loads(self.child.stdout.readline())["port"]
         self.control = http.client.HTTPConnection("127.0.0.1", self.port)
 

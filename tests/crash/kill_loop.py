@@ -64,13 +64,17 @@ class Loop:
             self.desk.wait_requests(lambda journal: len(journal) - start >= target, "more requests at the desk")
         threading.Event().wait(self.chance.random() * 0.03)
 
-    def run(self):
-        self.relay.start()
-        self.crowd = Crowd(self.source, self.lanes, self.per_lane)
+    def strike(self):
+        """All the kills, while the senders send. The relay runs before and afterwards."""
         for _ in range(self.kills):
             self.moment()
             self.relay.kill()
             self.relay.start()
+
+    def run(self):
+        self.relay.start()
+        self.crowd = Crowd(self.source, self.lanes, self.per_lane)
+        self.strike()
         self.crowd.stop.set()
         self.crowd.join()
         self.desk.script = None
