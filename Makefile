@@ -94,7 +94,7 @@ $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
 $(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
 $B/tests/sim/test_sim $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
 $B/sim: $B/tests/sim/main.o
-$B/sim: EXTRA = -Wl,--wrap=must_fail
+$B/sim: EXTRA = $(shell sed -n 's,^// LDFLAGS: *,,p' tests/sim/test_sim.c)
 $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
 $B/crash_scenario: $(call objects,$(CRASH_SRC) $(SUPPORT_SRC))
 $B/crash_scenario: EXTRA = -lcmocka

@@ -1,10 +1,19 @@
-// The store as the relay sees it: the store in memory stands for the disk, and what is applied there is flushed. In front
-// of it: errors that pass, errors that do not, and a crash between the request and the word that it is done. The judge is
-// told of every transaction here, before the relay is.
+// The store as the relay sees it. Either the store in memory stands for the disk, and what is applied there is flushed; in
+// front of it errors that pass, errors that do not, and a crash between the request and the word that it is done. Or it is
+// the real one on files that lose what was not flushed (power_vfs.h): then crashes and errors come at single reads and writes.
+// The judge is told of every transaction here, before the relay is; of one that may be on the disk when the relay starts again.
 #include "base/mem.h"
+#include "sim/power_vfs.h"
 #include "sim/sim.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    CALLS = 15,       // reads, writes and flushes that a call of the store takes, more or less
+    CALLS_START = 40, // that its opening does
+};
 
 struct disk {
     struct store store; // first
@@ -31,7 +40,163 @@ static int error_now(struct sim *sim)
         return ERR_IO;
     if (sim->store_error && sim_now(sim) >= sim->store_error_until_us)
         sim->store_error = 0;
+    if (sim->options->directory && sim->store_error == ERR_IO) { // at one of the next calls
+        sim->store_error = 0;
+        power_vfs.fails = draw(&disk_of(sim->store)->chance, 1, CALLS);
+    }
     return sim->store_error;
+}
+
+// ---- files ----
+
+static bool may_fail(void *arg, int64_t nth)
+{
+    struct sim *sim = arg;
+    return !sim->healing && sim_may(sim, 'v', (uint64_t)nth);
+}
+
+static void arm(struct sim *sim)
+{
+    if (sim->crash_in_apply && !power_vfs.ends)
+        power_vfs.ends = draw(&disk_of(sim->store)->chance, 1, CALLS);
+    sim->crash_in_apply = 0;
+    power_vfs.armed = true;
+}
+
+// After a call of the store; `err` is its answer.
+static int disarm(struct sim *sim, int err)
+{
+    power_vfs.armed = false;
+    if (!sim->options->directory)
+        return err;
+    if (power_vfs.ended && sim->process && !sim->store_dead)
+        process_crash_soon(sim);
+    sim->store_dead |= power_vfs.ended;
+    if (err == ERR_IO || err == ERR_CORRUPT)
+        sim->store_failed_in = sim->life;
+    return err;
+}
+
+static void on_finding(void *arg, const char *name, struct str sentence)
+{
+    struct sim *sim = arg;
+    if (sentence.p && !sim->store_dead)
+        sim_fail(sim, "STORE", "%s: %.*s", name, STR_ARG(sentence));
+}
+
+static void remove_files(const struct sim *sim)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    char path[300];
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        snprintf(path, sizeof path, "%s/sim.db%s", sim->options->directory, suffixes[i]);
+        unlink(path);
+    }
+}
+
+static bool open_files(struct sim *sim)
+{
+    struct arena arena = {0};
+    char path[300];
+    const char *why = NULL;
+    int64_t hits = power_vfs.hits;
+    snprintf(path, sizeof path, "%s/sim.db", sim->options->directory);
+    power_vfs.armed = sim->life > 0;
+    sim->disk = store_sqlite_open(
+        &(struct store_options){
+            .path = path, .force_network_fs = true, .log_bytes = 1 << 18, .finding = on_finding, .finding_arg = sim},
+        &arena, &why);
+    power_vfs.armed = false;
+    if (sim->disk)
+        sim->reader = sim->disk->ops->reader_new(sim->disk);
+    else if (!power_vfs.ended && power_vfs.hits == hits)
+        sim_fail(sim, "STORE", "the store does not open: %s", why);
+    else
+        sim_trace(sim, "the store does not open: %s", why);
+    arena_done(&arena);
+    return sim->disk != NULL;
+}
+
+static void begin_files(struct sim *sim)
+{
+    static const int per_10000[] = {0, 0, 0, 0, 1, 10, 100, 1000};
+    struct chance chance = sim_chance(sim, 'V', 0);
+    power_vfs_install();
+    power_vfs_clear();
+    remove_files(sim);
+    power_vfs.chance = sim_chance(sim, 'V', 1);
+    power_vfs.per_10000 = per_10000[chance_below(&chance, sizeof per_10000 / sizeof *per_10000)];
+    power_vfs.lies = sim->options->breakage == BREAK_FLUSH;
+    power_vfs.may = may_fail;
+    power_vfs.arg = sim;
+    open_files(sim);
+}
+
+static void close_files(struct sim *sim, bool clean)
+{
+    if (sim->reader)
+        sim->reader->ops->free(sim->reader);
+    sim->reader = NULL;
+    if (sim->disk)
+        sim->disk->ops->close(sim->disk, clean);
+    sim->disk = NULL;
+}
+
+static void lose_power(struct sim *sim)
+{
+    struct chance chance = sim_chance(sim, 'P', (uint64_t)sim->life);
+    bool lost = power_vfs.flush_failed || draw_percent(&chance, 75);
+    sim_trace(sim, lost ? "--- what was not flushed is lost, in part" : "--- what was written is there");
+    if (lost)
+        power_vfs_lose();
+    else
+        power_vfs_keep();
+}
+
+// Times of delivery that are out of order mean nothing where the clock was set.
+static void on_verify(void *arg, struct str sentence)
+{
+    struct sim *sim = arg;
+    if (!sim->clock_was_set || !str_ends(sentence, STR("(or the clock was set back between)")))
+        sim_fail(sim, "STORE", "verify: %.*s", STR_ARG(sentence));
+}
+
+void disk_verify(struct sim *sim)
+{
+    bool good = true;
+    int err = sim->reader->ops->verify(sim->reader, true, on_verify, sim, &good);
+    if (err)
+        sim_fail(sim, "STORE", "the store cannot be verified: %s", err_name(err));
+}
+
+bool disk_start(struct sim *sim)
+{
+    if (sim->disk)
+        return true;
+    struct chance chance = sim_chance(sim, 'o', (uint64_t)sim->life);
+    if (!sim->healing && draw_percent(&chance, 10) && sim_may(sim, 'o', (uint64_t)sim->life))
+        power_vfs.ends = draw(&chance, 1, CALLS_START);
+    sim->store_dead = false;
+    bool open = open_files(sim);
+    if (open && !power_vfs.ended) {
+        oracle_reopened(sim);
+        return true;
+    }
+    close_files(sim, false);
+    lose_power(sim);
+    return false;
+}
+
+void disk_stop(struct sim *sim, bool crashed)
+{
+    if (!sim->options->directory)
+        return;
+    bool failed = sim->store_dead || sim->store_failed_in == sim->life;
+    power_vfs.armed = !sim->over;
+    close_files(sim, !crashed && !failed);
+    power_vfs.armed = false;
+    if (crashed || failed || power_vfs.ended)
+        lose_power(sim);
 }
 
 // What a liar of a store would do to a batch; negative controls.
@@ -82,11 +247,16 @@ static int flush(struct disk *disk, struct store_change *changes, size_t count)
                 changes[i].accept->result = ACCEPT_DUPLICATE;
         return 0;
     }
+    int64_t writes = power_vfs.writes;
+    arm(sim);
     int err = inner->ops->apply(inner, changes, count);
+    power_vfs.armed = false;
     if (!err)
         oracle_committed(sim, changes, count);
+    else if (power_vfs.writes != writes && (err == ERR_IO || err == ERR_CORRUPT))
+        oracle_perhaps_committed(sim, changes, count);
     sim->result->transactions++;
-    return err;
+    return disarm(sim, err);
 }
 
 static int disk_apply(struct store *store, struct store_change *changes, size_t count)
@@ -96,6 +266,11 @@ static int disk_apply(struct store *store, struct store_change *changes, size_t 
     int err = error_now(sim);
     if (err == ERR_FULL && !has_accepts(changes, count)) // what is settled needs little room
         err = draw_percent(&disk->chance, 50) ? 0 : err;
+    if (sim->options->directory) {
+        err = err ? err : flush(disk, changes, count);
+        sim->store_dead |= err == ERR_IO || err == ERR_CORRUPT;
+        return err;
+    }
     bool on_disk = !err || (err == ERR_IO && !sim->store_dead && draw_percent(&disk->chance, 50));
     if (!sim->store_dead && sim->crash_in_apply) {
         on_disk = sim->crash_in_apply == 2 && !err;
@@ -121,7 +296,8 @@ static int disk_load_lane(struct store *store, int64_t lane, int64_t after_place
     int err = error_now(sim);
     if (err && err != ERR_FULL)
         return err;
-    err = sim->disk->ops->load_lane(sim->disk, lane, after_place, limit, out);
+    arm(sim);
+    err = disarm(sim, sim->disk->ops->load_lane(sim->disk, lane, after_place, limit, out));
     if (!err && sim->options->breakage == BREAK_SWAP && out->count > 1) {
         struct lane_entry first = out->entries[0];
         out->entries[0] = out->entries[1];
@@ -141,7 +317,8 @@ static int disk_lanes_with_work(struct store *store, int64_t account_id, int64_t
         *out_count = 0;
         return 0;
     }
-    return sim->disk->ops->lanes_with_work(sim->disk, account_id, after, limit, out_lanes, out_count);
+    arm(sim);
+    return disarm(sim, sim->disk->ops->lanes_with_work(sim->disk, account_id, after, limit, out_lanes, out_count));
 }
 
 static int disk_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
@@ -151,13 +328,18 @@ static int disk_load_refs(struct store *store, int64_t conversation_id, int64_t 
     int err = error_now(sim);
     if (err && err != ERR_FULL)
         return err;
-    return sim->disk->ops->load_refs(sim->disk, conversation_id, sent_s, arena, out_refs, out_count);
+    arm(sim);
+    return disarm(sim, sim->disk->ops->load_refs(sim->disk, conversation_id, sent_s, arena, out_refs, out_count));
 }
 
 static void disk_close(struct store *store, bool clean)
 {
     struct disk *disk = disk_of(store);
-    disk->sim->disk->ops->close(disk->sim->disk, clean);
+    close_files(disk->sim, clean);
+    if (disk->sim->options->directory) {
+        power_vfs_clear();
+        remove_files(disk->sim);
+    }
     free(disk);
 }
 
@@ -185,7 +367,10 @@ static int disk_checkpoint(struct store *store)
 {
     struct sim *sim = disk_of(store)->sim;
     int err = error_now(sim);
-    return err == ERR_BUSY ? err : 0;
+    if (err == ERR_BUSY || (err && sim->options->directory))
+        return err;
+    arm(sim);
+    return disarm(sim, sim->disk->ops->checkpoint(sim->disk));
 }
 
 static int disk_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
@@ -227,5 +412,11 @@ struct store *disk_open(struct sim *sim)
     disk->store.ops = &disk_ops;
     disk->sim = sim;
     disk->chance = sim_chance(sim, 'd', 0);
+    if (sim->options->directory) {
+        begin_files(sim);
+    } else {
+        sim->disk = store_memory_new();
+        sim->reader = sim->disk->ops->reader_new(sim->disk);
+    }
     return &disk->store;
 }

@@ -20,7 +20,7 @@ enum {
 const char *const breakage_names[BREAKAGES] = {
     "nothing", "answer-early", "lose-commit", "lose-message", "forget",  "drop-marks", "repeat",
     "overlap", "swap",         "alter",       "phantom",      "dedupe",  "count",      "sum",
-    "stuck",   "switch",       "doubt",       "guard",        "discard",
+    "stuck",   "switch",       "doubt",       "guard",        "discard", "flush",
 };
 
 uint64_t sim_mix(uint64_t a, uint64_t b)
@@ -150,6 +150,7 @@ static void change_account(struct sim *sim, const struct action *action)
 static void set_clock(struct sim *sim, int64_t us)
 {
     sim->clock.wall_us += us;
+    sim->clock_was_set = true;
 }
 
 static void fail_store(struct sim *sim, const struct action *action)
@@ -286,6 +287,7 @@ static void on_calm(struct sim *sim, struct sim_event *event)
     }
     oracle_judge_end(sim);
     process_show_alarms(sim);
+    disk_verify(sim);
     sim->over = true;
 }
 
@@ -350,9 +352,7 @@ static void begin(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
     clock_manual_init(&sim->clock, INT64_C(1700000000) * SECOND);
-    sim->disk = store_memory_new();
     sim->store = disk_open(sim);
-    sim->reader = sim->disk->ops->reader_new(sim->disk);
     sim->oracle = oracle_new(sim);
     sim->world = world_new(sim);
     sim->platforms = platforms_new(sim);
@@ -372,7 +372,6 @@ static void end(struct sim *sim)
     world_free(sim->world);
     platforms_free(sim->platforms);
     oracle_free(sim->oracle);
-    sim->reader->ops->free(sim->reader);
     sim->store->ops->close(sim->store, false);
     for (struct heap_item *top; (top = heap_top(&sim->events));) {
         heap_remove(&sim->events, top);

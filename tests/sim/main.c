@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct wish {
     uint64_t from, to;
     double minutes;
     int most_failures;
     bool trace, shrink;
+    char directory[200];
     struct sim_options options;
 };
 
@@ -30,7 +32,7 @@ static double now_s(void)
 static int usage(void)
 {
     fprintf(stderr, "sim [--seed N] [--trace] [--seeds FROM..TO | --count N] [--minutes N] [--no-shrink]\n"
-                    "    [--beyond-settle] [--failures N] [--break NAME]   names:");
+                    "    [--beyond-settle] [--failures N] [--store sqlite] [--break NAME]   names:");
     for (int i = 1; i < BREAKAGES; i++)
         fprintf(stderr, " %s", breakage_names[i]);
     fputc('\n', stderr);
@@ -45,6 +47,17 @@ static bool read_break(struct wish *wish, const char *name)
             return true;
         }
     return false;
+}
+
+// In memory if it can be had: what is flushed is flushed in the simulation only.
+static bool make_directory(struct wish *wish)
+{
+    const char *places[] = {getenv("TMPDIR"), "/dev/shm", "/tmp"};
+    for (size_t i = 0; i < sizeof places / sizeof *places && !wish->options.directory; i++) {
+        snprintf(wish->directory, sizeof wish->directory, "%s/sim-XXXXXX", places[i] ? places[i] : "");
+        wish->options.directory = places[i] ? mkdtemp(wish->directory) : NULL;
+    }
+    return wish->options.directory != NULL;
 }
 
 static bool read_option(struct wish *wish, int option, const char *value)
@@ -79,6 +92,8 @@ static bool read_option(struct wish *wish, int option, const char *value)
     case 'b':
         wish->options.beyond_settle = true;
         return true;
+    case 'd':
+        return strcmp(value, "memory") == 0 || (strcmp(value, "sqlite") == 0 && make_directory(wish));
     case 'x':
         return read_break(wish, value);
     default:
@@ -88,11 +103,17 @@ static bool read_option(struct wish *wish, int option, const char *value)
 
 static bool read_wish(struct wish *wish, int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", 1, NULL, 's'},      {"seeds", 1, NULL, 'r'},
-                                            {"count", 1, NULL, 'c'},     {"minutes", 1, NULL, 'm'},
-                                            {"failures", 1, NULL, 'f'},  {"trace", 0, NULL, 't'},
-                                            {"no-shrink", 0, NULL, 'n'}, {"beyond-settle", 0, NULL, 'b'},
-                                            {"break", 1, NULL, 'x'},     {0}};
+    static const struct option options[] = {{"seed", 1, NULL, 's'},
+                                            {"seeds", 1, NULL, 'r'},
+                                            {"count", 1, NULL, 'c'},
+                                            {"minutes", 1, NULL, 'm'},
+                                            {"failures", 1, NULL, 'f'},
+                                            {"trace", 0, NULL, 't'},
+                                            {"no-shrink", 0, NULL, 'n'},
+                                            {"beyond-settle", 0, NULL, 'b'},
+                                            {"break", 1, NULL, 'x'},
+                                            {"store", 1, NULL, 'd'},
+                                            {0}};
     *wish = (struct wish){.from = 1, .to = 1000, .shrink = true, .most_failures = 1};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (!read_option(wish, option, optarg))
@@ -150,5 +171,7 @@ int main(int argc, char **argv)
             break;
     }
     print_sums(&sums, now_s() - began);
+    if (wish.options.directory)
+        rmdir(wish.options.directory);
     return sums.failed ? 1 : 0;
 }

@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_IDENTITIES = 256, MOST_SKIPS = 5 };
+enum {
+    MOST_IDENTITIES = 256,
+    MOST_SKIPS = 5,
+    SUM_EVERY = 16, // transactions, where reading costs
+};
 
 struct said {
     bool acknowledged;
@@ -54,6 +58,7 @@ struct oracle {
     int identity_count;
     int64_t weather_since_us[MOST_DESKS], well_us[MOST_DESKS];
     int64_t counts[4], accepted; // by state
+    struct oracle *before;       // a transaction that may be on the disk, was not; NULL: there is none such
 };
 
 struct oracle *oracle_new(struct sim *sim)
@@ -68,6 +73,7 @@ struct oracle *oracle_new(struct sim *sim)
 
 void oracle_free(struct oracle *oracle)
 {
+    free(oracle->before);
     free(oracle);
 }
 
@@ -418,22 +424,29 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
         set_mark(sim, outcome->mark_next, true);
 }
 
+static int64_t place_of(struct sim *sim, int64_t id)
+{
+    struct message *message = NULL;
+    int err = sim->reader->ops->message(sim->reader, id, &message);
+    int64_t place = err ? 0 : message->place;
+    message_free(message);
+    return place;
+}
+
 static void see_retry(struct sim *sim, const struct store_retry *retry)
 {
     struct oracle *o = sim->oracle;
     int event;
     struct said *s = find(o, retry->message_id, &event);
-    struct message *message;
-    if (!s || !retry->applied || sim->reader->ops->message(sim->reader, s->id, &message))
+    if (!s || !retry->applied)
         return;
     o->counts[s->state]--;
     o->counts[MESSAGE_PENDING]++;
     s->state = MESSAGE_PENDING;
     s->attempts = 0;
     s->late = true;
-    s->place = message->place;
+    s->place = place_of(sim, s->id);
     s->epoch = o->accounts[sim->plan.event[event].account].epoch;
-    message_free(message);
     sim_trace(sim, "stored: e%d goes to the tail of its lane", event);
 }
 
@@ -518,6 +531,168 @@ void oracle_committed(struct sim *sim, const struct store_change *changes, size_
 {
     for (size_t i = 0; i < count; i++)
         see(sim, &changes[i]);
+    if (!sim->options->directory || sim->result->transactions % SUM_EVERY == 0)
+        check_sum(sim);
+}
+
+// ---- a store that is opened again ----
+
+void oracle_perhaps_committed(struct sim *sim, const struct store_change *changes, size_t count)
+{
+    struct oracle *o = sim->oracle;
+    if (o->before)
+        return;
+    struct oracle *before = mem_new_of(struct oracle);
+    *before = *o;
+    sim_trace(sim, "perhaps:");
+    for (size_t i = 0; i < count; i++)
+        see(sim, &changes[i]);
+    o->before = before;
+}
+
+// As if it had never been, but for what happened at the desks since.
+static void take_back(struct sim *sim)
+{
+    struct oracle *o = sim->oracle;
+    const struct oracle *before = o->before;
+    for (int i = 0; i < sim->plan.events; i++) {
+        struct said *s = &o->said[i];
+        const struct said *was = &before->said[i];
+        s->id = was->id;
+        s->place = was->place;
+        s->epoch = was->epoch;
+        s->state = was->state;
+        s->attempts = was->attempts;
+        s->in_doubt = was->in_doubt;
+        s->in_flight = was->in_flight;
+        s->held = was->held;
+        s->late = was->late;
+        s->marked_by = was->marked_by;
+    }
+    memcpy(o->event_of_id, before->event_of_id, sizeof o->event_of_id);
+    memcpy(o->rules, before->rules, sizeof o->rules);
+    memcpy(o->counts, before->counts, sizeof o->counts);
+    o->accepted = before->accepted;
+    for (int a = 0; a < sim->plan.accounts; a++) {
+        o->accounts[a].stored_active = before->accounts[a].stored_active;
+        o->accounts[a].order = before->accounts[a].order;
+        o->accounts[a].epoch = before->accounts[a].epoch;
+    }
+    for (int i = 0; i < o->identity_count; i++) {
+        struct desk_identity_model *model = &o->identities[i];
+        model->closed = before->identities[i].closed;
+        if (model->skips > before->identities[i].skips)
+            model->skips = before->identities[i].skips;
+    }
+}
+
+// A comparison of the store with the model.
+struct look {
+    struct sim *sim;
+    char why[300]; // the first difference
+    bool seen[MOST_EVENTS];
+};
+
+static void differs(struct look *look, int event, const char *what)
+{
+    if (look->why[0])
+        return;
+    char who[200];
+    oracle_show(look->sim, event, who, sizeof who);
+    snprintf(look->why, sizeof look->why, "%s: %s", who, what);
+}
+
+static void look_at_row(void *arg, const struct message *message)
+{
+    struct look *look = arg;
+    struct oracle *o = look->sim->oracle;
+    int event;
+    char expected[200];
+    struct said *s = find(o, message->id, &event);
+    if (!s) {
+        snprintf(look->why, sizeof look->why, "message %lld is there, and was never committed", (long long)message->id);
+        return;
+    }
+    look->seen[event] = true;
+    bool pending = s->state == MESSAGE_PENDING, held = message->next_attempt_us == MESSAGE_HELD;
+    event_text(look->sim, event, expected, sizeof expected);
+    if (message->state != s->state || message->attempts != s->attempts)
+        differs(look, event, "its state or attempts are others in the store");
+    else if (pending && (message->in_flight != s->in_flight || held != s->held))
+        differs(look, event, "its mark, or that it is held, is lost or came from nowhere");
+    else if ((pending || s->state == MESSAGE_SKIPPED) && message->in_doubt != s->in_doubt)
+        differs(look, event, "its doubt is lost or came from nowhere");
+    else if (message->place != s->place && s->place)
+        differs(look, event, "its place is another");
+    else if (!str_eq_c(message->text, expected))
+        differs(look, event, "its text is another in the store");
+}
+
+static void look_at_account(void *arg, struct account *account, struct str file_text)
+{
+    struct look *look = arg;
+    const struct account_model *model = &look->sim->oracle->accounts[account->id - 1];
+    (void)file_text;
+    if (account->active != model->stored_active || account->order != model->order)
+        snprintf(look->why, sizeof look->why, "account %lld is not as it was stored", (long long)account->id - 1);
+    account_unref(account);
+}
+
+static void look_at_desk(void *arg, const struct store_desk_health *health)
+{
+    struct look *look = arg;
+    if (identity_of(look->sim->oracle, health->desk)->closed != health->guard_suspended)
+        snprintf(look->why, sizeof look->why, "a desk's guard is not as it was stored");
+}
+
+static void look_at_store(struct look *look)
+{
+    struct sim *sim = look->sim;
+    int err = sim->reader->ops->messages(sim->reader, &(struct message_filter){0}, 0, MOST_IDS, look_at_row, look);
+    if (!err)
+        err = sim->disk->ops->each_account(sim->disk, look_at_account, look);
+    if (!err)
+        err = sim->disk->ops->each_desk_health(sim->disk, look_at_desk, look);
+    if (err)
+        snprintf(look->why, sizeof look->why, "the store cannot be read: %s", err_name(err));
+    for (int i = 0; i < sim->plan.events; i++)
+        if (sim->oracle->said[i].id && !look->seen[i])
+            differs(look, i, "it is not in the store any more");
+}
+
+static bool is_as_modelled(struct sim *sim, char *out_why, size_t size)
+{
+    struct look look = {.sim = sim};
+    look_at_store(&look);
+    snprintf(out_why, size, "%s", look.why);
+    return !look.why[0];
+}
+
+static void take_places(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        struct said *s = &sim->oracle->said[i];
+        if (s->id && !s->place)
+            s->place = place_of(sim, s->id);
+    }
+}
+
+void oracle_reopened(struct sim *sim)
+{
+    struct oracle *o = sim->oracle;
+    char why[300], why_before[300] = "";
+    bool good = is_as_modelled(sim, why, sizeof why);
+    if (!good && o->before) {
+        take_back(sim);
+        good = is_as_modelled(sim, why_before, sizeof why_before);
+        sim_trace(sim, "the last transaction is not on the disk");
+    }
+    if (!good)
+        sim_fail(sim, "A1", "the store is opened again, and is not what was committed: %s%s%s", why,
+                 why_before[0] ? "; without the last: " : "", why_before);
+    free(o->before);
+    o->before = NULL;
+    take_places(sim);
     check_sum(sim);
 }
 

@@ -327,24 +327,6 @@ static void make_core(struct process *p)
     p->intake = (struct intake){p->directory, p->committer, p->tally, &sim->clock.clock, NULL};
 }
 
-void process_start(struct sim *sim)
-{
-    struct process *p = mem_new_of(struct process);
-    p->sim = sim;
-    p->since_us = sim_now(sim);
-    p->tasks_tail = &p->tasks;
-    p->directory = directory_new();
-    p->board = board_new();
-    p->tally = tally_new();
-    p->chance = sim_chance(sim, 'r', (uint64_t)++sim->life);
-    sim->process = p;
-    sim->disk->ops->each_account(sim->disk, put_account, p->directory);
-    make_core(p);
-    oracle_process_started(sim);
-    sim->disk->ops->each_desk_health(sim->disk, restore_desk, p->dispatcher);
-    dispatcher_start(p->dispatcher);
-}
-
 static void on_restart(struct sim *sim, struct sim_event *event)
 {
     (void)event;
@@ -352,6 +334,29 @@ static void on_restart(struct sim *sim, struct sim_event *event)
         return;
     sim_trace(sim, "--- the relay starts");
     process_start(sim);
+}
+
+void process_start(struct sim *sim)
+{
+    sim->life++;
+    if (!disk_start(sim)) {
+        sim_after(sim, SECOND, on_restart, NULL);
+        return;
+    }
+    struct process *p = mem_new_of(struct process);
+    p->sim = sim;
+    p->since_us = sim_now(sim);
+    p->tasks_tail = &p->tasks;
+    p->directory = directory_new();
+    p->board = board_new();
+    p->tally = tally_new();
+    p->chance = sim_chance(sim, 'r', (uint64_t)sim->life);
+    sim->process = p;
+    sim->disk->ops->each_account(sim->disk, put_account, p->directory);
+    make_core(p);
+    oracle_process_started(sim);
+    sim->disk->ops->each_desk_health(sim->disk, restore_desk, p->dispatcher);
+    dispatcher_start(p->dispatcher);
 }
 
 // ---- the end ----
@@ -379,7 +384,7 @@ static void wind_up(struct process *p)
     } while (committer_turn(p->committer) || p->tasks);
 }
 
-static void process_free(struct process *p)
+static void process_free(struct process *p, bool crashed)
 {
     struct sim *sim = p->sim;
     must(p->stopped && !p->tasks);
@@ -394,6 +399,7 @@ static void process_free(struct process *p)
     tally_free(p->tally);
     free(p);
     sim->process = NULL;
+    disk_stop(sim, crashed);
     sim->store_dead = false;
     sim->crash_in_apply = 0;
     if (!sim->over)
@@ -414,7 +420,7 @@ void process_crash(struct sim *sim)
     dispatcher_cut(p->dispatcher);
     wind_up(p);
     oracle_process_ended(sim, true);
-    process_free(p);
+    process_free(p, true);
 }
 
 // As relay_stop, after the admin thread has ended.
@@ -445,7 +451,7 @@ static void on_stopping(struct sim *sim, struct sim_event *event)
     sim_trace(sim, "--- the relay has stopped");
     oracle_process_ended(sim, false);
     p->dying = true;
-    process_free(p);
+    process_free(p, false);
 }
 
 void process_stop(struct sim *sim)

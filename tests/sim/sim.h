@@ -123,6 +123,7 @@ enum breakage {
     BREAK_DOUBT,   // doubts get lost
     BREAK_GUARD,   // skips are not counted
     BREAK_DISCARD, // answered and not done
+    BREAK_FLUSH,   // the disk says that it has flushed, and has not (with files)
     BREAKAGES,
 };
 extern const char *const breakage_names[BREAKAGES];
@@ -132,7 +133,8 @@ struct sim_options {
     bool trace;
     bool beyond_settle; // the desk may apply later than delivery.settle: doubles are then allowed
     enum breakage breakage;
-    const uint64_t *only; // sorted: faults and actions that may happen; NULL = all
+    const char *directory; // for the files of a real store; NULL: the store is in memory
+    const uint64_t *only;  // sorted: faults and actions that may happen; NULL = all
     size_t only_count;
 };
 
@@ -170,7 +172,7 @@ struct sim {
     struct heap events;
     int life;                    // of the process that runs, or ran last
     struct process *process;     // NULL while none runs
-    struct store *disk, *store;  // as it is, and as the relay sees it
+    struct store *disk, *store;  // as it is (with files: while they are open), and as the relay sees it
     struct store_reader *reader; // of the disk
     bool store_dead;             // until the next process
     int store_error;             // while not 0
@@ -179,6 +181,7 @@ struct sim {
     int crash_in_apply; // 1 before, 2 after
     int64_t away_us;
     bool healing, over;
+    bool clock_was_set;
     int64_t healing_since_us;
     struct world *world;
     struct oracle *oracle;
@@ -236,6 +239,11 @@ struct account *account_of_plan(const struct sim *sim, int index); // as it begi
 // ---- the store (disk.c) ----
 
 struct store *disk_open(struct sim *sim);
+// The process begins: false when the store does not open, because of a fault.
+bool disk_start(struct sim *sim);
+void disk_stop(struct sim *sim, bool crashed);
+// The store's own check of all that it holds.
+void disk_verify(struct sim *sim);
 
 // ---- desks and the network (world.c, intercom.c) ----
 
@@ -287,6 +295,10 @@ struct oracle *oracle_new(struct sim *sim);
 void oracle_free(struct oracle *oracle);
 // On the disk now, in this order; told before the relay is.
 void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count);
+// Only the next opening will tell whether it is on the disk.
+void oracle_perhaps_committed(struct sim *sim, const struct store_change *changes, size_t count);
+// The store was opened again: all that was committed must be there, and nothing else.
+void oracle_reopened(struct sim *sim);
 void oracle_process_started(struct sim *sim);
 void oracle_process_ended(struct sim *sim, bool crashed);
 void oracle_acknowledged(struct sim *sim, int event);

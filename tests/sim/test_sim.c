@@ -1,6 +1,6 @@
 // A few hundred histories of the simulator with fixed seeds; and the judge can fail: each deliberate breakage of what stands
 // around the core is found.
-// LDFLAGS: -Wl,--wrap=must_fail
+// LDFLAGS: -Wl,--wrap=must_fail,--wrap=pwrite,--wrap=ftruncate,--wrap=fsync,--wrap=fdatasync
 #include "sim/shrink.h"
 #include "support/unit.h"
 
@@ -9,14 +9,19 @@
 #include <string.h>
 
 // Sanitizers are slower; `make sim` runs as many as one likes.
-enum { SEEDS = TRIBUTARY_CHECKS ? 250 : 2000, BROKEN_SEEDS = 150 };
+enum { SEEDS = TRIBUTARY_CHECKS ? 250 : 1000, SQLITE_SEEDS = TRIBUTARY_CHECKS ? 1 : 16, BROKEN_SEEDS = 150 };
 
-static void test_no_history_breaks_the_promise(void **state)
+static const char *files(void)
 {
-    (void)state;
+    const char *directory = getenv("TMPDIR");
+    return directory ? directory : "/tmp";
+}
+
+static void run(uint64_t seeds, const char *directory)
+{
     int64_t simulated_us = 0;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct sim_options options = {.seed = seed};
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct sim_options options = {.seed = seed, .directory = directory};
         struct sim_result result;
         sim_running_seed = seed;
         sim_run(&options, &result);
@@ -28,14 +33,26 @@ static void test_no_history_breaks_the_promise(void **state)
         }
         free(result.used);
     }
-    printf("%d histories, %.0f simulated hours\n", SEEDS, (double)simulated_us / 3600e6);
+    printf("%d histories, %.0f simulated hours\n", (int)seeds, (double)simulated_us / 3600e6);
+}
+
+static void test_no_history_breaks_the_promise(void **state)
+{
+    (void)state;
+    run(SEEDS, NULL);
+}
+
+static void test_no_history_breaks_the_promise_over_files_that_lose_what_was_not_flushed(void **state)
+{
+    (void)state;
+    run(SQLITE_SEEDS, files());
 }
 
 static void test_a_seed_is_one_history(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
-        struct sim_options options = {.seed = seed};
+    for (uint64_t seed = 1; seed <= 11; seed++) {
+        struct sim_options options = {.seed = seed, .directory = seed == 11 ? files() : NULL};
         struct sim_result first, second;
         sim_run(&options, &first);
         sim_run(&options, &second);
@@ -58,7 +75,7 @@ static const struct {
     {BREAK_DROP_MARKS, "MARK"},  {BREAK_REPEAT, "A5"},          {BREAK_OVERLAP, "A9"},      {BREAK_SWAP, "A7"},
     {BREAK_ALTER, "A3"},         {BREAK_PHANTOM, "A2"},         {BREAK_DEDUPE, "A13"},      {BREAK_COUNT, "COUNT"},
     {BREAK_SUM, "A11"},          {BREAK_STUCK, "A7 A8"},        {BREAK_SWITCH, "SWITCH"},   {BREAK_DOUBT, "DOUBT"},
-    {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},
+    {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},    {BREAK_FLUSH, "A1 STORE"},
 };
 
 // The first history that fails; the result's list is the caller's.
@@ -88,6 +105,7 @@ static void test_the_judge_finds_each_breakage(void **state)
     assert_int_equal(sizeof breakages / sizeof *breakages, BREAKAGES - 1);
     for (size_t i = 0; i < sizeof breakages / sizeof *breakages; i++) {
         struct sim_options options = {.breakage = breakages[i].breakage};
+        options.directory = options.breakage == BREAK_FLUSH ? files() : NULL;
         struct sim_result result;
         const char *name = breakage_names[breakages[i].breakage];
         if (!find_failing(&options, &result))
@@ -114,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_history_breaks_the_promise),
+        cmocka_unit_test(test_no_history_breaks_the_promise_over_files_that_lose_what_was_not_flushed),
         cmocka_unit_test(test_a_seed_is_one_history),
         cmocka_unit_test(test_the_judge_finds_each_breakage),
         cmocka_unit_test(test_a_failing_history_gets_shorter),
