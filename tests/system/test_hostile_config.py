@@ -290,7 +290,8 @@ def test_55_address_space_that_is_short(make_relay, desk, mib):
     crowd = None
     if relay.running:
         crowd = Crowd(source, lanes=16, per_lane=40, words="x" * 500_000)
-        wait_for(lambda: crowd.done() or crowd.acked() > 100 or not relay.running, "traffic")
+        # How much fits differs by the libraries: where little does it refuses, again and again.
+        wait_for(lambda: crowd.done() or crowd.acked() > 100 or crowd.tries() > 1000 or not relay.running, "traffic")
         crowd.stop.set()
         crowd.join(5 * PATIENCE_S)
     if relay.running:

@@ -269,6 +269,10 @@ class Crowd:
         with self.source.lock:
             return sum(1 for s in self.source.sent if s.acked)
 
+    def tries(self):
+        with self.source.lock:
+            return sum(s.tries for s in self.source.sent)
+
     def join(self, timeout_s=None):
         deadline = time.monotonic() + (timeout_s or 5 * PATIENCE_S)
         for thread in self.threads:
