@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -92,6 +93,15 @@ class Lab:
     def path(self, name):
         return os.path.join(self.dir, name)
 
+    def certificate(self):
+        """Paths of a certificate for 127.0.0.1 and of its key, made when first asked for."""
+        paths = self.path("certificate.pem"), self.path("key.pem")
+        if not os.path.exists(paths[0]):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                            "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return paths
+
     def start(self, command, **options):
         def in_child():
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -125,20 +135,31 @@ class Lab:
 
 
 class Sink:
-    """bench/sink.c: a desk that keeps book, and its control requests."""
+    """bench/sink.c: a desk that keeps book, and its control requests. `tls`: all of it behind TLS, with a certificate of the lab's own."""
 
-    def __init__(self, lab, delay_ms=0, port=0):
+    def __init__(self, lab, delay_ms=0, desk="webhook", tls=False, port=0):
         self.lab = lab
-        self.child = lab.start([f"{PROGRAMS}/bench_sink", f"--port={port}", f"--delay-ms={delay_ms}"], stdout=subprocess.PIPE)
-        self.port = json.loads(self.child.stdout.readline())["port"]
-        self.control = http.client.HTTPConnection("127.0.0.1", self.port)
+        self.desk = desk
+        words = ["--certificate=" + lab.certificate()[0], "--key=" + lab.certificate()[1]] if tls else []
+        self.child = lab.start([f"{PROGRAMS}/bench_sink", f"--delay-ms={delay_ms}", f"--desk={desk}", f"--port={port}"] + words,
+                               stdout=subprocess.PIPE)
+        said = self.child.stdout.readline()
+        if not said:
+            raise Trouble("the sink did not start")
+        self.port = json.loads(said)["port"]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self.control = (http.client.HTTPSConnection("127.0.0.1", self.port, context=ssl.create_default_context(cafile=lab.certificate()[0]))
+                        if tls else http.client.HTTPConnection("127.0.0.1", self.port))
 
-    def ask(self, method, path, body=None):
+    def exchange(self, method, path, body=None):
         self.control.request(method, path, body)
         answer = self.control.getresponse()
-        data = answer.read()
-        if answer.status != 200:
-            raise Trouble(f"sink {path}: {answer.status}")
+        return answer.status, answer.read(), answer.headers
+
+    def ask(self, method, path, body=None):
+        status, data, _ = self.exchange(method, path, body)
+        if status != 200:
+            raise Trouble(f"sink {path}: {status}")
         return data
 
     def report(self):
@@ -147,10 +168,11 @@ class Sink:
     def reset(self):
         self.ask("POST", "/reset")
 
-    def expect(self, counts):
-        """Tells what must come: the generator's counts file."""
-        with open(counts, "rb") as file:
-            self.ask("POST", "/expect", file.read())
+    def expect(self, *counts):
+        """Tells what must come: the generator's counts files; of a lane that is in several, the last."""
+        for path in counts:
+            with open(path, "rb") as file:
+                self.ask("POST", "/expect", file.read())
 
     def wait_for(self, count, idle_s=15):
         """Waits for so many different messages; gives up when none came for idle_s. The report, whatever it says."""

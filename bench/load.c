@@ -9,23 +9,21 @@
 // lane were acknowledged; those the sink must have.
 //
 // One thread, epoll, one send and one recv per message.
-#include "histogram.h"
-#include "mark.h"
-#include "request.h"
+#include "bench/support/answer.h"
+#include "bench/support/histogram.h"
+#include "bench/support/load_options.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <strings.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    ANSWER_MAX = 64 * 1024,
     EVENTS = 256,
     AGAIN_MS = 20, // pause before a message is sent again
 };
@@ -42,7 +40,7 @@ struct conn {
     enum conn_state state;
     bool writing; // waits for room in the socket
     uint32_t number;
-    uint32_t lane;  // of the message at hand
+    uint32_t lane;  // of the message at hand, counted from the first
     uint32_t owed;  // open loop: messages that are due and not sent
     uint64_t count; // messages begun
     uint64_t meant_ns;
@@ -53,27 +51,12 @@ struct conn {
     char *answer;
 };
 
-static struct {
-    struct request_options request;
-    uint16_t port;
-    uint32_t connections;
-    uint32_t lanes;
-    double rate;
-    double seconds;
-    uint64_t count;
-    double patience_s;
-    const char *counts;
-} options = {
-    .request = {.shape = "webhook", .account = "bench", .source = "in", .accounts = 1},
-    .connections = 64,
-    .lanes = 1000,
-    .patience_s = 10,
-};
+static struct load_options options;
 
 static struct {
     int epoll;
     struct conn *conn;
-    uint32_t *acknowledged; // by lane
+    uint32_t *acknowledged; // by lane, counted from the first
     struct request_key key;
     uint64_t start_ns, stop_ns, last_answer_ns;
     uint64_t due;   // open loop: messages that have become due
@@ -198,13 +181,14 @@ static void begin_message(struct conn *conn, uint64_t meant_ns, uint64_t now)
     conn->meant_ns = meant_ns;
     conn->state = CONN_ASKED;
     conn->written = conn->answer_n = 0;
-    request_fill(&conn->request,
-                 &(struct request_values){
-                     .mark = {.lane = conn->lane, .serial = load.acknowledged[conn->lane] + 1, .sent_ns = meant_ns},
-                     .account = conn->lane % options.request.accounts,
-                     .number = (uint32_t)load.begun,
-                     .wall_s = wall_s,
-                 });
+    request_fill(&conn->request, &(struct request_values){
+                                     .mark = {.lane = options.first_lane + conn->lane,
+                                              .serial = load.acknowledged[conn->lane] + 1,
+                                              .sent_ns = meant_ns},
+                                     .account = conn->lane % options.request.accounts,
+                                     .number = (uint32_t)load.begun,
+                                     .wall_s = wall_s,
+                                 });
     request_sign(&conn->request, &load.key);
     load.begun++;
     if (conn->fd < 0 && !conn_open(conn))
@@ -252,43 +236,9 @@ static void answered(struct conn *conn, uint32_t status, bool closing)
     conn_next(conn, now);
 }
 
-// Reads what of an answer's head matters. False: not all of it is there yet; a status of 0: it is not HTTP/1.1 with a length.
-static bool parse_answer(const char *p, size_t n, uint32_t *status, size_t *length, bool *closing)
-{
-    const char *end = memmem(p, n, "\r\n\r\n", 4);
-    bool measured = false;
-    *status = 0;
-    *length = 0;
-    *closing = false;
-    if (!end)
-        return n >= ANSWER_MAX;
-    if (end - p < 12 || memcmp(p, "HTTP/1.1 ", 9) != 0)
-        return true;
-    uint32_t code = (uint32_t)strtoul(p + 9, NULL, 10);
-    for (const char *line = memchr(p, '\n', n); line && line < end; line = memchr(line, '\n', (size_t)(end - line))) {
-        line++;
-        if (strncasecmp(line, "content-length:", 15) == 0) {
-            *length = strtoul(line + 15, NULL, 10);
-            measured = true;
-        } else if (strncasecmp(line, "connection: close", 17) == 0) {
-            *closing = true;
-        }
-    }
-    size_t head = (size_t)(end - p) + 4;
-    if (!measured && code != 204)
-        return true;
-    if (head + *length > ANSWER_MAX)
-        return true;
-    *status = code;
-    *length += head;
-    return n >= *length;
-}
-
 static void conn_read(struct conn *conn)
 {
-    uint32_t status;
-    size_t length;
-    bool closing;
+    struct answer answer;
     ssize_t n = recv(conn->fd, conn->answer + conn->answer_n, ANSWER_MAX - conn->answer_n, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -298,14 +248,14 @@ static void conn_read(struct conn *conn)
     }
     conn->answer_n += (size_t)n;
     conn->answer[conn->answer_n] = 0;
-    if (!parse_answer(conn->answer, conn->answer_n, &status, &length, &closing))
+    if (!answer_parse(conn->answer, conn->answer_n, &answer))
         return;
-    if (conn->state != CONN_ASKED || status == 0 || length != conn->answer_n) {
+    if (conn->state != CONN_ASKED || answer.status == 0 || answer.whole_n != conn->answer_n) {
         load.malformed++;
         conn_broken(conn);
         return;
     }
-    answered(conn, status, closing);
+    answered(conn, answer.status, answer.closing);
 }
 
 static void on_event(struct conn *conn, uint32_t events)
@@ -422,137 +372,43 @@ static void write_counts(const char *path)
     if (!file)
         fail(path);
     for (uint32_t lane = 0; lane < options.lanes; lane++)
-        fprintf(file, "%u %u\n", lane, load.acknowledged[lane]);
+        fprintf(file, "%u %u\n", options.first_lane + lane, load.acknowledged[lane]);
     if (fclose(file))
         fail(path);
 }
 
-static const char usage[] =
-    "usage: load --port PORT [OPTION...]   (loopback only)\n"
-    "  --shape webhook|telegram   kind of request (webhook)\n"
-    "  --account NAME             path /hooks/NAME/SOURCE (bench)\n"
-    "  --accounts N               spread the lanes over NAME-000000 and so on (1: NAME itself)\n"
-    "  --source NAME              (in)\n"
-    "  --secret S                 webhook: sign with whsec_...; telegram: the secret header (none)\n"
-    "  --connections N            (64)\n"
-    "  --lanes N                  conversations, at least as many as connections (1000)\n"
-    "  --rate R                   open loop, messages a second; without it closed loop\n"
-    "  --count N | --seconds S    how many, or how long (5 seconds)\n"
-    "  --pad BYTES                more text in each message (0)\n"
-    "  --run 0..999               part of each message's id, so that a second run is not taken for a repetition (0)\n"
-    "  --patience S               ends when nothing was answered for so long (10)\n"
-    "  --counts FILE              writes \"lane acknowledged\" lines, for the sink's /expect\n";
-
-_Noreturn static void bad_usage(const char *why)
+// Lanes that this run does not have are another's.
+static void read_counts(const char *path)
 {
-    fprintf(stderr, "load: %s\n%s", why, usage);
-    exit(2);
-}
-
-static double number(const char *text, double min, double max)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (*end || end == text || value < min || value > max)
-        bad_usage("a number is out of its range");
-    return value;
-}
-
-static void read_option(int option)
-{
-    switch (option) {
-    case 'p':
-        options.port = (uint16_t)number(optarg, 1, 65535);
-        break;
-    case 'h':
-        options.request.shape = optarg;
-        break;
-    case 'a':
-        options.request.account = optarg;
-        break;
-    case 'A':
-        options.request.accounts = (uint32_t)number(optarg, 1, 999999);
-        break;
-    case 's':
-        options.request.source = optarg;
-        break;
-    case 'k':
-        options.request.secret = optarg;
-        break;
-    case 'c':
-        options.connections = (uint32_t)number(optarg, 1, 20000);
-        break;
-    case 'l':
-        options.lanes = (uint32_t)number(optarg, 1, MARK_LANES_MAX);
-        break;
-    case 'r':
-        options.rate = number(optarg, 0.001, 1e7);
-        break;
-    case 'n':
-        options.count = (uint64_t)number(optarg, 1, 99999999);
-        break;
-    case 't':
-        options.seconds = number(optarg, 0.001, 1e5);
-        break;
-    case 'P':
-        options.request.pad = (size_t)number(optarg, 0, REQUEST_PAD_MAX);
-        break;
-    case 'R':
-        options.request.run = (uint32_t)number(optarg, 0, 899);
-        break;
-    case 'w':
-        options.patience_s = number(optarg, 0.1, 1e5);
-        break;
-    case 'C':
-        options.counts = optarg;
-        break;
-    default:
-        bad_usage("no such option");
+    FILE *file = fopen(path, "r");
+    char line[64];
+    if (!file)
+        fail(path);
+    while (fgets(line, sizeof(line), file)) {
+        uint64_t lane, count;
+        const char *p = line;
+        const char *end = line + strlen(line);
+        if (!mark_number(&p, end, MARK_LANES_MAX, &lane) || !mark_number(&p, end, 999999999, &count))
+            fail("--after: not what --counts writes");
+        if (lane >= options.first_lane && lane - options.first_lane < options.lanes)
+            load.acknowledged[lane - options.first_lane] = (uint32_t)count;
     }
+    fclose(file);
 }
 
-static void read_options(int argc, char **argv)
-{
-    static const struct option names[] = {
-        {"port", 1, NULL, 'p'},   {"shape", 1, NULL, 'h'},    {"account", 1, NULL, 'a'},     {"accounts", 1, NULL, 'A'},
-        {"source", 1, NULL, 's'}, {"secret", 1, NULL, 'k'},   {"connections", 1, NULL, 'c'}, {"lanes", 1, NULL, 'l'},
-        {"rate", 1, NULL, 'r'},   {"count", 1, NULL, 'n'},    {"seconds", 1, NULL, 't'},     {"pad", 1, NULL, 'P'},
-        {"run", 1, NULL, 'R'},    {"patience", 1, NULL, 'w'}, {"counts", 1, NULL, 'C'},      {NULL, 0, NULL, 0},
-    };
-    int option;
-    while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
-        read_option(option);
-    if (optind < argc || !options.port)
-        bad_usage("--port is missing, or there is a word too many");
-    if (strcmp(options.request.shape, "webhook") != 0 && strcmp(options.request.shape, "telegram") != 0)
-        bad_usage("--shape is webhook or telegram");
-    if (strlen(options.request.account) + strlen(options.request.source) > 200 ||
-        (options.request.secret && strlen(options.request.secret) > 128))
-        bad_usage("a name or secret is too long");
-    if (options.count && options.seconds > 0)
-        bad_usage("--count or --seconds, not both");
-    if (!options.count && options.seconds == 0)
-        options.seconds = 5;
-    if (options.lanes < options.connections)
-        bad_usage("fewer lanes than connections: two connections would race for a lane's order");
-}
-
-int main(int argc, char **argv)
+static void load_init(void)
 {
     char host[32];
     struct request template;
-    read_options(argc, argv);
-    errno = 0;
     snprintf(host, sizeof(host), "127.0.0.1:%u", options.port);
     options.request.host = host;
-    if (options.request.secret && strcmp(options.request.shape, "webhook") == 0 &&
-        !request_key_init(&load.key, options.request.secret))
-        bad_usage("--secret of a webhook is whsec_ and base64 of 24 to 64 bytes");
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.conn = calloc(options.connections, sizeof(*load.conn));
     load.acknowledged = calloc(options.lanes, sizeof(*load.acknowledged));
     if (load.epoll < 0 || !load.conn || !load.acknowledged)
         fail("starting");
+    if (options.after)
+        read_counts(options.after);
     request_init(&template, &options.request);
     load.unfinished = options.connections;
     for (uint32_t i = 0; i < options.connections; i++) {
@@ -562,22 +418,37 @@ int main(int argc, char **argv)
         if (!conn->answer)
             fail("starting");
         request_copy(&conn->request, &template);
-        if (!conn_open(conn))
-            fail("connecting");
+        conn->fd = -1;
+        conn_open(conn); // where nobody listens yet, a message's turn tries again
     }
-    run();
-    print_report();
-    if (options.counts)
-        write_counts(options.counts);
+    request_free(&template);
+}
+
+static void load_done(void)
+{
     for (uint32_t i = 0; i < options.connections; i++) {
         conn_close(&load.conn[i]);
         request_free(&load.conn[i].request);
         free(load.conn[i].answer);
     }
-    request_free(&template);
     request_key_done(&load.key);
     free(load.acknowledged);
     free(load.conn);
     close(load.epoll);
+}
+
+int main(int argc, char **argv)
+{
+    load_options_read(argc, argv, &options);
+    errno = 0;
+    if (options.request.secret && strcmp(options.request.shape, "webhook") == 0 &&
+        !request_key_init(&load.key, options.request.secret))
+        fail("--secret of a webhook is whsec_ and base64 of 24 to 64 bytes");
+    load_init();
+    run();
+    print_report();
+    if (options.counts)
+        write_counts(options.counts);
+    load_done();
     return load.answered == load.begun ? 0 : 1;
 }

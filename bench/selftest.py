@@ -10,12 +10,13 @@ import hmac
 import json
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 
-from lab import PROGRAMS, Lab, Sink
+from lab import PROGRAMS, Lab, Sink, free_port
 from lab import SOURCE_SECRET as SECRET
 
 
@@ -68,6 +69,132 @@ def test_sink_delays(undelayed):
     received = sink.report()["received"]
     sink.close()
     assert 0.03 <= took < 5 and received == 2, f"delay: {took} s, {received} received"
+
+
+def test_sink_tells_lanes_apart(sink):
+    sink.ask("POST", "/reset")
+    sink.ask("POST", "/split", "100")
+    send(sink, 99, 1, time.monotonic_ns() - 50_000_000)
+    send(sink, 100, 1, time.monotonic_ns() - 500_000_000)
+    report = sink.report()
+    sink.ask("POST", "/split", "9999999")
+    assert 50_000 <= report["latency_us"]["max"] < 500_000 <= report["latency_above_us"]["max"], report
+    assert report["latency_us"]["count"] == report["latency_above_us"]["count"] == 1, report
+
+
+def tls_client(sink):
+    return ssl.create_default_context(cafile=sink.lab.certificate()[0])
+
+
+def test_sink_speaks_tls(plain):
+    sink = Sink(plain.lab, tls=True, delay_ms=1)
+    for serial in (1, 2, 2):
+        send(sink, 0, serial)
+    sink.ask("POST", "/", json.dumps({"text": mark(0, 5) + "x" * 200_000}))
+    expect("behind TLS", sink.report(), received=3, duplicated=1, lost=2)
+    body = json.dumps({"text": mark(0, 6) + "x" * 10_000}).encode()
+    with socket.create_connection(("127.0.0.1", sink.port)) as peer, tls_client(sink).wrap_socket(peer, server_hostname="127.0.0.1") as client:
+        client.settimeout(5)
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)  # one record, more than is read at once
+        assert client.recv(1000).startswith(b"HTTP/1.1 200"), "a record of 10 KB"
+    with socket.create_connection(("127.0.0.1", sink.port)) as stranger:
+        stranger.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        try:
+            assert b"HTTP/" not in stranger.recv(1000), "it answers without TLS"
+        except ConnectionResetError:
+            pass
+    sink.close()
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))  # as the relay writes it
+
+
+def said(contact, text):
+    return compact({"from": {"type": "user", "id": contact}, "body": text, "created_at": 1700000000})
+
+
+def replied(contact, text):
+    return compact({"message_type": "comment", "type": "user", "intercom_user_id": contact, "body": text, "created_at": 1700000001})
+
+
+def begin_conversations(sink, count):
+    """So many contacts with a conversation each, whose first message is serial 1 of the lane. Ids of the last."""
+    for lane in range(count):
+        contact = json.loads(sink.ask("POST", "/contacts", compact({"role": "user", "external_id": f"webhook:bench:c{lane}"})))["id"]
+        made = json.loads(sink.ask("POST", "/conversations", said(contact, mark(lane, 1))))
+    return contact, made["conversation_id"]
+
+
+def test_sink_speaks_intercom(plain):
+    sink = Sink(plain.lab, desk="intercom")
+    status, body, headers = sink.exchange("GET", "/contacts/find_by_external_id/webhook%3Abench%3Ac1")
+    assert status == 404 and int(headers["X-RateLimit-Remaining"]) > 100000 and int(headers["X-RateLimit-Reset"]) > time.time(), body
+    contact, conversation = begin_conversations(sink, 2)
+    found = json.loads(sink.ask("GET", "/contacts/find_by_external_id/webhook%3Abench%3Ac1"))
+    expect("a contact", found, id=contact, external_id="webhook:bench:c1", type="contact")
+    status, body, _ = sink.exchange("POST", "/contacts", compact({"external_id": "webhook:bench:c1"}))
+    assert status == 409 and f" id={contact}" in json.loads(body)["errors"][0]["message"], body
+    text = mark(1, 2) + " \"quoted\" \\ end"
+    for number in (1, 2):
+        answer = json.loads(sink.ask("POST", f"/conversations/{conversation}/reply", replied(contact, text)))
+        (part,) = answer["conversation_parts"]["conversation_parts"]
+        assert answer["id"] == conversation and part["body"] == text and part["author"]["id"] == contact and part["created_at"] == 1700000001
+        assert answer["conversation_parts"]["total_count"] == number and answer["source"]["body"].startswith(mark(1, 1)[:30]), answer
+    assert json.loads(sink.ask("GET", f"/conversations/{conversation}?display_as=plaintext"))["conversation_parts"] == answer["conversation_parts"]
+    query = {"query": {"operator": "AND", "value": [{"field": "contact_ids", "operator": "=", "value": contact}]}}
+    listed = json.loads(sink.ask("POST", "/conversations/search", compact(query)))
+    assert [c["id"] for c in listed["conversations"]] == [conversation] and listed["total_count"] == 1, listed
+    assert sink.exchange("GET", "/conversations/10000099?display_as=plaintext")[0] == 404
+    assert sink.exchange("POST", "/conversations/10000099/reply", replied(contact, text))[0] == 404
+    json.loads(sink.ask("GET", "/me"))
+    expect("its book", sink.report(), received=3, duplicated=1, reordered=0, misplaced=0, malformed=0, lost=0)
+    sink.ask("POST", f"/conversations/{conversation}/reply", replied(contact, mark(0, 3)))
+    sink.ask("POST", f"/conversations/{conversation}/reply", replied("650000000000000010000000", mark(1, 3)))
+    sink.exchange("POST", "/conversations", said("nobody", mark(0, 9)))
+    sink.exchange("POST", "/tags", "{}")
+    sink.ask("POST", "/expect", "0 2\n1 3\n")
+    expect("what went wrong", sink.report(), misplaced=2, malformed=2, lost=1, lost_first=["0/2"], unexpected=1)
+    sink.close()
+
+
+def test_generator_replies_straight_to_intercom(plain):
+    sink = Sink(plain.lab, desk="intercom")
+    begin_conversations(sink, 3)
+    before = plain.lab.path("begun")
+    with open(before, "w") as file:
+        file.writelines(f"{lane} 1\n" for lane in range(3))
+    load = plain.lab.generate(sink.port, shape="intercom", secret="token", count=300, lanes=3, connections=3, after=before)
+    sink.expect(load["counts"])
+    expect("replies", sink.report(), received=303, expected=303, lost=0, duplicated=0, reordered=0, misplaced=0, malformed=0, unexpected=0)
+    sink.close()
+
+
+def test_generator_goes_on_where_it_was(sink):
+    sink.ask("POST", "/reset")
+    first = sink.lab.generate(sink.port, count=10, lanes=4, connections=2, first_lane=50, secret=SECRET)
+    second = sink.lab.generate(sink.port, count=10, lanes=4, connections=2, first_lane=50, after=first["counts"], run=1, secret=SECRET)
+    sink.expect(first["counts"], second["counts"])
+    expect("both", sink.report(), received=20, expected=20, lost=0, duplicated=0, reordered=0)
+    with open(second["counts"]) as file:
+        lanes = {int(line.split()[0]): int(line.split()[1]) for line in file}
+    assert sorted(lanes) == [50, 51, 52, 53] and sum(lanes.values()) == 20, lanes
+
+
+def test_generator_waits_for_the_server(sink):
+    """From the first attempt, which nobody took, to the answer: what a restart costs a sender."""
+    sink.ask("POST", "/reset")
+    port = free_port()
+    generator = sink.lab.start([f"{PROGRAMS}/bench_load", f"--port={port}", "--count=1", "--connections=1", "--lanes=1"],
+                               stdout=subprocess.PIPE)
+    time.sleep(0.2)
+    late = Sink(sink.lab, port=port)
+    report = json.loads(generator.communicate(timeout=30)[0])
+    sink.lab.children.remove(generator)
+    expect("in the end", report, answered=1, unanswered=0)
+    assert report["again"] > 0 and report["latency_us"]["max"] > 150_000, report
+    expect("once", late.report(), received=1, duplicated=0)
+    late.close()
 
 
 class Flaky(threading.Thread):
