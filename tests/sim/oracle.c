@@ -241,7 +241,8 @@ void oracle_ended(struct sim *sim, int desk, int event, const struct http_respon
                   bool delivered)
 {
     struct oracle *o = sim->oracle;
-    if (!outage && response->failure == HTTP_ANSWERED)
+    bool answered = response->failure == HTTP_ANSWERED || response->failure == HTTP_UNREADABLE; // by somebody
+    if (!outage && answered)
         o->well_us[desk] = sim_now(sim);
     if (event < 0)
         return;

@@ -781,11 +781,26 @@ bool process_suspends(const struct sim *sim, uint64_t identity)
     return desk.suspended && strcmp(reason, "guard") != 0;
 }
 
+static int account_named(const struct sim *sim, struct str name)
+{
+    const struct account *account = directory_find(sim->process->directory, name);
+    int number = account ? (int)account->id - 1 : -1;
+    account_unref(account);
+    return number;
+}
+
+// For an hour perhaps; until then nobody asks it, and nobody knows that it is well.
+static bool desk_asks_to_wait(const struct sim *sim, int account)
+{
+    return account >= 0 && world_free_since_us(sim, sim->plan.desk_of[account]) == INT64_MAX;
+}
+
 static void on_alarm(void *arg, const struct board_alarm_line *line)
 {
     struct sim *sim = arg;
     bool passing = strcmp(line->name, "disk_full") == 0 || strcmp(line->name, "store_busy") == 0;
-    if (passing) // until the next webhook is stored
+    if (passing ||
+        desk_asks_to_wait(sim, account_named(sim, line->subject))) // until a webhook is stored, or it is over
         return;
     sim_fail(sim, "ALARM", "the alarm %s of %.*s stands when all is settled and well: %.*s", line->name,
              STR_ARG(line->subject), STR_ARG(line->text));
@@ -798,8 +813,7 @@ void process_show_alarms(struct sim *sim)
     board_each_alarm(sim->process->board, on_alarm, sim);
     for (int a = 0; a < sim->plan.accounts; a++) {
         const struct account *account = process_account(sim, a);
-        bool asked = world_free_since_us(sim, sim->plan.desk_of[a]) == INT64_MAX; // to wait, for an hour perhaps
-        if (account && !asked && process_suspends(sim, desk_identity(&account->desk)))
+        if (account && !desk_asks_to_wait(sim, a) && process_suspends(sim, desk_identity(&account->desk)))
             sim_fail(sim, "A8", "the desk of account %d is suspended when all is settled and well", a);
         account_unref(account);
     }
