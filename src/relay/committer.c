@@ -322,7 +322,7 @@ static void serve_loads(struct committer *committer)
             committer->stalled = true;
             return;
         }
-        if (job->err)
+        if (job->err && !is_passing(job->err))
             die(committer, job->err);
         line_take(&committer->loads);
         job->done(job);

@@ -1,52 +1,122 @@
-// The committer: in which order the others hear of what one transaction did.
+// The committer alone, over the store in memory: in which order the others hear of what one transaction did, what becomes of
+// jobs while the store is full, held or broken, and its own thread's round (committer_run), which never has to wait here:
+// whatever comes next is at hand before it looks.
 #include "relay/committer.h"
 
 #include "base/log.h"
 #include "store/store.h"
 #include "support/unit.h"
 
-static char heard[16];
-static size_t heard_count;
+#include <string.h>
 
-static void hear(char what)
+enum { LOG_MOST = 64, KEEP_BODIES_S = 1000, KEEP_DEDUPE_S = 3000 };
+
+// What the committer asks of the store, one letter each: a(pply), c(heckpoint), l(oad_lane), h(ousekeeping).
+static struct bench {
+    struct clock_manual clock;
+    struct store_ops ops; // those of the store in memory, with ours in front
+    const struct store_ops *memory_ops;
+    struct store *store;
+    struct board *board;
+    struct tally *tally;
+    struct committer *committer;
+    struct arena arena;
+    int64_t account_id;
+    char asked[LOG_MOST + 1], heard[LOG_MOST + 1];
+    const char *
+        errors; // what the calls meet, one letter each in turn, then nothing: '.' well, 'b'usy, 'f'ull, 'i'o, 'n'o memory
+    void (*before)(void); // each call
+    int64_t bodies_before_us, dedupe_before_us;
+    bool more_to_age;
+    bool hands_on;
+    struct announcement *announced; // the latest list
+    const char *fatal;
+    int fatals;
+} bench;
+
+static void note(char *log, char what)
 {
-    assert_true(heard_count < sizeof heard);
-    heard[heard_count++] = what;
+    size_t n = strlen(log);
+    assert_true(n < LOG_MOST);
+    log[n] = what;
+    log[n + 1] = 0;
+}
+
+static int meet(char call)
+{
+    note(bench.asked, call);
+    if (bench.before)
+        bench.before();
+    switch (*bench.errors ? *bench.errors++ : '.') {
+    case 'b':
+        return ERR_BUSY;
+    case 'f':
+        return ERR_FULL;
+    case 'i':
+        return ERR_IO;
+    case 'n':
+        return ERR_NOMEM;
+    default:
+        return ERR_OK;
+    }
+}
+
+static int met_apply(struct store *store, struct store_change *changes, size_t count)
+{
+    int err = meet('a');
+    return err ? err : bench.memory_ops->apply(store, changes, count);
+}
+
+static int met_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
+{
+    int err = meet('l');
+    return err ? err : bench.memory_ops->load_lane(store, lane, after_place, limit, out);
+}
+
+static int met_checkpoint(struct store *store)
+{
+    int err = meet('c');
+    return err ? err : bench.memory_ops->checkpoint(store);
+}
+
+static int met_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
+{
+    int err = meet('h');
+    (void)store;
+    bench.bodies_before_us = bodies_before_us;
+    bench.dedupe_before_us = dedupe_before_us;
+    *out_more = bench.more_to_age;
+    return err;
+}
+
+static void forget_announced(void)
+{
+    while (bench.announced) {
+        struct announcement *announcement = bench.announced;
+        bench.announced = announcement->next;
+        announcement_free(announcement);
+    }
 }
 
 static void on_announce(void *arg, struct announcement *list)
 {
     (void)arg;
-    while (list) {
-        struct announcement *announcement = list;
-        list = list->next;
-        announcement_free(announcement);
-        hear('n');
-    }
-}
-
-static void on_changed(struct job *job)
-{
-    assert_int_equal(job->err, 0);
-    hear('c');
-}
-
-static void on_accepted(struct job *job)
-{
-    assert_int_equal(job->err, 0);
-    hear('a');
+    forget_announced();
+    bench.announced = list;
+    note(bench.heard, 'n');
 }
 
 static bool may_hand_on(void *arg)
 {
     (void)arg;
-    return false;
+    return bench.hands_on;
 }
 
 static void on_fatal(void *arg, const char *sentence)
 {
     (void)arg;
-    fail_msg("%s", sentence);
+    bench.fatal = sentence;
+    bench.fatals++;
 }
 
 static struct account *an_account(enum order_rule order)
@@ -59,61 +129,566 @@ static struct account *an_account(enum order_rule order)
     return account;
 }
 
+static int put_up(void **state)
+{
+    (void)state;
+    bench = (struct bench){.errors = ""};
+    clock_manual_init(&bench.clock, INT64_C(1000000) * 1000000);
+    bench.store = store_memory_new();
+    bench.memory_ops = bench.store->ops;
+    bench.ops = *bench.store->ops;
+    bench.ops.apply = met_apply;
+    bench.ops.load_lane = met_load_lane;
+    bench.ops.checkpoint = met_checkpoint;
+    bench.ops.age_out = met_age_out;
+    struct account *account = an_account(ORDER_CONVERSATION);
+    struct store_account_put put = {.account = account};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(bench.store->ops->apply(bench.store, &change, 1), 0);
+    bench.account_id = put.id;
+    account_unref(account);
+    bench.store->ops = &bench.ops;
+    bench.board = board_new();
+    bench.tally = tally_new();
+    bench.committer = committer_new(&(struct committer_options){
+        .store = bench.store,
+        .clock = &bench.clock.clock,
+        .board = bench.board,
+        .tally = bench.tally,
+        .max_queue = 10,
+        .keep_bodies_us = INT64_C(1000000) * KEEP_BODIES_S,
+        .keep_dedupe_us = INT64_C(1000000) * KEEP_DEDUPE_S,
+        .announce = on_announce,
+        .may_hand_on = may_hand_on,
+        .fatal = on_fatal,
+    });
+    return 0;
+}
+
+static int take_down(void **state)
+{
+    (void)state;
+    forget_announced();
+    committer_free(bench.committer);
+    bench.store->ops->close(bench.store, true);
+    tally_free(bench.tally);
+    board_free(bench.board);
+    arena_done(&bench.arena);
+    return 0;
+}
+
+// ---- jobs, named by a letter: lower case when it went well, else upper case ----
+
+struct named_job {
+    struct job job; // first
+    char name;
+};
+
+static void on_done(struct job *job)
+{
+    char name = ((struct named_job *)job)->name;
+    note(bench.heard, (char)(job->err ? name - 'a' + 'A' : name));
+    if (job->kind == JOB_LOAD)
+        lane_page_done(&job->load.page);
+}
+
+static struct named_job *a_job(char name, enum job_kind kind)
+{
+    struct named_job *named = arena_of(&bench.arena, struct named_job);
+    *named = (struct named_job){.job = {.kind = kind, .done = on_done}, .name = name};
+    return named;
+}
+
+static void submit(struct named_job *named)
+{
+    assert_true(committer_submit(bench.committer, &named->job));
+}
+
+// So many changes of nothing.
+static struct named_job *changes(char name, size_t count)
+{
+    struct named_job *named = a_job(name, JOB_CHANGES);
+    named->job.changes = arena_alloc(&bench.arena, count * sizeof(struct store_change));
+    named->job.change_count = count;
+    for (size_t i = 0; i < count; i++)
+        named->job.changes[i] = (struct store_change){.kind = STORE_NOTHING};
+    return named;
+}
+
+// So many messages of one conversation.
+static struct named_job *accepts(char name, const char *thread, const char *migrated_from, size_t count)
+{
+    struct named_job *named = a_job(name, JOB_ACCEPT);
+    struct store_accept *list = arena_alloc(&bench.arena, count * sizeof *list);
+    named->job.changes = arena_alloc(&bench.arena, count * sizeof(struct store_change));
+    named->job.change_count = count;
+    for (size_t i = 0; i < count; i++) {
+        list[i] = (struct store_accept){
+            .account_id = bench.account_id,
+            .source_id = 1,
+            .order = ORDER_CONVERSATION,
+            .event = {.dedupe_key = arena_printf(&bench.arena, "%c%zu", name, i),
+                      .conversation = str_of(thread),
+                      .migrated_from = str_of(migrated_from),
+                      .sender_id = STR("s"),
+                      .text = STR("t")},
+            .out_arena = &bench.arena,
+        };
+        named->job.changes[i] = (struct store_change){.kind = STORE_ACCEPT, .accept = &list[i]};
+    }
+    return named;
+}
+
+static struct named_job *a_message(char name)
+{
+    return accepts(name, "c", NULL, 1);
+}
+
+static struct named_job *a_load(char name)
+{
+    return a_job(name, JOB_LOAD);
+}
+
+static void heard(const char *what)
+{
+    assert_string_equal(bench.heard, what);
+    bench.heard[0] = 0;
+}
+
+static void asked(const char *what)
+{
+    assert_string_equal(bench.asked, what);
+    bench.asked[0] = 0;
+}
+
+static int64_t stored(void)
+{
+    struct store_reader *reader = bench.store->ops->reader_new(bench.store);
+    struct store_totals totals;
+    assert_int_equal(reader->ops->totals(reader, &totals), 0);
+    reader->ops->free(reader);
+    return totals.accepted;
+}
+
+static void look_for_alarm(void *arg, const struct board_alarm_line *line)
+{
+    *(const char **)arg = line->name;
+}
+
+// The alarm that stands, "" for none.
+static const char *alarm_now(void)
+{
+    const char *name = "";
+    board_each_alarm(bench.board, look_for_alarm, &name);
+    return name;
+}
+
+// ---- one turn ----
+
 // A message accepted with the transaction that changed its account's order rule stands in a lane of the new rule: told first, it
 // would be sent without waiting for those before.
 static void test_changes_are_told_before_what_was_accepted_with_them(void **state)
 {
     (void)state;
-    struct clock_manual clock;
-    clock_manual_init(&clock, 1000000);
-    struct store *store = store_memory_new();
-    struct board *board = board_new();
-    struct tally *tally = tally_new();
-    struct committer *committer = committer_new(&(struct committer_options){
-        .store = store,
-        .clock = &clock.clock,
-        .board = board,
-        .tally = tally,
-        .max_queue = 10,
-        .announce = on_announce,
-        .may_hand_on = may_hand_on,
-        .fatal = on_fatal,
-    });
-    struct account *account = an_account(ORDER_CONVERSATION);
+    struct account *account = an_account(ORDER_ACCOUNT);
+    account->id = bench.account_id;
     struct store_account_put put = {.account = account};
-    struct store_change put_change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
-    assert_int_equal(store->ops->apply(store, &put_change, 1), 0);
-    account->id = put.id;
-    account->order = ORDER_ACCOUNT;
-    struct arena arena = {0};
-    struct store_accept accept = {
-        .account_id = put.id,
-        .source_id = 1,
-        .order = ORDER_CONVERSATION,
-        .event = {.dedupe_key = STR("k"), .conversation = STR("c"), .sender_id = STR("s"), .text = STR("t")},
-        .out_arena = &arena,
-    };
-    struct store_change accept_change = {.kind = STORE_ACCEPT, .accept = &accept};
-    struct job accepting = {.kind = JOB_ACCEPT, .changes = &accept_change, .change_count = 1, .done = on_accepted};
-    struct job changing = {.kind = JOB_CHANGES, .changes = &put_change, .change_count = 1, .done = on_changed};
-    assert_true(committer_submit(committer, &accepting));
-    assert_true(committer_submit(committer, &changing));
-    committer_turn(committer);
-    assert_int_equal(heard_count, 3);
-    assert_memory_equal(heard, "cna", 3);
+    struct named_job *changing = a_job('c', JOB_CHANGES);
+    changing->job.changes = &(struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    changing->job.change_count = 1;
+    submit(a_message('m'));
+    submit(changing);
+    committer_turn(bench.committer);
+    asked("ac");
+    heard("cnm");
     account_unref(account);
-    arena_done(&arena);
-    committer_free(committer);
-    store->ops->close(store, true);
-    tally_free(tally);
-    board_free(board);
+}
+
+static void test_a_request_of_many_messages_is_one_transaction(void **state)
+{
+    (void)state;
+    submit(accepts('m', "c", NULL, 3000));
+    submit(a_message('n'));
+    assert_true(committer_turn(bench.committer));
+    asked("ac");
+    heard("nm");
+    assert_int_equal(stored(), 3000);
+    assert_true(committer_turn(bench.committer));
+    heard("nn");
+    assert_int_equal(stored(), 3001);
+    assert_false(committer_turn(bench.committer));
+}
+
+// A thread that became another one: it is one conversation, and has the name that it began with.
+static void test_what_is_handed_on_names_the_thread_that_it_began_in(void **state)
+{
+    (void)state;
+    bench.hands_on = true;
+    submit(accepts('a', "old", NULL, 1));
+    submit(accepts('b', "new", "old", 1));
+    committer_turn(bench.committer);
+    heard("nab");
+    assert_str(bench.announced->message->conversation, "old");
+    const struct announcement *second = bench.announced->next;
+    assert_non_null(second);
+    assert_null(second->next);
+    assert_str(second->message->conversation, "old");
+    assert_int_equal(second->message->conversation_id, bench.announced->message->conversation_id);
+}
+
+static void test_a_repeated_message_is_answered_and_not_announced(void **state)
+{
+    (void)state;
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    heard("nm");
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    heard("m");
+    assert_int_equal(stored(), 1);
+}
+
+static void test_a_discarded_message_is_stored_and_not_announced(void **state)
+{
+    (void)state;
+    struct named_job *job = a_message('m');
+    job->job.changes->accept->state = MESSAGE_DISCARDED;
+    submit(job);
+    committer_turn(bench.committer);
+    heard("m");
+    assert_int_equal(stored(), 1);
+}
+
+static void test_what_frees_nothing_frees_nothing(void **state)
+{
+    (void)state;
+    committer_free(NULL);
+    announcement_free(NULL);
+}
+
+// ---- a store that cannot be written for a while ----
+
+static void test_outcomes_wait_in_their_order_while_the_store_is_held(void **state)
+{
+    (void)state;
+    bench.errors = "b";
+    submit(changes('a', 1500));
+    submit(changes('b', 1500)); // not in one transaction with the first
+    submit(a_load('l'));
+    assert_false(committer_turn(bench.committer));
+    heard("");
+    submit(changes('c', 1500));
+    while (committer_turn(bench.committer))
+        ;
+    heard("abcl"); // and the page shows what they changed
+}
+
+static void test_a_full_disk_refuses_messages_and_keeps_outcomes(void **state)
+{
+    (void)state;
+    assert_true(committer_is_well(bench.committer));
+    bench.errors = "f.";
+    submit(a_message('m'));
+    submit(changes('o', 1));
+    committer_turn(bench.committer);
+    asked("aac"); // the outcomes once more, without the message
+    heard("oM");
+    assert_false(committer_is_well(bench.committer));
+    assert_string_equal(alarm_now(), "disk_full");
+    submit(changes('p', 1));
+    committer_turn(bench.committer);
+    heard("p");
+    assert_false(committer_is_well(bench.committer)); // an outcome does not say that there is room for a message
+    submit(a_message('n'));
+    committer_turn(bench.committer);
+    heard("nn");
+    assert_true(committer_is_well(bench.committer));
+    assert_string_equal(alarm_now(), "");
+}
+
+static void test_a_load_waits_while_the_store_has_no_memory(void **state)
+{
+    (void)state;
+    bench.errors = "n";
+    submit(a_load('l'));
+    submit(a_load('k'));
+    assert_false(committer_turn(bench.committer));
+    heard("");
+    assert_true(committer_turn(bench.committer));
+    heard("lk");
+}
+
+// At the end nothing is waited for: what cannot be had now is told so. That is no broken store, and what comes after it is stored.
+static void test_at_a_stop_a_page_that_cannot_be_had_is_no_broken_store(void **state)
+{
+    (void)state;
+    committer_hurry(bench.committer);
+    bench.errors = "b";
+    submit(a_load('l'));
+    assert_true(committer_turn(bench.committer));
+    heard("L");
+    assert_int_equal(bench.fatals, 0);
+    submit(changes('o', 1));
+    committer_turn(bench.committer);
+    heard("o");
+}
+
+static void test_at_a_stop_outcomes_that_cannot_be_stored_fail(void **state)
+{
+    (void)state;
+    bench.errors = "b";
+    submit(changes('o', 1));
+    committer_close(bench.committer);
+    assert_true(committer_turn(bench.committer));
+    heard("O");
+    assert_int_equal(bench.fatals, 0);
+    assert_false(committer_submit(bench.committer, &changes('p', 1)->job));
+}
+
+// ---- a store that broke ----
+
+static void test_after_a_disk_error_nothing_succeeds_any_more(void **state)
+{
+    (void)state;
+    bench.errors = "i";
+    submit(a_message('m'));
+    submit(changes('o', 1));
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    asked("a"); // nothing is asked of it again
+    heard("OML");
+    assert_int_equal(bench.fatals, 1);
+    assert_non_null(strstr(bench.fatal, "the store failed"));
+    assert_false(committer_is_well(bench.committer));
+    submit(a_message('n'));
+    committer_turn(bench.committer);
+    asked("");
+    heard("N");
+    assert_int_equal(bench.fatals, 1);
+    assert_int_equal(stored(), 0);
+}
+
+static void test_a_checkpoint_that_fails_breaks_the_store_unless_it_passes(void **state)
+{
+    (void)state;
+    bench.errors = ".f";
+    submit(changes('a', 1));
+    committer_turn(bench.committer);
+    assert_int_equal(bench.fatals, 0);
+    bench.errors = ".i";
+    submit(changes('b', 1));
+    committer_turn(bench.committer);
+    heard("ab");
+    assert_int_equal(bench.fatals, 1);
+}
+
+static void test_a_page_that_cannot_be_read_breaks_the_store(void **state)
+{
+    (void)state;
+    bench.errors = "i";
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    heard("L");
+    assert_int_equal(bench.fatals, 1);
+}
+
+// ---- the thread's round ----
+
+static void test_what_is_queued_at_the_end_is_worked_off(void **state)
+{
+    (void)state;
+    submit(a_message('m'));
+    submit(a_load('l'));
+    committer_close(bench.committer);
+    committer_run(bench.committer);
+    heard("nml");
+}
+
+// A call that was just asked for, the n-th of its kind.
+static bool asks(char call, int n)
+{
+    size_t length = strlen(bench.asked);
+    for (const char *at = bench.asked; *at; at++)
+        n -= *at == call;
+    return n == 0 && bench.asked[length - 1] == call;
+}
+
+static int64_t last_pause_us;
+
+static void close_later(struct job *job)
+{
+    on_done(job);
+    clock_manual_pass(&bench.clock, last_pause_us);
+    committer_close(bench.committer);
+}
+
+static void at_housekeeping(void)
+{
+    if (asks('h', 1)) {
+        submit(changes('b', 1));
+    } else if (asks('h', 2)) {
+        bench.more_to_age = false;
+        struct named_job *last = changes('c', 1);
+        last->job.done = close_later;
+        submit(last);
+    }
+}
+
+// Three rounds: there is more to do after the first, nothing after the second, and the third comes that much later.
+static void keep_house_with(int64_t pause_us)
+{
+    last_pause_us = pause_us;
+    clock_manual_pass(&bench.clock, 100 * 1000000);
+    bench.before = at_housekeeping;
+    bench.more_to_age = true;
+    submit(changes('a', 1));
+    committer_run(bench.committer);
+    heard("abc");
+}
+
+static void test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s(void **state)
+{
+    (void)state;
+    keep_house_with(29999999);
+    asked("achachac");
+    int64_t began_us = bench.clock.wall_us - 29999999;
+    assert_int_equal(bench.bodies_before_us, began_us - INT64_C(1000000) * KEEP_BODIES_S);
+    assert_int_equal(bench.dedupe_before_us, began_us - INT64_C(1000000) * KEEP_DEDUPE_S);
+}
+
+static void test_housekeeping_comes_again_after_30_s(void **state)
+{
+    (void)state;
+    keep_house_with(30000000);
+    asked("achachach");
+}
+
+static void test_housekeeping_that_fails_breaks_the_store_unless_it_passes(void **state)
+{
+    for (int broken = 0; broken < 2; broken++) {
+        clock_manual_pass(&bench.clock, 100 * 1000000);
+        bench.errors = broken ? "..i" : "..b";
+        submit(changes('o', 1));
+        committer_close(bench.committer);
+        committer_run(bench.committer);
+        asked("ach");
+        assert_int_equal(bench.fatals, broken);
+        take_down(state);
+        put_up(state);
+    }
+}
+
+static void while_held(void)
+{
+    if (!asks('a', 2) && !asks('a', 3) && !asks('a', 4))
+        return;
+    assert_string_equal(alarm_now(), "store_busy");
+    assert_false(committer_is_well(bench.committer));
+    if (asks('a', 4))
+        committer_close(bench.committer);
+    else
+        submit(a_load('l'));
+}
+
+// Nobody sends a message while /readyz says that none is taken.
+static void test_whether_a_held_store_is_free_again_is_looked_at_without_a_message(void **state)
+{
+    (void)state;
+    bench.errors = "b.b..b";
+    bench.before = while_held;
+    submit(a_message('m'));
+    committer_run(bench.committer);
+    asked("acalcalca");
+    heard("Mll");
+    assert_string_equal(alarm_now(), "");
+    assert_true(committer_is_well(bench.committer));
+}
+
+static void break_while_held(void)
+{
+    if (!asks('a', 2))
+        return;
+    struct named_job *last = a_message('n');
+    last->job.done = close_later;
+    submit(last);
+}
+
+static void test_a_held_store_that_breaks_is_asked_nothing_more(void **state)
+{
+    (void)state;
+    last_pause_us = 100 * 1000000; // housekeeping would be due
+    bench.errors = "b.i";
+    bench.before = break_while_held;
+    submit(a_message('m'));
+    committer_run(bench.committer);
+    asked("aca");
+    heard("MN");
+    assert_int_equal(bench.fatals, 1);
+}
+
+static void hurry_while_held(void)
+{
+    if (asks('a', 2))
+        committer_hurry(bench.committer);
+    else if (asks('a', 4))
+        committer_close(bench.committer);
+}
+
+static void test_a_hurry_ends_the_wait_of_outcomes(void **state)
+{
+    (void)state;
+    bench.errors = "b.bb";
+    bench.before = hurry_while_held;
+    submit(changes('o', 1));
+    committer_run(bench.committer);
+    asked("acaaca");
+    heard("O");
+}
+
+static void close_while_held(void)
+{
+    if (asks('a', 2))
+        committer_close(bench.committer);
+}
+
+static void test_outcomes_that_waited_are_tried_once_more_at_the_end(void **state)
+{
+    (void)state;
+    bench.errors = "b.b";
+    bench.before = close_while_held;
+    submit(changes('o', 1));
+    committer_run(bench.committer);
+    asked("acaac");
+    heard("o");
 }
 
 int main(void)
 {
     log_set_level(LOG_OFF);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, put_up, take_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changes_are_told_before_what_was_accepted_with_them),
+        TEST(test_changes_are_told_before_what_was_accepted_with_them),
+        TEST(test_a_request_of_many_messages_is_one_transaction),
+        TEST(test_what_is_handed_on_names_the_thread_that_it_began_in),
+        TEST(test_a_repeated_message_is_answered_and_not_announced),
+        TEST(test_a_discarded_message_is_stored_and_not_announced),
+        TEST(test_what_frees_nothing_frees_nothing),
+        TEST(test_outcomes_wait_in_their_order_while_the_store_is_held),
+        TEST(test_a_full_disk_refuses_messages_and_keeps_outcomes),
+        TEST(test_a_load_waits_while_the_store_has_no_memory),
+        TEST(test_at_a_stop_a_page_that_cannot_be_had_is_no_broken_store),
+        TEST(test_at_a_stop_outcomes_that_cannot_be_stored_fail),
+        TEST(test_after_a_disk_error_nothing_succeeds_any_more),
+        TEST(test_a_checkpoint_that_fails_breaks_the_store_unless_it_passes),
+        TEST(test_a_page_that_cannot_be_read_breaks_the_store),
+        TEST(test_what_is_queued_at_the_end_is_worked_off),
+        TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
+        TEST(test_housekeeping_comes_again_after_30_s),
+        TEST(test_housekeeping_that_fails_breaks_the_store_unless_it_passes),
+        TEST(test_whether_a_held_store_is_free_again_is_looked_at_without_a_message),
+        TEST(test_a_held_store_that_breaks_is_asked_nothing_more),
+        TEST(test_a_hurry_ends_the_wait_of_outcomes),
+        TEST(test_outcomes_that_waited_are_tried_once_more_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
