@@ -13,7 +13,11 @@ struct str {
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
 #define STR_NONE ((struct str){0})
 // For printf's "%.*s".
-#define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
+static inline const char *str_chars(struct str s)
+{
+    return s.p ? s.p : "";
+}
+#define STR_ARG(s) (int)(s).n, str_chars(s)
 
 // A str over a C string; NULL gives STR_NONE.
 struct str str_of(const char *c);

@@ -214,17 +214,22 @@ static struct announcement *announcement_of(struct committer *committer, const s
     return announcement;
 }
 
-// The lanes of what this batch made pending: accepted messages, and skipped ones put back by hand.
+static const struct store_accept *accept_of(const struct store_change *change)
+{
+    must(change->kind == STORE_ACCEPT); // as JOB_ACCEPT promises
+    return change->accept;
+}
+
+// The lanes of what these jobs made pending.
 static void announce(struct committer *committer, const struct line *batch)
 {
     struct announcement *list = NULL, **tail = &list;
     for (struct job *job = batch->head; job; job = job->next) {
-        for (size_t i = 0; i < job->change_count && !job->err; i++) {
-            const struct store_change *change = &job->changes[i];
-            if (change->kind != STORE_ACCEPT || change->accept->result == ACCEPT_DUPLICATE ||
-                change->accept->state != MESSAGE_PENDING)
+        for (size_t i = 0; i < job->change_count; i++) {
+            const struct store_accept *accept = accept_of(&job->changes[i]);
+            if (accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
                 continue;
-            *tail = announcement_of(committer, change->accept);
+            *tail = announcement_of(committer, accept);
             tail = &(*tail)->next;
         }
     }
@@ -238,8 +243,7 @@ static void tell_news(struct committer *committer, const struct line *batch)
         return;
     for (struct job *job = batch->head; job; job = job->next)
         for (size_t i = 0; i < job->change_count; i++)
-            if (job->changes[i].kind == STORE_ACCEPT)
-                tell_accepted(committer->options.board, job->changes[i].accept);
+            tell_accepted(committer->options.board, accept_of(&job->changes[i]));
 }
 
 static void finish(struct line *batch, int err)
@@ -299,19 +303,14 @@ static void commit_batch(struct committer *committer)
 
 static int serve_load(struct store *store, struct job *job)
 {
-    switch (job->kind) {
-    case JOB_LOAD:
+    if (job->kind == JOB_LOAD)
         return store->ops->load_lane(store, job->load.lane, job->load.after_place, job->load.limit, &job->load.page);
-    case JOB_LANES:
+    if (job->kind == JOB_LANES)
         return store->ops->lanes_with_work(store, job->lanes.account_id, job->lanes.after, JOB_LANES_MAX,
                                            job->lanes.lanes, &job->lanes.count);
-    case JOB_REFS:
-        return store->ops->load_refs(store, job->refs.conversation_id, job->refs.sent_s, job->refs.arena,
-                                     &job->refs.refs, &job->refs.count);
-    default:
-        must(!"a load");
-        return ERR_INVALID;
-    }
+    must(job->kind == JOB_REFS);
+    return store->ops->load_refs(store, job->refs.conversation_id, job->refs.sent_s, job->refs.arena, &job->refs.refs,
+                                 &job->refs.count);
 }
 
 static void serve_loads(struct committer *committer)

@@ -1,5 +1,6 @@
 // What a verdict makes of its message: the outcome that is stored, and what follows when it is durable.
 #include "base/log.h"
+#include "base/must.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
 #include "relay/tell.h"
@@ -125,7 +126,7 @@ void attempt_judged(struct attempt *attempt)
     const struct message *message = attempt->steps.message;
     const struct verdict *verdict = &attempt->verdict;
     struct lane *lane = attempt->lane;
-    bool doubt = message->in_doubt && !verdict->not_found && !(attempt->wrote && attempt->steps.in_doubt);
+    bool doubt = message->in_doubt && !verdict->not_found && !attempt->wrote;
     attempt->outcome = (struct store_outcome){
         .message_id = message->id,
         .attempts = message->attempts,
@@ -175,10 +176,13 @@ static void report_settled(const struct attempt *attempt)
 // marks (dispatcher_reload).
 static void take_mark(struct dispatcher *d, struct lane *lane, int64_t message_id)
 {
-    if (lane->count && lane_head(lane)->message->id == message_id)
-        lane_head(lane)->message->in_flight = true;
-    else
+    if (!lane->count) {
         dispatcher_unmark(d, message_id);
+        return;
+    }
+    // What is behind an attempt goes as a whole, and comes back as a page.
+    must(lane_head(lane)->message->id == message_id);
+    lane_head(lane)->message->in_flight = true;
 }
 
 static void take_outcome(struct attempt *attempt)

@@ -99,6 +99,20 @@ static void test_the_desks_headers_hold_requests_back_until_its_reset(void **sta
     assert_int_equal(governor_blocked_until(&governor, 10000000), 0);
 }
 
+static void test_the_desks_first_word_counts_and_a_negative_one_does_not(void **state)
+{
+    (void)state;
+    struct governor governor;
+    governor_init(&governor, 64, 0, 0);
+    governor_learn(&governor, 1, 400000, 0); // as close to the reset that nobody has told yet as that of one window
+    governor_start(&governor);
+    assert_int_equal(governor_blocked_until(&governor, 1000), INT64_MAX);
+    governor_end(&governor, true, 0);
+    governor_learn(&governor, 0, 9000000, 1000000);
+    governor_learn(&governor, -1, 20000000, 1000000);
+    assert_int_equal(governor_blocked_until(&governor, 1000000), 9000000);
+}
+
 static void test_the_operators_ceiling_is_a_pace(void **state)
 {
     (void)state;
@@ -153,6 +167,18 @@ static void test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours
         assert_int_equal(skip_guard_pause_us(&guard), minutes[i] * 60000000);
     assert_true(skip_guard_open(&guard));
     assert_int_equal(skip_guard_pause_us(&guard), INT64_C(600) * 1000000);
+}
+
+static void test_a_closed_guard_opens_whatever_it_has_counted(void **state)
+{
+    (void)state;
+    struct skip_guard guard = {.closed = true}; // as the store may have it
+    assert_false(skip_guard_lets_skip(&guard));
+    assert_true(skip_guard_open(&guard));
+    assert_false(guard.closed);
+    guard.skips = 1;
+    assert_true(skip_guard_open(&guard));
+    assert_int_equal(guard.skips, 0);
 }
 
 static void test_headers_are_found_whatever_their_case(void **state)
@@ -254,9 +280,11 @@ int main(void)
         cmocka_unit_test(test_the_window_grows_with_success_and_halves_with_failure),
         cmocka_unit_test(test_the_window_stops_where_more_only_waits),
         cmocka_unit_test(test_the_desks_headers_hold_requests_back_until_its_reset),
+        cmocka_unit_test(test_the_desks_first_word_counts_and_a_negative_one_does_not),
         cmocka_unit_test(test_the_operators_ceiling_is_a_pace),
         cmocka_unit_test(test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it),
         cmocka_unit_test(test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours),
+        cmocka_unit_test(test_a_closed_guard_opens_whatever_it_has_counted),
         cmocka_unit_test(test_headers_are_found_whatever_their_case),
         cmocka_unit_test(test_percent_encoding_goes_both_ways_and_refuses_junk),
         cmocka_unit_test(test_a_message_is_copied_whole),

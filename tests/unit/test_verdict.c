@@ -69,6 +69,12 @@ static void test_an_answer_before_the_request_was_written_is_no_doubt(void **sta
         assert_int_equal(verdict.kind, VERDICT_DESK_DOWN);
         assert_false(verdict.maybe_applied || verdict.unanswered);
     }
+    struct http_response response = plain_answer(500, NULL, STR("")); // not of a proxy: the desk itself was at it
+    response.written = false;
+    struct verdict verdict = verdict_of(&response, true, NOW_US, &arena);
+    assert_int_equal(verdict.kind, VERDICT_RETRY);
+    assert_true(verdict.maybe_applied);
+    assert_false(verdict.unanswered);
 }
 
 static void test_no_answer_is_doubt_only_when_written(void **state)
@@ -129,6 +135,13 @@ static void test_retry_after_is_obeyed_within_reason(void **state)
     assert_int_equal(pause_after(429, "Sun, 06 Nov 1993 08:50:37 GMT"), 0);
     assert_int_equal(pause_after(429, "Sun, 06 Foo 1994 08:50:37 GMT"), 0);
     assert_int_equal(pause_after(429, "Sun, -6 Nov 1994 08:50:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun, x6 Nov 1995 08:50:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun, 06 Nov 199x 08:50:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun, 06 Nov 1995 x8:50:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun, 06 Nov 1995 08:x0:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun, 06 Nov 1995 08:50:3x GMT"), 0);
+    assert_int_equal(pause_after(429, "Sunx 06 Nov 1994 08:50:37 GMT"), 0);
+    assert_int_equal(pause_after(429, "Sun,x06 Nov 1994 08:50:37 GMT"), 0);
     assert_int_equal(pause_after(429, "Sun, 06 Nov 1994 08:50:37 CET"), 0);
     assert_int_equal(pause_after(500, "7"), 0); // a counted failure has its own backoff
     assert_int_equal(pause_after(400, "7"), 0);
@@ -152,6 +165,7 @@ static void test_error_carries_the_peers_words(void **state)
         {"[1,2]", "HTTP 422"},
         {"out of order\nsecond line", "HTTP 422: out of order"},
         {"tab\there", "HTTP 422: tab here"},
+        {"a\x7F and", "HTTP 422: a  and"},
         {"<html><body>no</body></html>", "HTTP 422"},
         {"{\"cut\":", "HTTP 422"},
         {"\xFF\xFE", "HTTP 422"},
@@ -173,6 +187,16 @@ static void test_long_error_is_cut_between_characters(void **state)
     struct str error = verdict_of(&response, true, NOW_US, &arena).error;
     assert_int_equal(error.n, strlen("HTTP 400: ") + 299);
     assert_true(str_is_utf8(error));
+    memset(body, '\x80', 1000); // of a library's own words nobody says that they are text
+    struct http_response lost = {.failure = HTTP_DROPPED, .error = {body, 1000}};
+    assert_int_equal(verdict_of(&lost, true, NOW_US, &arena).error.n, 0);
+}
+
+static void test_a_failure_without_words_says_that_there_was_no_answer(void **state)
+{
+    (void)state;
+    struct http_response lost = {.failure = HTTP_TIMEOUT};
+    assert_str(verdict_of(&lost, true, NOW_US, &arena).error, "no answer");
 }
 
 static void test_unreadable_success_is_doubt(void **state)
@@ -196,6 +220,7 @@ int main(void)
         cmocka_unit_test_teardown(test_retry_after_is_obeyed_within_reason, clean),
         cmocka_unit_test_teardown(test_error_carries_the_peers_words, clean),
         cmocka_unit_test_teardown(test_long_error_is_cut_between_characters, clean),
+        cmocka_unit_test_teardown(test_a_failure_without_words_says_that_there_was_no_answer, clean),
         cmocka_unit_test_teardown(test_unreadable_success_is_doubt, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
