@@ -38,6 +38,7 @@ struct admin {
     struct events *events;
     pthread_t thread;
     bool locks[API_LOCKS];
+    struct api_verify_progress verify_progress;
     struct api_work *turns; // the first runs, the others wait for it
     int64_t wrong_since_us; // mono: begin of the minute in which wrong tokens are counted
     int wrong_tokens;
@@ -58,6 +59,11 @@ int64_t admin_started_us(const struct api_call *call)
 struct events *admin_events(const struct api_call *call)
 {
     return call->admin->events;
+}
+
+struct api_verify_progress *admin_verify_progress(const struct api_call *call)
+{
+    return &call->admin->verify_progress;
 }
 
 bool api_lock(struct api_call *call, enum api_lock lock)

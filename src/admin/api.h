@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "net/http_server.h"
 
+#include <stdatomic.h>
 #include <uv.h>
 
 enum { API_LIMIT = 100, API_LIMIT_MAX = 1000, API_BODY_MAX = 1 << 20, API_ANSWER_MAX = 64 << 20 };
@@ -84,6 +85,13 @@ enum api_lock { API_LOCK_VERIFY, API_LOCK_RELOAD, API_LOCKS };
 bool api_lock(struct api_call *call, enum api_lock lock);
 void api_unlock(struct api_call *call, enum api_lock lock);
 
+// How far the verification under way is; written by its worker.
+struct api_verify_progress {
+    _Atomic(const char *) part; // NULL: none is under way
+    atomic_int_fast64_t done, of;
+};
+struct api_verify_progress *admin_verify_progress(const struct api_call *call);
+
 // The streams of GET /api/v1/events (api_events.c).
 struct events *events_new(struct loop *loop, const struct admin_options *options);
 // Ends all streams; there will be no others.
@@ -123,6 +131,7 @@ void api_lanes_list(struct api_call *call);
 void api_lanes_get(struct api_call *call);
 void api_why_get(struct api_call *call);
 void api_verify_get(struct api_call *call);
+void api_verify_progress_get(struct api_call *call);
 void api_events_get(struct api_call *call);
 void api_reload_post(struct api_call *call);
 // A file of the status page; false when there is none of that path.

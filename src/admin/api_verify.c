@@ -1,46 +1,104 @@
-// The sum, counted from the rows, on a live system: on a worker thread with a reader of its own, one at a time.
+// A look at the whole store on a live system: on a worker thread with a reader of its own, one at a time.
 #include "admin/api.h"
 
-static void on_finding(void *arg, struct str sentence)
+#include "base/clock.h"
+
+enum { NAMED = 5 }; // damaged messages that the alarm names
+
+// Of one verification, in the exchange's arena.
+struct verification {
+    struct store_check check;
+    struct api_verify_progress *progress;
+    struct json findings;
+    int64_t damaged[NAMED];
+    size_t damaged_count;
+    int64_t began_us;
+};
+
+static void on_finding(void *arg, const struct store_finding *finding)
 {
-    struct json *json = arg;
-    json_str(json, sentence);
+    struct verification *v = arg;
+    struct json *json = &v->findings;
+    json_open(json, '{');
+    json_key_str(json, "kind", str_of(store_finding_kind_name(finding->kind)));
+    json_key(json, "message");
+    if (finding->message_id)
+        json_id(json, finding->message_id);
+    else
+        json_null(json);
+    json_key_str(json, "text", finding->text);
+    json_key_str(json, "advice", finding->advice);
+    json_close(json, '}');
+    if (finding->kind == FINDING_DAMAGED && finding->message_id && v->damaged_count < NAMED)
+        v->damaged[v->damaged_count++] = finding->message_id;
+}
+
+static void on_progress(void *arg, const char *part, int64_t done, int64_t of)
+{
+    struct verification *v = arg;
+    atomic_store(&v->progress->part, part);
+    atomic_store(&v->progress->done, done);
+    atomic_store(&v->progress->of, of);
 }
 
 static void run(struct api_work *work)
 {
     struct store_reader *reader = admin_of(work->call)->verify_reader;
-    struct json json = {.out = &work->text};
-    bool good = false;
-    json_open(&json, '[');
-    work->err = reader->ops->verify(reader, work->flag, on_finding, &json, &good);
-    json_close(&json, ']');
-    work->id = good;
+    struct verification *v = work->data;
+    v->findings = (struct json){.out = &work->text};
+    json_open(&v->findings, '[');
+    work->err = reader->ops->verify(reader, &v->check);
+    json_close(&v->findings, ']');
+    atomic_store(&v->progress->part, NULL);
+}
+
+// At once, and not when a damaged message comes to its turn. A look that finds none ends it.
+static void set_alarm(struct api_call *call, const struct verification *v)
+{
+    struct board *board = admin_of(call)->board;
+    struct str ids = STR("");
+    if (!v->check.damaged) {
+        board_alarm_end(board, "store_damaged", STR(""));
+        return;
+    }
+    for (size_t i = 0; i < v->damaged_count; i++)
+        ids = arena_printf(call->arena, "%.*s%s%lld", STR_ARG(ids), i ? ", " : "", (long long)v->damaged[i]);
+    board_alarm(board, "store_damaged", STR(""),
+                arena_printf(call->arena, "%lld rows are not what was stored%s%.*s: tributary verify tells which",
+                             (long long)v->check.damaged, ids.n ? ", messages " : "", STR_ARG(ids)));
+}
+
+static void answer(struct api_work *work)
+{
+    const struct verification *v = work->data;
+    struct api_json text;
+    struct json *json = api_json_begin(&text);
+    json_open(json, '{');
+    json_key_bool(json, "ok", v->check.ok);
+    json_key_bool(json, "deep", v->check.deep);
+    json_key_int(json, "messages", v->check.messages);
+    json_key_int(json, "conversations", v->check.conversations);
+    json_key_int(json, "lanes", v->check.lanes);
+    json_key_int(json, "damaged", v->check.damaged);
+    json_key(json, "seconds");
+    json_num(json, (double)(clock_mono_us(&clock_system) - v->began_us) / 1e6);
+    json_key(json, "findings");
+    json_raw(json, buf_str(&work->text));
+    json_close(json, '}');
+    api_json_send(work->call, 200, &text);
 }
 
 static void done(struct api_work *work)
 {
     struct api_call *call = work->call;
-    struct api_json answer;
+    struct buf text = work->text;
     api_unlock(call, API_LOCK_VERIFY);
     if (work->err) {
         api_problem_err(call, work->err);
     } else {
-        struct json *json = api_json_begin(&answer);
-        json_open(json, '{');
-        json_key_bool(json, "ok", work->id != 0);
-        json_key_bool(json, "deep", work->flag);
-        json_key(json, "findings");
-        json_raw(json, work->text.failed ? STR("[\"more findings than can be listed\"]") : buf_str(&work->text));
-        json_close(json, '}');
-        api_json_send(call, 200, &answer);
+        set_alarm(call, work->data);
+        answer(work);
     }
-}
-
-static void done_and_free(struct api_work *work)
-{
-    struct buf text = work->text;
-    done(work);
     buf_done(&text);
 }
 
@@ -58,6 +116,27 @@ void api_verify_get(struct api_call *call)
         return;
     }
     struct api_work *work = api_work_new(call);
-    work->flag = deep;
-    api_work_start(work, run, done_and_free);
+    struct verification *v = arena_of(call->arena, struct verification);
+    *v = (struct verification){
+        .check = {.deep = deep, .finding = on_finding, .progress = on_progress, .arg = v},
+        .progress = admin_verify_progress(call),
+        .began_us = clock_mono_us(&clock_system),
+    };
+    work->data = v;
+    api_work_start(work, run, done);
+}
+
+void api_verify_progress_get(struct api_call *call)
+{
+    struct api_verify_progress *progress = admin_verify_progress(call);
+    const char *part = atomic_load(&progress->part);
+    struct api_json answer;
+    struct json *json = api_json_begin(&answer);
+    json_open(json, '{');
+    json_key_bool(json, "running", part != NULL);
+    json_key_str(json, "part", part ? str_of(part) : STR_NONE);
+    json_key_int(json, "done", atomic_load(&progress->done));
+    json_key_int(json, "of", atomic_load(&progress->of));
+    json_close(json, '}');
+    api_json_send(call, 200, &answer);
 }

@@ -31,6 +31,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1/lanes/{id}", api_lanes_get, "", false},
     {"GET", "/api/v1/events", api_events_get, "account types", false},
     {"GET", "/api/v1/verify", api_verify_get, "deep", false},
+    {"GET", "/api/v1/verify/progress", api_verify_progress_get, "", false},
     {"POST", "/api/v1/reload", api_reload_post, "", false},
     {"GET", "/metrics", api_metrics_get, "", true},
     {"GET", "/readyz", api_ready_get, "", true},

@@ -25,7 +25,7 @@ static const struct command commands[] = {
     {"check", "", "", 0, 0, cli_check, "read the configuration and say what is wrong"},
     {"reload", "", "", 0, 0, cli_reload, "have the relay read its configuration again"},
     {"status", "", "", 0, 0, cli_status, "totals, alarms, accounts, desks, sources"},
-    {"verify", "", "deep", 0, 0, cli_verify, "count the rows: accepted = delivered + pending + skipped + discarded"},
+    {"verify", "", "deep", 0, 0, cli_verify, "look at the whole store: the sum, checksums, order"},
     {"account list", "", "", 0, 0, cli_account_list, "all accounts"},
     {"account show", "NAME", "", 1, 1, cli_account_show, "one account with its sources and its desk"},
     {"account add", "NAME", "definition @account", 1, 1, cli_account_add, "make one by hand, with a source and a desk"},
@@ -72,7 +72,7 @@ static void print_help(struct buf *out)
             "desk set: --platform --api-url --url --probe --rate --token-file --client-secret-file --secret-file\n"
             "          a secret comes out of a file (- is standard input); or all of it: --definition FILE (JSON)\n"
             "account activate, account deactivate: --all in place of names\n"
-            "verify:   --deep reads every row's checksum and the whole file\n"
+            "verify:   --deep looks at the structure of the file, too\n"
             "Exit status: 0 done, 1 failed, 2 usage. See tributary(1), tributary.yaml(5).\n"));
 }
 

@@ -40,6 +40,12 @@ int cli_find_socket(struct cli *cli)
     return err ? CLI_FAILED : CLI_DONE;
 }
 
+static void on_waiting(void *arg)
+{
+    struct cli *cli = arg;
+    cli->waiting(cli);
+}
+
 int cli_call_any(struct cli *cli, const char *method, const char *target, struct str body, int *out_status,
                  yyjson_doc **out_doc)
 {
@@ -48,7 +54,9 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
     if (cli_find_socket(cli))
         return CLI_FAILED;
     bool long_work = strstr(target, "/verify") || strstr(target, "/reload") || strstr(target, "discard=true");
-    if (!http_local_call(cli->socket, method, target, body, long_work ? 0 : ANSWER_S, &cli->arena, &answer, &why))
+    struct http_local_waiter waiter = {on_waiting, cli};
+    if (!http_local_call(cli->socket, method, target, body, long_work ? 0 : ANSWER_S, cli->waiting ? &waiter : NULL,
+                         &cli->arena, &answer, &why))
         return cli_fail("%s", why);
     *out_status = answer.status;
     *out_doc = json_read(buf_str(&answer.body));

@@ -19,6 +19,7 @@ struct cli {
     const char *config, *socket;
     const char *account, *source, *conversation, *state, *direction, *query, *limit;
     const char *definition;
+    void (*waiting)(struct cli *cli); // about once a second while an answer is waited for; NULL: nothing
     bool deep, skipped, all, follow, discard, help;
     struct cli_key keys[CLI_KEYS_MAX];
     size_t key_count;

@@ -1,4 +1,4 @@
-// check, reload, status, verify.
+// check, reload, status.
 #include "app/cli_run.h"
 #include "app/config.h"
 
@@ -178,29 +178,4 @@ int cli_status(struct cli *cli)
     }
     yyjson_doc_free(doc);
     return CLI_DONE;
-}
-
-int cli_verify(struct cli *cli)
-{
-    yyjson_doc *doc;
-    size_t i, max;
-    yyjson_val *finding;
-    if (cli_call(cli, "GET", cli->deep ? "/api/v1/verify?deep=true" : "/api/v1/verify", STR_NONE, &doc))
-        return CLI_FAILED;
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    bool good = yyjson_get_bool(yyjson_obj_get(root, "ok"));
-    if (cli->json) {
-        cli_print_json(cli, root);
-    } else {
-        yyjson_arr_foreach(yyjson_obj_get(root, "findings"), i, max, finding)
-        {
-            buf_printf(&cli->out, "%.*s\n", STR_ARG(cli_clean(&cli->arena, json_val_str(finding))));
-        }
-        buf_add_str(&cli->out, good ? STR("accepted = delivered + pending + skipped + discarded: true\n")
-                                    : STR("the store is not as it must be\n"));
-        if (good && cli->deep)
-            buf_add_str(&cli->out, STR("every row's checksum and the whole file: good\n"));
-    }
-    yyjson_doc_free(doc);
-    return good ? CLI_DONE : CLI_FAILED;
 }

@@ -45,8 +45,17 @@ static const char *reason_of(CURLcode code, const char *socket, long system_erro
         .p;
 }
 
+static int on_progress(void *arg, curl_off_t to_come, curl_off_t came, curl_off_t to_go, curl_off_t went)
+{
+    const struct http_local_waiter *waiter = arg;
+    (void)to_come, (void)came, (void)to_go, (void)went;
+    waiter->tick(waiter->arg);
+    return 0;
+}
+
 bool http_local_call(const char *socket, const char *method, const char *target, struct str body, int timeout_s,
-                     struct arena *arena, struct http_local_answer *out, const char **why)
+                     const struct http_local_waiter *waiter, struct arena *arena, struct http_local_answer *out,
+                     const char **why)
 {
     struct str url = arena_printf(arena, "http://localhost%s", target);
     CURL *curl = curl_easy_init();
@@ -58,6 +67,11 @@ bool http_local_call(const char *socket, const char *method, const char *target,
     }
     set_up(curl, socket, method, url.p, body, timeout_s, &out->body);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (waiter) {
+        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, waiter);
+    }
     CURLcode code = curl_easy_perform(curl);
     long status = 0, system_error = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -10,9 +10,15 @@ struct http_local_answer {
     struct buf body; // the caller's to end
 };
 
-// `timeout_s` 0: none. False: no answer, and one sentence in *why (in the arena).
+// Called about once a second while the answer is waited for.
+struct http_local_waiter {
+    void (*tick)(void *arg);
+    void *arg;
+};
+// `timeout_s` 0: none. `waiter` may be NULL. False: no answer, and one sentence in *why (in the arena).
 bool http_local_call(const char *socket, const char *method, const char *target, struct str body, int timeout_s,
-                     struct arena *arena, struct http_local_answer *out, const char **why);
+                     const struct http_local_waiter *waiter, struct arena *arena, struct http_local_answer *out,
+                     const char **why);
 
 enum http_local_end {
     HTTP_LOCAL_FAILED,  // no answer: one sentence in *why

@@ -1053,19 +1053,21 @@ static int reader_last_delivered(struct store_reader *reader, int64_t account_id
     return unlock_memory(m);
 }
 
-static int reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
-                         void *arg, bool *out_ok)
+static int reader_verify(struct store_reader *reader, struct store_check *check)
 {
     struct memory *m = lock_reader(reader);
-    (void)deep;
     int64_t counts[4] = {0, m->aged_delivered, 0, m->aged_discarded};
     for (size_t i = 0; i < m->row_count; i++)
         counts[m->rows[i]->message->state]++;
-    *out_ok = m->totals.delivered == counts[MESSAGE_DELIVERED] && m->totals.skipped == counts[MESSAGE_SKIPPED] &&
-              m->totals.discarded == counts[MESSAGE_DISCARDED] &&
-              m->totals.accepted == counts[0] + counts[1] + counts[2] + counts[3];
-    if (!*out_ok && finding)
-        finding(arg, STR("the totals are not what the rows say"));
+    check->ok = m->totals.delivered == counts[MESSAGE_DELIVERED] && m->totals.skipped == counts[MESSAGE_SKIPPED] &&
+                m->totals.discarded == counts[MESSAGE_DISCARDED] &&
+                m->totals.accepted == counts[0] + counts[1] + counts[2] + counts[3];
+    check->messages = (int64_t)m->row_count;
+    check->conversations = check->lanes = check->damaged = 0;
+    if (!check->ok && check->finding)
+        check->finding(check->arg, &(struct store_finding){.kind = FINDING_SUM,
+                                                           .text = STR("the totals are not what the rows say"),
+                                                           .advice = STR("")});
     return unlock_memory(m);
 }
 

@@ -145,7 +145,13 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                            "FROM messages INDEXED BY messages_of_account WHERE account_id = ?1 "
                                            "ORDER BY id DESC LIMIT ?2) WHERE state = 1 AND conversation_id = ?3 "
                                            "LIMIT 1"},
-    [SQL_COUNT_BY_STATE] = {SQL_READER, "SELECT state, count(*) FROM messages GROUP BY state"},
+    [SQL_COUNT_ROWS] = {SQL_READER, "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), "
+                                    "count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3), count(*), "
+                                    "count(*) FILTER (WHERE in_doubt = 1 AND state = 0), ifnull(max(id), 0), "
+                                    "ifnull(max(place), 0) FROM messages NOT INDEXED"},
+    [SQL_CHECK_PENDING] = {SQL_READER, "SELECT 1 FROM messages INDEXED BY messages_pending "
+                                       "WHERE state = 0 AND lane = ?1 AND place = ?2 AND id = ?3"},
+    [SQL_FIRST_ATTEMPT] = {SQL_READER, "SELECT min(at) FROM attempts WHERE message_id = ?1"},
     [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
     [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
                                              "WHERE c.id > ?1 ORDER BY c.id LIMIT ?2"},

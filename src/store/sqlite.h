@@ -100,5 +100,4 @@ int sqlite_reader_lane_line(struct store_reader *reader, int64_t lane, int64_t c
 int sqlite_reader_conversation(struct store_reader *reader, int64_t source_id, struct str thread, int64_t *out_id);
 int sqlite_reader_last_delivered(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
                                  int64_t *out_id, int64_t *out_at_us);
-int sqlite_reader_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
-                         void *arg, bool *out_ok);
+int sqlite_reader_verify(struct store_reader *reader, struct store_check *check);

@@ -13,9 +13,9 @@ static void read_entry(sqlite3_stmt *q, struct arena *arena, struct lane_entry *
     struct sqlite_conversation conversation;
     sqlite_row_read(q, &message, &row);
     sqlite_conversation_read(q, SQLITE_ROW_COLUMNS - 2, SQLITE_ROW_COLUMNS, &conversation);
-    // Places are not in the checksum, since a retry gives a new one.
-    bool in_place = message.late ? message.place > message.id : message.place == message.id;
-    if (!in_place || !sqlite_row_is_whole(&message, &row) || !sqlite_conversation_is_whole(&conversation))
+    // It came by the index of what waits: a row that says something else is damaged.
+    if (message.state != MESSAGE_PENDING || !sqlite_row_is_whole(&message, &row) ||
+        !sqlite_conversation_is_whole(&conversation))
         message.reason = REASON_DAMAGED;
     out->message = message_copy(&message);
     out->link = (struct link){arena_str(arena, conversation.link.contact),

@@ -13,11 +13,22 @@
 
 // One step of a search for a text may read megabytes: a look at the clock every few rows.
 enum { STEPS_BETWEEN_LOOKS = 2000, STEPS_IN_TEXTS = 20, READER_CACHE_KIB = 4096, READER_BUSY_MS = 2000 };
+enum { LOG_ROOM = 128 << 20 }; // below what makes the alarm store_log_long
 
 static int is_over_time(void *arg)
 {
-    const struct sqlite_reader *r = arg;
-    return atomic_load(&r->interrupted) || (r->deadline_us && clock_mono_us(&clock_system) > r->deadline_us);
+    struct sqlite_reader *r = arg;
+    if (r->log_longest && sqlite_files_log_bytes(r->path) > r->log_longest)
+        r->log_over = true;
+    return r->log_over || atomic_load(&r->interrupted) ||
+           (r->deadline_us && clock_mono_us(&clock_system) > r->deadline_us);
+}
+
+void sqlite_reader_bound_log(struct sqlite_reader *r, bool on)
+{
+    if (on)
+        r->log_over = false;
+    r->log_longest = on ? sqlite_files_log_bytes(r->path) + r->log_room : 0;
 }
 
 void sqlite_reader_begin(struct sqlite_reader *r)
@@ -45,9 +56,9 @@ static void reader_interrupt(struct store_reader *reader)
     atomic_store(&sqlite_reader_of(reader)->interrupted, true);
 }
 
-int sqlite_reader_over_time(const struct sqlite_reader *r)
+int sqlite_reader_over_time(struct sqlite_reader *r)
 {
-    return is_over_time((void *)(uintptr_t)r) ? ERR_BUSY : 0;
+    return is_over_time(r) ? ERR_BUSY : 0;
 }
 
 // Lanes are counted by seeking from one to the next. The head with the lowest place was accepted first.
@@ -294,6 +305,7 @@ struct store_reader *sqlite_reader_new(struct store *store)
     struct sqlite_store *s = sqlite_of(store);
     struct sqlite_reader *r = mem_new_of(struct sqlite_reader);
     r->reader.ops = &reader_ops;
+    r->log_room = LOG_ROOM;
     r->path = mem_dup(s->files.path, strlen(s->files.path));
     if (open_reader(r) != 0) {
         reader_free(&r->reader);

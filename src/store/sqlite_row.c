@@ -28,10 +28,25 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
         m->reason = REASON_DAMAGED;
 }
 
+static bool is_in_range(sqlite3_stmt *q)
+{
+    static const struct {
+        int column, most;
+    } bounds[] = {{6, REPLY}, {7, MESSAGE_DISCARDED}, {8, REASON_UNKNOWN_KIND}, {9, 1}, {10, 1},
+                  {11, 1},    {12, INT32_MAX}};
+    for (size_t i = 0; i < COUNT(bounds); i++) {
+        int64_t n = sql_column_int(q, bounds[i].column);
+        if (n < 0 || n > bounds[i].most)
+            return false;
+    }
+    return true;
+}
+
 void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row)
 {
     *out = (struct message){0};
     read_numbers(statement, out);
+    out_row->in_range = is_in_range(statement);
     out_row->digest = (uint64_t)sql_column_int(statement, 17);
     out_row->sum = (uint64_t)sql_column_int(statement, 18);
     out_row->dedupe_key = sql_column_str(statement, 19);
@@ -75,7 +90,9 @@ uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *
 
 bool sqlite_row_is_whole(const struct message *message, const struct sqlite_row *row)
 {
-    return sqlite_row_sum(message, row) == row->sum;
+    // Places are not in the checksum, since a retry gives a new one.
+    bool in_place = message->late ? message->place > message->id : message->place == message->id;
+    return row->in_range && in_place && sqlite_row_sum(message, row) == row->sum;
 }
 
 void sqlite_conversation_read(sqlite3_stmt *statement, int first, int link, struct sqlite_conversation *out)

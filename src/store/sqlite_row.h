@@ -8,6 +8,7 @@
 struct sqlite_row {
     uint64_t digest, sum;
     struct str dedupe_key;
+    bool in_range; // every number is one that we write
 };
 
 struct sqlite_conversation {
@@ -24,6 +25,7 @@ enum { SQLITE_ROW_COLUMNS = 28 }; // of SQL_MESSAGE_COLUMNS: what follows them b
 void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row);
 // Over what never changes: ids, lane, direction, digest, times, thread, key, sender, text, attachments.
 uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *row);
+// The sum fits, numbers are such as we write, and the place is one that the message can have.
 bool sqlite_row_is_whole(const struct message *message, const struct sqlite_row *row);
 
 // From "thread, name" at `first` and SQL_LINK_COLUMNS at `link`.

@@ -234,6 +234,37 @@ struct lane_line {
     bool looked_at_all; // else only the first ones of the lane were looked at
 };
 
+enum store_finding_kind {
+    FINDING_SUM,      // totals, rows and indexes do not fit each other
+    FINDING_DAMAGED,  // a row that is not what was stored
+    FINDING_ORDER,    // a lane that was not delivered in its order
+    FINDING_FILE,     // the file's own structure
+    FINDING_UNPROVEN, // what could not be looked at
+    FINDING_NOTE,     // worth knowing; nothing is wrong
+};
+const char *store_finding_kind_name(enum store_finding_kind kind); // "sum"
+
+struct store_finding {
+    enum store_finding_kind kind;
+    int64_t message_id;      // 0: of no message
+    struct str text, advice; // sentences; advice: what to do, "" = nothing
+};
+
+// A look at the whole store (reader's verify).
+struct store_check {
+    bool deep; // the file's own structure, too
+    // Both may be NULL. At most STORE_FINDINGS_MAX of a kind are told, and how many more there were.
+    void (*finding)(void *arg, const struct store_finding *finding);
+    void (*progress)(void *arg, const char *part, int64_t done,
+                     int64_t of); // part: "the sum", "messages" ...; of 0: not known
+    void *arg;
+    // Out.
+    bool ok;                                // nothing but notes was found
+    int64_t messages, conversations, lanes; // looked at
+    int64_t damaged; // rows that are not what was stored, but for those that a person has discarded
+};
+enum { STORE_FINDINGS_MAX = 20 };
+
 struct store_ops {
     const char *name;
     // Frees it. Checkpoints and writes the clean mark when `clean`.
@@ -307,10 +338,9 @@ struct store_reader_ops {
     // `most` messages; *out_id = 0: none was found.
     int (*last_delivered)(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
                           int64_t *out_id, int64_t *out_at_us);
-    // The sum, counted from the rows (and with `deep`, every row's checksum and the whole file). `progress` may
-    // be NULL. Findings come as sentences; *out_ok is false when there was one.
-    int (*verify)(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence), void *arg,
-                  bool *out_ok);
+    // Looks at the whole store: the sum in one snapshot, then row by row in short ones. Nothing that goes on meanwhile is
+    // taken for a fault. ERR_BUSY: interrupted.
+    int (*verify)(struct store_reader *reader, struct store_check *check);
 };
 
 struct store_reader {

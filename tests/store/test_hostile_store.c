@@ -224,15 +224,22 @@ static int check_lane(struct store *store, int64_t lane, int *out_good)
     return 0;
 }
 
+static void count_bad(void *arg, const struct store_finding *finding)
+{
+    int *bad = arg; // the order is not kept here
+    *bad += finding->kind != FINDING_ORDER && finding->kind != FINDING_NOTE;
+}
+
 static bool passes_verify(struct store *store)
 {
-    bool ok = false;
+    int bad = 0;
+    struct store_check check = {.deep = true, .finding = count_bad, .arg = &bad};
     struct store_reader *reader = store->ops->reader_new(store);
     if (!reader)
         return false;
-    int err = reader->ops->verify(reader, true, NULL, NULL, &ok);
+    int err = reader->ops->verify(reader, &check);
     reader->ops->free(reader);
-    return !err && ok;
+    return !err && !bad;
 }
 
 enum outcome { REFUSED, FOUND, UNHARMED };

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,17 +104,50 @@ struct message *kit_message(struct store *store, int64_t id)
     return message;
 }
 
-static void print_finding(void *arg, struct str sentence)
+static void print_finding(void *arg, const struct store_finding *finding)
 {
-    (void)arg;
-    print_message("# found: %.*s\n", STR_ARG(sentence));
+    int *bad = arg;
+    if (finding->kind == FINDING_ORDER || finding->kind == FINDING_NOTE)
+        return;
+    ++*bad;
+    print_message("# found (%s): %.*s\n", store_finding_kind_name(finding->kind), STR_ARG(finding->text));
+}
+
+void kit_check(struct store *store, struct store_check *check)
+{
+    struct store_reader *reader = reader_of(store);
+    assert_int_equal(reader->ops->verify(reader, check), 0);
+    reader->ops->free(reader);
 }
 
 bool kit_verify(struct store *store, bool deep)
 {
-    bool ok = false;
-    struct store_reader *reader = reader_of(store);
-    assert_int_equal(reader->ops->verify(reader, deep, print_finding, NULL, &ok), 0);
-    reader->ops->free(reader);
-    return ok;
+    int bad = 0;
+    struct store_check check = {.deep = deep, .finding = print_finding, .arg = &bad};
+    kit_check(store, &check);
+    return bad == 0;
+}
+
+static void run_sql(sqlite3 *db, const char *sql)
+{
+    char *error = NULL;
+    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+        print_message("# %s: %s\n", sql, error);
+    assert_null(error);
+}
+
+void kit_damage(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    // The indexes stay in the file while nobody knows of them.
+    run_sql(db, "PRAGMA writable_schema = ON;"
+                "CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL;"
+                "DELETE FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL;"
+                "PRAGMA writable_schema = RESET");
+    run_sql(db, sql);
+    run_sql(db, "PRAGMA writable_schema = ON;"
+                "INSERT INTO sqlite_schema SELECT * FROM kept;"
+                "PRAGMA writable_schema = RESET");
+    sqlite3_close(db);
 }

@@ -19,5 +19,9 @@ bool kit_settle(struct store *store, int64_t message_id, enum message_state stat
 struct store_totals kit_totals(struct store *store);
 // The whole message (message_free).
 struct message *kit_message(struct store *store, int64_t id);
-// Verified; what was found goes to standard error.
+// Verified, but for the order, which tests of the store alone do not keep; what was found goes to standard error.
 bool kit_verify(struct store *store, bool deep);
+// The same, with what the caller wants of it.
+void kit_check(struct store *store, struct store_check *check);
+// Changes rows by SQL behind the back of their indexes, as flipped bits in the file do. The store is closed.
+void kit_damage(const char *path, const char *sql);

@@ -962,8 +962,12 @@ static void test_verify(void **state)
     assert_true(yyjson_get_bool(yyjson_obj_get(answer->root, "ok")));
     assert_true(yyjson_get_bool(yyjson_obj_get(answer->root, "deep")));
     assert_true(yyjson_is_arr(yyjson_obj_get(answer->root, "findings")));
+    assert_true(yyjson_is_int(yyjson_obj_get(answer->root, "messages")));
     drop(answer);
     assert_problem(get("/api/v1/verify?deep=1"), 400, "deep");
+    answer = get("/api/v1/verify/progress");
+    assert_false(yyjson_get_bool(yyjson_obj_get(answer->root, "running")));
+    drop(answer);
 }
 
 static void test_metrics_and_readiness(void **state)
@@ -1085,11 +1089,10 @@ struct slow_reader {
     sem_t begun, interrupted;
 };
 
-static int slow_verify(struct store_reader *reader, bool deep, void (*finding)(void *arg, struct str sentence),
-                       void *arg, bool *out_ok)
+static int slow_verify(struct store_reader *reader, struct store_check *check)
 {
     struct slow_reader *slow = (struct slow_reader *)reader;
-    (void)deep, (void)finding, (void)arg, (void)out_ok;
+    check->progress(check->arg, "messages", 3, 4);
     sem_post(&slow->begun);
     sem_wait(&slow->interrupted);
     return ERR_BUSY;
