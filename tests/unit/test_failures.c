@@ -1433,6 +1433,9 @@ static void test_many_damaged_rows_are_set_aside_in_turns_not_in_depth(void **st
     assert_int_equal(rig.reader->ops->totals(rig.reader, &totals), 0);
     assert_int_equal(totals.skipped, DAMAGED);
     assert_int_equal(rig.call_count, 1);
+    struct message *last = rig_message(&rig, 1 + DAMAGED);
+    assert_int_equal(last->reason, REASON_DAMAGED);
+    message_free(last);
     rig_done(&rig);
 }
 
