@@ -240,16 +240,16 @@ static int run(const struct plan *plan, bool early)
     return 0;
 }
 
-static void print_finding(void *arg, struct str sentence)
+static void print_finding(void *arg, const struct store_finding *finding)
 {
     (void)arg;
-    fprintf(stderr, "verify: %.*s\n", STR_ARG(sentence));
+    fprintf(stderr, "verify: %.*s\n", STR_ARG(finding->text));
 }
 
 static bool verify(void)
 {
-    bool ok = false;
-    return rig.reader->ops->verify(rig.reader, true, print_finding, NULL, &ok) == 0 && ok;
+    struct store_check check = {.deep = true, .finding = print_finding};
+    return rig.reader->ops->verify(rig.reader, &check) == 0 && check.ok;
 }
 
 static int finish(const struct plan *plan)
