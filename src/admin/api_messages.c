@@ -182,16 +182,20 @@ static void run_retry(struct api_work *work)
     work->err = relay_retry(admin_of(work->call)->relay, work->id);
 }
 
-// One that is skipped is tried again, unless its account was removed.
+// One that is skipped is tried again, unless its account was removed, or its row is damaged.
 static void send_not_retried(struct api_call *call, int64_t id)
 {
     struct store_reader *reader = admin_of(call)->reader;
     struct message *message = NULL;
-    bool skipped = reader->ops->message(reader, id, &message) == 0 && message->state == MESSAGE_SKIPPED;
+    bool found = reader->ops->message(reader, id, &message) == 0;
+    bool skipped = found && message->state == MESSAGE_SKIPPED, damaged = found && message->reason == REASON_DAMAGED;
     message_free(message);
-    api_problem(call, 409,
-                skipped ? "The account of this message was removed: it stays skipped, and can be discarded."
-                        : "Only a skipped or a pending message can be tried again.");
+    api_problem(call, 409, "%s",
+                skipped && damaged
+                    ? "The stored row of this message is damaged: it is never delivered. What can be read of "
+                      "it is shown; it can be discarded."
+                : skipped ? "The account of this message was removed: it stays skipped, and can be discarded."
+                          : "Only a skipped or a pending message can be tried again.");
 }
 
 static void on_retried(struct api_work *work)

@@ -153,10 +153,23 @@ static void on_refs(struct loop_task *task)
     take_step(attempt, NULL);
 }
 
+// Found at its turn, if not before. It is sent nowhere, so it tells nothing of the desk.
+static void tell_damaged(struct attempt *attempt)
+{
+    struct str text = arena_printf(&attempt->arena,
+                                   "the row of message %lld is not what was stored: it is set aside; tributary verify "
+                                   "looks at all",
+                                   (long long)attempt->steps.message->id);
+    board_alarm(attempt->dispatcher->options.board, "store_damaged", STR(""), text);
+    if (attempt->lane->is_probe)
+        desk_probe_lost(attempt->dispatcher, attempt->desk_state);
+}
+
 void attempt_begin(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
     if (attempt->steps.message->reason == REASON_DAMAGED) {
+        tell_damaged(attempt);
         end(attempt, (struct verdict){.kind = VERDICT_REJECTED, .error = STR("its stored row is damaged")});
         return;
     }

@@ -129,6 +129,7 @@ void attempt_judged(struct attempt *attempt)
     bool doubt = message->in_doubt && !verdict->not_found && !attempt->wrote;
     attempt->outcome = (struct store_outcome){
         .message_id = message->id,
+        .lane = lane->id,
         .attempts = message->attempts,
         .at_us = dispatcher_now_us(d),
         .in_doubt = verdict->maybe_applied || doubt,

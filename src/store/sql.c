@@ -92,6 +92,8 @@ void sql_str(sqlite3_stmt *statement, int index, struct str s)
 int sql_end(struct sql *sql, sqlite3_stmt *statement, int code)
 {
     int err = sql_error(sql, code);
+    if (code == SQLITE_CORRUPT_INDEX)
+        sql->index_contradicts = true;
     sqlite3_reset(statement);
     return err;
 }

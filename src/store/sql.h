@@ -13,6 +13,7 @@
 struct sql {
     sqlite3 *db;
     sqlite3_stmt *statements[SQL_COUNT]; // those of `user`, prepared once
+    bool index_contradicts;              // a statement of this transaction met a row that its index does not have
 };
 
 // Prepares all statements of this user. The connection is open and the schema is there.

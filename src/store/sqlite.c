@@ -110,14 +110,28 @@ static int check_place(struct sqlite_store *s)
     return ERR_IO;
 }
 
-int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
+static int transact_once(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
 {
+    s->sql.index_contradicts = false;
     int err = sql_run(&s->sql, SQL_BEGIN);
     if (!err)
         err = transact_body(s, body, arg);
     // After some errors SQLite has rolled back already.
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
         err = ERR_IO;
+    return err;
+}
+
+int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
+{
+    int err = transact_once(s, body, arg);
+    if (err == ERR_CORRUPT && s->sql.index_contradicts) {
+        tell(s, "store_damaged",
+             STR("rows and indexes contradicted each other; the indexes were made anew: tributary verify tells more"));
+        err = sqlite_mend(s);
+        if (!err)
+            err = transact_once(s, body, arg);
+    }
     if (!err)
         err = check_place(s);
     return sqlite_note(s, err);

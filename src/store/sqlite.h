@@ -54,6 +54,8 @@ static inline struct sqlite_store *sqlite_of(struct store *store)
 int sqlite_note(struct sqlite_store *s, int err);
 // One transaction around `body`; totals are written when they changed, and put back when it fails.
 ERR_CHECK int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg);
+// Makes rows and indexes fit each other again (sqlite_mend.c).
+ERR_CHECK int sqlite_mend(struct sqlite_store *s);
 // A settled or revived message in the totals.
 void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
 // A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.
@@ -100,4 +102,4 @@ int sqlite_reader_lane_line(struct store_reader *reader, int64_t lane, int64_t c
 int sqlite_reader_conversation(struct store_reader *reader, int64_t source_id, struct str thread, int64_t *out_id);
 int sqlite_reader_last_delivered(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
                                  int64_t *out_id, int64_t *out_at_us);
-int sqlite_reader_verify(struct store_reader *reader, struct store_check *check);
+int sqlite_reader_verify(struct store_reader *reader, struct store_check *asked);

@@ -32,12 +32,13 @@ static void add_row(struct ageing *ageing, struct message *m, struct sqlite_row 
 {
     if (!is_due(ageing, m))
         return;
-    bool whole_row = m->received_at_us < ageing->dedupe_before_us;
+    bool whole = sqlite_row_is_whole(m, row);
+    // A damaged row stays, without its body: entries of indexes that it does not name any more would be left.
+    bool whole_row = whole && m->received_at_us < ageing->dedupe_before_us;
     if (!whole_row && !m->text.p && !m->attachments.p)
         return; // its body has gone before
     struct aged_row *aged = &ageing->rows[ageing->count++];
     *aged = (struct aged_row){.id = m->id, .state = m->state, .whole_row = whole_row, .sum = row->sum};
-    bool whole = sqlite_row_is_whole(m, row);
     m->text = m->attachments = STR_NONE;
     if (whole) // else it stays known as damaged
         aged->sum = sqlite_row_sum(m, row);

@@ -375,9 +375,22 @@ static int set_mark(struct sqlite_store *s, int64_t message_id, bool in_flight)
     return sql_finish(&s->sql, q);
 }
 
+// A damaged row may say that it was settled, and would stay at the head of its lane for ever.
+static int look_whether_it_waits(struct sqlite_store *s, const struct store_outcome *o)
+{
+    struct lane_row head;
+    int err = sqlite_lane_head(&s->sql, o->lane, &head);
+    if (err || head.head_id != o->message_id)
+        return err;
+    s->sql.index_contradicts = true;
+    return ERR_CORRUPT;
+}
+
 static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
 {
     int err = set_outcome(s, o);
+    if (!err && !o->applied && o->reason == REASON_DAMAGED && o->lane)
+        err = look_whether_it_waits(s, o);
     if (!err && !o->applied && o->state == MESSAGE_DISCARDED)
         err = discard_skipped(s, o);
     if (err || !o->applied)
@@ -391,7 +404,7 @@ static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
     return err;
 }
 
-// Its lane is the one of the order rule now. A row that is not what was stored is left as it is: it stays known as damaged.
+// Its lane is the one of the order rule now.
 static int retry_row(struct sqlite_store *s, struct message *message, const struct sqlite_row *row)
 {
     enum order_rule order = lane_id_kind(message->lane) == LANE_ACCOUNT
@@ -400,7 +413,7 @@ static int retry_row(struct sqlite_store *s, struct message *message, const stru
     int64_t barrier;
     uint64_t sum = row->sum;
     int err = sqlite_order_get(s, message->account_id, &order, &barrier);
-    if (!err && message->direction == INBOUND && sqlite_row_is_whole(message, row)) {
+    if (!err && message->direction == INBOUND) {
         message->lane = inbound_lane(order, message->account_id, message->conversation_id);
         sum = sqlite_row_sum(message, row);
     }
@@ -422,11 +435,13 @@ static int apply_retry(struct sqlite_store *s, struct store_retry *retry)
     sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_SKIPPED);
     sql_int(q, 1, retry->message_id);
     int code = sqlite3_step(q), err = 0;
-    retry->applied = code == SQLITE_ROW;
-    if (retry->applied) { // its texts live as long as the statement stands on the row
+    retry->applied = false;
+    if (code == SQLITE_ROW) { // its texts live as long as the statement stands on the row
         sqlite_row_read(q, &message, &row);
-        err = retry_row(s, &message, &row);
+        retry->applied = sqlite_row_is_whole(&message, &row);
     }
+    if (retry->applied)
+        err = retry_row(s, &message, &row);
     retry->lane = message.lane;
     int end = sql_end(&s->sql, q, code);
     return err ? err : end;

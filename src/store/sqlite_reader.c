@@ -198,6 +198,15 @@ static void bind_listing(sqlite3_stmt *q, const struct message_filter *filter, i
         sql_str(q, 8, filter->text);
 }
 
+// What is not what was stored is shown as such, in whatever state.
+static void read_shown(sqlite3_stmt *q, struct message *out)
+{
+    struct sqlite_row row;
+    sqlite_row_read(q, out, &row);
+    if (!sqlite_row_is_whole(out, &row))
+        out->reason = REASON_DAMAGED;
+}
+
 static int reader_messages(struct store_reader *reader, const struct message_filter *filter, int64_t after_id,
                            size_t limit, void (*each)(void *arg, const struct message *message), void *arg)
 {
@@ -215,8 +224,7 @@ static int reader_messages(struct store_reader *reader, const struct message_fil
         bind_listing(q, filter, after_id, limit);
         while ((code = sqlite3_step(q)) == SQLITE_ROW) {
             struct message message;
-            struct sqlite_row row;
-            sqlite_row_read(q, &message, &row);
+            read_shown(q, &message);
             each(arg, &message);
         }
     }
@@ -231,13 +239,12 @@ static int reader_message(struct store_reader *reader, int64_t id, struct messag
     struct sqlite_reader *r = sqlite_reader_of(reader);
     sqlite_reader_begin(r);
     struct message message;
-    struct sqlite_row row;
     sqlite3_stmt *q = sql_get(&r->sql, SQL_GET_MESSAGE);
     sql_int(q, 1, id);
     int code = sqlite3_step(q);
     bool found = code == SQLITE_ROW;
     if (found) {
-        sqlite_row_read(q, &message, &row);
+        read_shown(q, &message);
         *out = message_copy(&message);
     }
     int err = sql_end(&r->sql, q, code);

@@ -67,8 +67,9 @@ struct store_outcome {
     const char *verdict;     // written to the message's history of attempts with last_error; NULL: not written
     int64_t conversation_id; // with `link`
     const struct link *link; // takes the place of the stored one as a whole; NULL: nothing learned
-    int64_t mark_next;       // this message is marked in flight in the same transaction; 0 = none
-    bool applied;            // out
+    int64_t lane;      // with REASON_DAMAGED: it is this lane's head, whatever its row says of itself; 0 = may be stale
+    int64_t mark_next; // this message is marked in flight in the same transaction; 0 = none
+    bool applied;      // out
 };
 
 // One message's in-flight mark, on or off (it does nothing to a settled message).
@@ -133,7 +134,7 @@ struct store_desk_health {
 };
 
 // A skipped message goes back to the tail of its lane (the one of the account's rule now): a new place, attempts 0, late.
-// Not when its account was removed.
+// Not when its account was removed, nor when its row is damaged: it could but be set aside again.
 struct store_retry {
     int64_t message_id;
     bool applied; // out: it was skipped

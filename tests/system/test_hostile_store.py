@@ -120,6 +120,48 @@ def test_61_damaged_rows_found_at_the_start_are_an_alarm(source, relay, desk):
     assert relay.cli("verify", "--deep", "--socket", relay.socket, check=False).returncode == 1
 
 
+def flip(relay, text):
+    """One bit of the first byte of the text's first place in the file itself. The relay is stopped."""
+    with open(relay.database, "r+b") as file:
+        at = file.read().index(text.encode())
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def alarms(relay):
+    return [a for a in relay.status()["alarms"] if a["name"] == "store_damaged"]
+
+
+def test_61_a_flipped_bit_far_behind_is_an_alarm_with_verify_and_set_aside_in_its_turn(source, relay, desk):
+    relay.allow("alarm", "alarm_end", "message_.*", "attempt_.*")
+    relay.set_active("acme", False)
+    for i in range(60):
+        source.send(f"m{i}", "c", words=f"this is number {i}.")
+    relay.stop()
+    flip(relay, "this is number 55.")
+    relay.start()
+    assert not alarms(relay)
+    done = relay.cli("verify", "--socket", relay.socket, check=False)
+    damaged = relay.messages(state="pending")[-5]
+    assert damaged["reason"] == "damaged" and "uhis is number 55." in damaged["text"]
+    assert done.returncode == 1 and f"damaged: message {damaged['id']} (pending) is not what was stored" in done.stdout
+    assert damaged["id"] in alarms(relay)[0]["text"]
+    assert relay.metrics()['tributary_alarm{name="store_damaged"}'] == 1
+    relay.set_active("acme", True)
+    relay.wait_settled()
+    assert desk.keys() == [f"m{i}" for i in range(60) if i != 55]
+    one = relay.messages(state="skipped")
+    assert [(m["id"], m["reason"]) for m in one] == [(damaged["id"], "damaged")]
+    refused = relay.cli("retry", damaged["id"], "--socket", relay.socket, check=False)
+    assert refused.returncode == 1 and "is damaged: it is never delivered" in refused.stderr
+    assert relay.cli("verify", "--socket", relay.socket, check=False).returncode == 1
+    relay.cli("discard", damaged["id"], "--socket", relay.socket)
+    assert "1 damaged messages were discarded by hand" in relay.cli("verify", "--socket", relay.socket).stdout
+    assert not alarms(relay)
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced by a copy"])
 def test_63_store_taken_away_while_in_use(make_relay, desk, suffix, how):

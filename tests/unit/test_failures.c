@@ -1439,6 +1439,50 @@ static void test_many_damaged_rows_are_set_aside_in_turns_not_in_depth(void **st
     rig_done(&rig);
 }
 
+static const char *damaged_text;
+
+static int load_one_damaged(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
+{
+    int err = counted_ops->load_lane(store, lane, after_place, limit, out);
+    for (size_t i = 0; !err && i < out->count; i++)
+        if (str_eq_c(out->entries[i].message->text, damaged_text))
+            out->entries[i].message->reason = REASON_DAMAGED;
+    return err;
+}
+
+// It is sent nowhere: a desk that is down stays so, and another head is tried in its place.
+static void test_a_damaged_head_is_reported_and_is_no_probe(void **state)
+{
+    (void)state;
+    static struct store_ops ops;
+    with((struct rig_options){.order = ORDER_CONVERSATION, .probe = DESK_PROBE_NONE});
+    counted_ops = rig.store->ops;
+    ops = *counted_ops;
+    ops.load_lane = load_one_damaged;
+    damaged_text = "damaged";
+    rig.store->ops = &ops;
+    rig_say(&rig, "acme", "a", "head-a");
+    rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    int64_t damaged = rig_say(&rig, "acme", "b", "damaged");
+    int64_t behind = rig_say(&rig, "acme", "b", "behind");
+    for (int i = 0; i < 6 && rig_state_of(&rig, damaged) == MESSAGE_PENDING; i++) {
+        rig_pass(&rig, 31 * SECOND_MS);
+        assert_true(shown().suspended);
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    }
+    assert_int_equal(rig_state_of(&rig, damaged), MESSAGE_SKIPPED);
+    assert_int_equal(rig_alarms(&rig, "store_damaged"), 1);
+    assert_true(shown().suspended);
+    for (int i = 0; i < 6 && rig_state_of(&rig, behind) == MESSAGE_PENDING; i++) {
+        rig_pass(&rig, 31 * SECOND_MS);
+        while (rig_open_count(&rig))
+            rig_answer(&rig, rig_open(&rig), 200, "");
+    }
+    assert_int_equal(rig_state_of(&rig, behind), MESSAGE_DELIVERED);
+    rig.store->ops = counted_ops;
+    rig_done(&rig);
+}
+
 static void test_a_lane_that_brought_the_process_down_twice_is_held_for_a_person(void **state)
 {
     (void)state;
@@ -1680,6 +1724,7 @@ int main(void)
         cmocka_unit_test(test_a_clock_set_forward_skips_nothing_and_hurries_no_doubt),
         cmocka_unit_test(test_marks_of_an_earlier_process_settle_whatever_the_clock_does),
         cmocka_unit_test(test_many_damaged_rows_are_set_aside_in_turns_not_in_depth),
+        cmocka_unit_test(test_a_damaged_head_is_reported_and_is_no_probe),
         cmocka_unit_test(test_a_lane_that_brought_the_process_down_twice_is_held_for_a_person),
         cmocka_unit_test(test_a_held_lane_goes_on_when_one_of_its_messages_is_discarded),
         cmocka_unit_test(test_the_alarm_of_a_held_lane_ends_when_a_person_lets_it_go_while_its_account_is_inactive),

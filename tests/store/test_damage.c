@@ -1,0 +1,230 @@
+// Rows that are not what was stored, with the indexes as they were: each is seen, set aside by the one way that the relay has, and
+// neither breaks the store nor keeps what stands behind it.
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sqlite.h"
+#include "support/store_kit.h"
+
+static char *path;
+static struct store *store;
+static int said_damaged;
+
+static void on_said(void *arg, const char *name, struct str sentence)
+{
+    (void)arg, (void)sentence;
+    said_damaged += strcmp(name, "store_damaged") == 0;
+}
+
+static void open_store(void)
+{
+    struct arena arena = {0};
+    const char *why = NULL;
+    struct store_options options = {.path = path, .finding = on_said};
+    store = store_sqlite_open(&options, &arena, &why);
+    arena_done(&arena);
+    assert_non_null(store);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    static int n;
+    char name[32];
+    snprintf(name, sizeof name, "damage%d", n++);
+    path = kit_store_path(name);
+    said_damaged = 0;
+    open_store();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    store->ops->close(store, true);
+    free(path);
+    return 0;
+}
+
+static void damage(const char *sql)
+{
+    store->ops->close(store, true);
+    kit_damage(path, sql);
+    open_store();
+}
+
+static void settle(int64_t id, enum message_state state)
+{
+    assert_true(kit_settle(store, id, state));
+}
+
+// The head as the relay gets it, and what it makes of it; its id.
+static int64_t take_head(int64_t lane, bool *out_damaged)
+{
+    struct lane_page page;
+    assert_int_equal(store->ops->load_lane(store, lane, 0, 10, &page), 0);
+    assert_true(page.count > 0);
+    int64_t id = page.entries[0].message->id;
+    *out_damaged = page.entries[0].message->reason == REASON_DAMAGED;
+    struct store_outcome outcome = kit_outcome(id, *out_damaged ? MESSAGE_SKIPPED : MESSAGE_DELIVERED);
+    outcome.reason = *out_damaged ? REASON_DAMAGED : REASON_NONE;
+    outcome.lane = lane;
+    lane_page_done(&page);
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    assert_true(outcome.applied);
+    return id;
+}
+
+static int sums_found;
+
+static void on_finding(void *arg, const struct store_finding *finding)
+{
+    (void)arg;
+    sums_found += finding->kind == FINDING_SUM || finding->kind == FINDING_FILE;
+    if (finding->kind == FINDING_SUM || finding->kind == FINDING_FILE)
+        print_message("# %.*s\n", STR_ARG(finding->text));
+}
+
+// Damaged rows may be left, but the sum and the index of what waits are good.
+static int64_t count_damaged(void)
+{
+    struct store_check check = {.finding = on_finding};
+    sums_found = 0;
+    kit_check(store, &check);
+    assert_int_equal(sums_found, 0);
+    return check.damaged;
+}
+
+static void test_each_damaged_column_of_a_head_is_set_aside_and_the_lane_goes_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        bool seen; // else the index has it right, or nothing rests on it: it is delivered
+    } columns[] = {
+        {"state = 1", true},        {"state = 2", true},
+        {"state = 3", true},        {"state = 7", true},
+        {"lane = lane + 4", false}, {"place = place + 1", false},
+        {"account_id = 9", false},  {"source_id = 9", true},
+        {"direction = 1", true},    {"conversation_id = 9", true},
+        {"text = 'other'", true},   {"dedupe_key = 'x'", true},
+        {"digest = 5", true},       {"sent_at = 5", true},
+        {"in_doubt = 1", false},    {"desk_ref = 'r'", false},
+        {"in_flight = 1", false},   {"late = 1", true},
+        {"reason = 12", true},      {"state = 2, lane = 400", true},
+    };
+    enum { COLUMNS = sizeof columns / sizeof *columns };
+    char key[32], sql[200];
+    for (int64_t i = 0; i < COLUMNS; i++) {
+        snprintf(key, sizeof key, "a%d", (int)i);
+        struct store_accept a = kit_store(store, key, "c");
+        snprintf(key, sizeof key, "b%d", (int)i);
+        struct store_accept b = kit_store(store, key, "c");
+        snprintf(sql, sizeof sql, "UPDATE messages SET %s WHERE id = %d", columns[i].what, (int)a.message_id);
+        damage(sql);
+        bool damaged;
+        if (take_head(a.lane, &damaged) != a.message_id || damaged != columns[i].seen)
+            print_message("# %s\n", columns[i].what);
+        assert_int_equal(damaged, columns[i].seen);
+        assert_int_equal(take_head(a.lane, &damaged), b.message_id);
+        assert_false(damaged);
+        struct store_totals totals = kit_totals(store);
+        assert_int_equal(totals.pending, 0);
+        assert_int_equal(totals.accepted, 2 * (i + 1));
+        // Waiting for it are now neither row nor index, and nothing contradicts anything.
+        (void)count_damaged();
+    }
+    assert_true(said_damaged > 0);
+}
+
+static void test_a_damaged_head_that_is_held_stays_at_the_head(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c");
+    damage("UPDATE messages SET state = 1");
+    struct store_outcome outcome = kit_outcome(a.message_id, MESSAGE_PENDING);
+    outcome.reason = REASON_DAMAGED;
+    outcome.next_attempt_us = MESSAGE_HELD;
+    outcome.lane = a.lane;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    assert_true(outcome.applied);
+    struct message *m = kit_message(store, a.message_id);
+    assert_true(m->state == MESSAGE_PENDING && m->next_attempt_us == MESSAGE_HELD && m->reason == REASON_DAMAGED);
+    message_free(m);
+}
+
+static void test_a_stale_outcome_is_stale_though_it_says_damaged(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c"), b = kit_store(store, "b", "c");
+    settle(a.message_id, MESSAGE_DISCARDED);
+    struct store_outcome outcome = kit_outcome(a.message_id, MESSAGE_SKIPPED);
+    outcome.reason = REASON_DAMAGED;
+    outcome.lane = b.lane;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    assert_false(outcome.applied);
+    assert_int_equal(said_damaged, 0);
+}
+
+static void on_listed(void *arg, const struct message *message)
+{
+    *(enum reason *)arg = message->reason;
+}
+
+static void test_a_damaged_message_is_shown_as_such_and_not_tried_again(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c");
+    settle(a.message_id, MESSAGE_SKIPPED);
+    damage("UPDATE messages SET text = 'other'");
+    struct store_retry retry = {.message_id = a.message_id};
+    assert_int_equal(kit_apply(store, STORE_RETRY, &retry), 0);
+    assert_false(retry.applied);
+    struct message *m = kit_message(store, a.message_id);
+    assert_true(m->state == MESSAGE_SKIPPED && m->reason == REASON_DAMAGED);
+    message_free(m);
+    enum reason reason = REASON_NONE;
+    struct store_reader *reader = store->ops->reader_new(store);
+    assert_int_equal(reader->ops->messages(reader, &(struct message_filter){0}, 0, 10, on_listed, &reason), 0);
+    reader->ops->free(reader);
+    assert_int_equal(reason, REASON_DAMAGED);
+    assert_int_equal(count_damaged(), 1);
+    settle(a.message_id, MESSAGE_DISCARDED);
+    assert_int_equal(count_damaged(), 0);
+}
+
+static void test_retention_passes_by_damaged_rows(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        settle(kit_store(store, key, "c").message_id, MESSAGE_DELIVERED);
+    }
+    damage("UPDATE messages SET dedupe_key = 'other' WHERE id = 2; UPDATE messages SET source_id = 7 WHERE id = 3;"
+           "UPDATE messages SET account_id = 7 WHERE id = 4; UPDATE messages SET in_doubt = 1 WHERE id = 5");
+    bool more = true;
+    while (more)
+        assert_int_equal(store->ops->age_out(store, INT64_MAX, INT64_MAX, &more), 0);
+    struct store_totals totals = kit_totals(store);
+    assert_int_equal(totals.delivered, 6);
+    assert_int_equal(totals.pending, 0);
+    assert_int_equal(kit_store(store, "new", "c").result, ACCEPT_STORED);
+}
+
+#define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DAMAGE_TEST(test_each_damaged_column_of_a_head_is_set_aside_and_the_lane_goes_on),
+        DAMAGE_TEST(test_a_damaged_head_that_is_held_stays_at_the_head),
+        DAMAGE_TEST(test_a_stale_outcome_is_stale_though_it_says_damaged),
+        DAMAGE_TEST(test_a_damaged_message_is_shown_as_such_and_not_tried_again),
+        DAMAGE_TEST(test_retention_passes_by_damaged_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
