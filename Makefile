@@ -107,7 +107,7 @@ $(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH) $B/sim $B/cr
 $(LIB): $(call objects,$(LIB_SRC)) $B/gen/web_files.o $B/sources
 	$Qrm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 $B/%.o: %.c $B/flags
-	@mkdir -p $(@D) && echo "  cc $@"
+	@mkdir -p $(@D) && echo "  cc $@"$(if $(filter cov,$V), && rm -f $(@:.o=.gcda))
 	$Q$(compile) -Itests -I. -c -o $@ $<
 $B/gen/%.o: $B/gen/%.c $B/flags
 	$Q$(compile) -c -o $@ $<

@@ -364,6 +364,7 @@ static void test_what_frees_nothing_frees_nothing(void **state)
     (void)state;
     committer_free(NULL);
     announcement_free(NULL);
+    lane_page_done(NULL);
 }
 
 // ---- a store that cannot be written for a while ----

@@ -113,6 +113,18 @@ static void test_the_desks_first_word_counts_and_a_negative_one_does_not(void **
     assert_int_equal(governor_blocked_until(&governor, 1000000), 9000000);
 }
 
+static void test_the_word_of_another_window_of_the_desks_counts(void **state)
+{
+    (void)state;
+    for (int apart = -1; apart <= 1; apart++) { // its window ends a second earlier, at the same time, a second later
+        struct governor governor;
+        governor_init(&governor, 64, 0, 1000000);
+        governor_learn(&governor, 0, 9000000, 1000000);
+        governor_learn(&governor, 5, 9000000 + apart * 1000000, 1000000);
+        assert_int_equal(governor_blocked_until(&governor, 1000000), apart ? 0 : 9000000);
+    }
+}
+
 static void test_the_operators_ceiling_is_a_pace(void **state)
 {
     (void)state;
@@ -281,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_the_window_stops_where_more_only_waits),
         cmocka_unit_test(test_the_desks_headers_hold_requests_back_until_its_reset),
         cmocka_unit_test(test_the_desks_first_word_counts_and_a_negative_one_does_not),
+        cmocka_unit_test(test_the_word_of_another_window_of_the_desks_counts),
         cmocka_unit_test(test_the_operators_ceiling_is_a_pace),
         cmocka_unit_test(test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it),
         cmocka_unit_test(test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours),
