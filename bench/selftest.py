@@ -73,11 +73,12 @@ def test_sink_delays(undelayed):
 
 def test_sink_tells_lanes_apart(sink):
     sink.ask("POST", "/reset")
-    sink.ask("POST", "/split", "100")
+    sink.split(100)
     send(sink, 99, 1, time.monotonic_ns() - 50_000_000)
     send(sink, 100, 1, time.monotonic_ns() - 500_000_000)
     report = sink.report()
-    sink.ask("POST", "/split", "9999999")
+    sink.split()
+    expect("counted anew", sink.report()["latency_us"], count=0)
     assert 50_000 <= report["latency_us"]["max"] < 500_000 <= report["latency_above_us"]["max"], report
     assert report["latency_us"]["count"] == report["latency_above_us"]["count"] == 1, report
 
@@ -118,19 +119,11 @@ def replied(contact, text):
     return compact({"message_type": "comment", "type": "user", "intercom_user_id": contact, "body": text, "created_at": 1700000001})
 
 
-def begin_conversations(sink, count):
-    """So many contacts with a conversation each, whose first message is serial 1 of the lane. Ids of the last."""
-    for lane in range(count):
-        contact = json.loads(sink.ask("POST", "/contacts", compact({"role": "user", "external_id": f"webhook:bench:c{lane}"})))["id"]
-        made = json.loads(sink.ask("POST", "/conversations", said(contact, mark(lane, 1))))
-    return contact, made["conversation_id"]
-
-
 def test_sink_speaks_intercom(plain):
     sink = Sink(plain.lab, desk="intercom")
     status, body, headers = sink.exchange("GET", "/contacts/find_by_external_id/webhook%3Abench%3Ac1")
     assert status == 404 and int(headers["X-RateLimit-Remaining"]) > 100000 and int(headers["X-RateLimit-Reset"]) > time.time(), body
-    contact, conversation = begin_conversations(sink, 2)
+    contact, conversation = sink.begin_conversations(2)
     found = json.loads(sink.ask("GET", "/contacts/find_by_external_id/webhook%3Abench%3Ac1"))
     expect("a contact", found, id=contact, external_id="webhook:bench:c1", type="contact")
     status, body, _ = sink.exchange("POST", "/contacts", compact({"external_id": "webhook:bench:c1"}))
@@ -160,11 +153,8 @@ def test_sink_speaks_intercom(plain):
 
 def test_generator_replies_straight_to_intercom(plain):
     sink = Sink(plain.lab, desk="intercom")
-    begin_conversations(sink, 3)
-    before = plain.lab.path("begun")
-    with open(before, "w") as file:
-        file.writelines(f"{lane} 1\n" for lane in range(3))
-    load = plain.lab.generate(sink.port, shape="intercom", secret="token", count=300, lanes=3, connections=3, after=before)
+    sink.begin_conversations(3)
+    load = plain.lab.generate(sink.port, shape="intercom", secret="token", count=300, lanes=3, connections=3, after=sink.begun)
     sink.expect(load["counts"])
     expect("replies", sink.report(), received=303, expected=303, lost=0, duplicated=0, reordered=0, misplaced=0, malformed=0, unexpected=0)
     sink.close()

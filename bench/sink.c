@@ -4,7 +4,7 @@
 //   HEAD /...          200: the desk is well
 //   POST /...          the desk's; its message counts
 //   POST /expect       body of "lane count" lines: the serials 1..count of the lane must have come (the generator writes them)
-//   POST /split        body of one number: latencies of lanes from there on are counted apart
+//   POST /split        body of one number: latencies are counted anew, those of lanes from there on apart
 //   POST /reset        forgets all messages, contacts and conversations
 //   GET  /report       JSON:
 //     received    different messages         duplicated  deliveries of a message that had come before

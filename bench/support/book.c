@@ -121,6 +121,8 @@ bool book_expect(const char *body, size_t n)
 void book_split(uint32_t lane)
 {
     book.split = lane;
+    memset(&book.below, 0, sizeof(book.below));
+    memset(&book.above, 0, sizeof(book.above));
 }
 
 void book_reset(void)

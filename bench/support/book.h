@@ -15,7 +15,7 @@ void book_misplaced(void); // a message in a conversation of the desk that is an
 // Lines of "lane count": the serials 1..count of the lane must have come. False: something else stands there.
 bool book_expect(const char *body, size_t n);
 
-// Latencies of lanes from this number on are counted apart.
+// Latencies are counted anew, those of lanes from this number on apart.
 void book_split(uint32_t lane);
 
 void book_reset(void);

@@ -20,6 +20,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "../../bench"), os.path.join(HERE, "../system")]
 import lab as labs                       # noqa: E402
+from relay import RELAY, Relay           # noqa: E402
 from harness.common import sign          # noqa: E402
 
 ANSWER_S, VERIFY_S, PATIENCE_S = 2, 60, 300
@@ -50,14 +51,14 @@ def start(relay):
     """Seconds from the start of the process to the first 200."""
     with open(relay.log, "wb") as log:
         began = time.monotonic()
-        relay.child = relay.lab.start([labs.RELAY, "serve", "-c", relay.config], stdout=subprocess.DEVNULL, stderr=log, cwd=relay.dir)
+        relay.child = relay.lab.start([RELAY, "serve", "-c", relay.config], stdout=subprocess.DEVNULL, stderr=log, cwd=relay.dir)
     labs.wait_until("a webhook answered 200", lambda: relay.child.poll() is None and post(relay, 1) == 200, PATIENCE_S, pause_s=0.001)
     return time.monotonic() - began
 
 
 def verify(relay):
     began = time.monotonic()
-    done = subprocess.run([labs.RELAY, "verify", "--socket", os.path.join(relay.dir, "admin.sock")], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([RELAY, "verify", "--socket", os.path.join(relay.dir, "admin.sock")], capture_output=True, text=True, timeout=PATIENCE_S)
     return time.monotonic() - began, done.returncode == 0, (done.stdout + done.stderr).strip()
 
 
@@ -73,7 +74,7 @@ def counts(relay):
 def run(lab, options):
     trouble = []
     desk_port = labs.free_port()
-    relay = labs.Relay(lab, "big")
+    relay = Relay(lab, "big")
     relay.configure(desk_port)
     relay.start()
     load = lab.generate(relay.port, count=options.count, connections=64, lanes=options.lanes, secret=labs.SOURCE_SECRET, patience=60)
