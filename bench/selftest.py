@@ -15,9 +15,12 @@ import subprocess
 import sys
 import threading
 import time
+from xml.etree import ElementTree
 
 from lab import PROGRAMS, Lab, Sink, free_port
 from lab import SOURCE_SECRET as SECRET
+from plot import picture
+from report import WRONG, Report
 
 
 def mark(lane, serial, sent_ns=None):
@@ -185,6 +188,28 @@ def test_generator_waits_for_the_server(sink):
     assert report["again"] > 0 and report["latency_us"]["max"] > 150_000, report
     expect("once", late.report(), received=1, duplicated=0)
     late.close()
+
+
+def test_report_tells_what_is_wrong(sink):
+    """Each counter of a run's book by itself makes the benchmark fail, and a target that is not met is shown as such."""
+    sink.ask("POST", "/reset")
+    book = sink.report()
+    for counter in (None,) + WRONG:
+        report = Report(None)
+        report.run("x", "y", book={**book, "received": 7, **({counter: 1} if counter else {})})
+        assert bool(report.troubles) == bool(counter), f"{counter}: {report.troubles}"
+    for better, found in (("more", "met"), ("less", "NOT MET")):
+        report.figures = []
+        report.add("x", "y", 3, "/s", 2, better, {**book, "duplicated": 5})
+        assert found in report.figure_table().split("\n")[2] and " 5 " in report.figure_table(), report.figure_table()
+        ElementTree.fromstring(picture(report, {"commit": "c", "cpus": 2, "cpu": "<&>", "kernel": "k"}))
+
+
+def test_generator_and_sink_count_what_they_use(sink):
+    sink.ask("POST", "/reset")
+    before = sink.report()["cpu_s"]
+    load = sink.lab.generate(sink.port, count=3000, connections=8, lanes=8, secret=SECRET)
+    assert load["cpu_us_per_message"] > 0.1 and sink.report()["cpu_s"] > before, load
 
 
 class Flaky(threading.Thread):
