@@ -7,7 +7,7 @@ import pytest
 from call_kills import PROGRAM, drop_last_commit, is_found, scenarios, sweep
 
 pytestmark = [pytest.mark.release_only, pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")]
-SAMPLES = {"accept": 97, "deliver-webhook": 89, "deliver-intercom": 79, "settle-skip-retry": 149, "settle-hold-discard": 139, "checkpoint-idle": 199,
+SAMPLES = {"accept": 97, "deliver-webhook": 89, "deliver-intercom": 79, "deliver-intercom-one-lane": 23, "settle-skip-retry": 149, "settle-hold-discard": 139, "checkpoint-idle": 199,
            "migrate-from-1": 109, "start-after-unclean-end": 113, "stop": 23}
 
 
