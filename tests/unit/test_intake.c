@@ -1,0 +1,242 @@
+// Webhooks over a real socket, from their arrival to their answer: 200 for what is stored, 503 for what cannot be.
+#include "relay/intake.h"
+
+#include "base/log.h"
+#include "store/store.h"
+#include "support/unit.h"
+#include "support/wire.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct wired {
+    struct clock_manual clock;
+    struct store_fault fault;
+    struct store *store;
+    struct board *board;
+    struct tally *tally;
+    struct directory *directory;
+    struct intake intake;
+    struct source source;
+    struct loop *loop;
+    struct http_server *server;
+    pthread_t loop_thread, committer_thread;
+    bool commits; // the committer's thread runs
+    int port;
+    sem_t stored;
+    int stored_err;
+} wired;
+
+static void on_announce(void *arg, struct announcement *list)
+{
+    (void)arg;
+    while (list) {
+        struct announcement *announcement = list;
+        list = list->next;
+        announcement_free(announcement);
+    }
+}
+
+static bool may_hand_on(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+static void on_fatal(void *arg, const char *sentence)
+{
+    (void)arg;
+    fail_msg("%s", sentence);
+}
+
+static void *run_loop(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+static void *run_committer(void *arg)
+{
+    committer_run(arg);
+    return NULL;
+}
+
+static void commit(void)
+{
+    wired.commits = true;
+    assert_int_equal(pthread_create(&wired.committer_thread, NULL, run_committer, wired.intake.committer), 0);
+}
+
+// "acme" with the source "site", which takes messages from anyone.
+static void put_account(void)
+{
+    struct account *account = account_new();
+    wired.source = (struct source){
+        .id = 1, .name = STR("site"), .platform = STR("webhook"), .secret = STR("none"), .account = STR("acme")};
+    account->name = STR("acme");
+    account->active = true;
+    account->desk = (struct desk){.platform = STR("webhook"), .url = STR("http://desk.example/")};
+    struct store_account_put put = {.account = account};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(wired.store->ops->apply(wired.store, &change, 1), 0);
+    account->id = wired.source.account_id = put.id;
+    account->sources = &wired.source;
+    account->source_count = 1;
+    directory_put(wired.directory, account);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    wired = (struct wired){.fault = {.after = -1}};
+    clock_manual_init(&wired.clock, INT64_C(1700000000) * 1000000);
+    sem_init(&wired.stored, 0, 0);
+    wired.store = store_faulty_new(store_memory_new(), &wired.fault);
+    wired.board = board_new();
+    wired.tally = tally_new();
+    wired.directory = directory_new();
+    put_account();
+    struct committer *committer = committer_new(&(struct committer_options){
+        .store = wired.store,
+        .clock = &wired.clock.clock,
+        .board = wired.board,
+        .tally = wired.tally,
+        .max_queue = 1,
+        .announce = on_announce,
+        .may_hand_on = may_hand_on,
+        .fatal = on_fatal,
+    });
+    wired.intake = (struct intake){wired.directory, committer, wired.tally, &wired.clock.clock,
+                                   clock_watch_new(wired.board)};
+    wired.loop = loop_new();
+    struct http_server_options options;
+    http_server_options_default(&options);
+    struct http_handler handler = {
+        .arg = &wired.intake, .head = intake_head, .request = intake_request, .allow = intake_allow};
+    const char *why = NULL;
+    wired.server = http_server_new(wired.loop, "127.0.0.1:0", -1, &options, &handler, &why);
+    assert_non_null(wired.server);
+    wired.port = http_server_port(wired.server);
+    return pthread_create(&wired.loop_thread, NULL, run_loop, wired.loop);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    committer_close(wired.intake.committer);
+    if (wired.commits)
+        pthread_join(wired.committer_thread, NULL);
+    loop_stop(wired.loop);
+    pthread_join(wired.loop_thread, NULL);
+    http_server_free(wired.server);
+    loop_free(wired.loop);
+    committer_free(wired.intake.committer);
+    clock_watch_free(wired.intake.clock_watch);
+    directory_free(wired.directory);
+    wired.store->ops->close(wired.store, true);
+    tally_free(wired.tally);
+    board_free(wired.board);
+    sem_destroy(&wired.stored);
+    return 0;
+}
+
+// A webhook with that message is sent; the connection.
+static int post(const char *id)
+{
+    char body[200], text[600];
+    snprintf(body, sizeof body, "{\"id\":\"%s\",\"conversation\":\"c\",\"sender\":{\"id\":\"s\"},\"text\":\"t\"}", id);
+    snprintf(
+        text, sizeof text,
+        "POST /hooks/acme/site HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+        strlen(body), body);
+    int fd = wire_connect(wired.port);
+    wire_send_text(fd, text);
+    return fd;
+}
+
+static struct wire_answer answer;
+
+static void answered(int fd, int status)
+{
+    wire_read_answer(fd, &answer, false);
+    assert_int_equal(answer.status, status);
+    assert_int_equal(strstr(answer.head, "Retry-After: 2\r\n") != NULL, status == 503);
+    close(fd);
+}
+
+static struct store_totals totals(void)
+{
+    struct store_reader *reader = wired.store->ops->reader_new(wired.store);
+    struct store_totals totals;
+    assert_int_equal(reader->ops->totals(reader, &totals), 0);
+    reader->ops->free(reader);
+    return totals;
+}
+
+static void test_a_message_that_finds_no_room_is_503_and_is_taken_when_it_comes_again(void **state)
+{
+    (void)state;
+    wired.fault = (struct store_fault){.err = ERR_FULL, .once = true};
+    commit();
+    answered(post("m1"), 503);
+    assert_int_equal(totals().accepted, 0);
+    answered(post("m1"), 200);
+    assert_int_equal(totals().accepted, 1);
+    answered(post("m1"), 200); // once more: taken before
+    assert_int_equal(totals().accepted, 1);
+}
+
+static void test_where_too_many_wait_to_be_stored_the_next_is_503(void **state)
+{
+    (void)state;
+    int fds[] = {post("m1"), post("m2")}; // one waits, nothing is stored yet
+    struct pollfd polls[] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
+    assert_int_equal(poll(polls, 2, WIRE_WAIT_MS), 1);
+    int refused = polls[1].revents ? 1 : 0;
+    answered(fds[refused], 503);
+    commit();
+    answered(fds[!refused], 200);
+    assert_int_equal(totals().accepted, 1);
+}
+
+static void on_stored(struct intake_batch *batch, int err)
+{
+    intake_batch_free(batch);
+    wired.stored_err = err;
+    sem_post(&wired.stored);
+}
+
+// What a platform hands over together is stored together, what says nothing to an agent as settled.
+static void test_all_of_a_batch_is_stored(void **state)
+{
+    (void)state;
+    const struct event events[] = {
+        {.dedupe_key = STR("k1"), .conversation = STR("c"), .sender_id = STR("s"), .text = STR("one")},
+        {.dedupe_key = STR("k2"), .conversation = STR("c"), .sender_id = STR("s"), .discard = REASON_NO_MEANING},
+        {.dedupe_key = STR("k3"), .conversation = STR("c"), .sender_id = STR("s"), .text = STR("three")},
+    };
+    const struct account *account = directory_find(wired.directory, STR("acme"));
+    struct intake_batch *batch = intake_batch_new(&wired.intake, account, &wired.source, events, 3);
+    commit();
+    assert_true(intake_submit(&wired.intake, batch, wired.loop, on_stored, NULL));
+    assert_int_equal(sem_wait(&wired.stored), 0);
+    assert_int_equal(wired.stored_err, 0);
+    assert_int_equal(totals().accepted, 3);
+    assert_int_equal(totals().discarded, 1);
+}
+
+int main(void)
+{
+    log_set_level(LOG_OFF);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_message_that_finds_no_room_is_503_and_is_taken_when_it_comes_again,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_where_too_many_wait_to_be_stored_the_next_is_503, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_all_of_a_batch_is_stored, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
