@@ -14,6 +14,7 @@
 
 #define AT_S INT64_C(1700000000)
 
+static struct rig rig;
 static char path[256];
 static int64_t named[16];
 static int named_count;
@@ -126,7 +127,6 @@ static void remember(void *arg, int64_t lane, bool over)
 
 static _Noreturn void break_a_lane(void)
 {
-    static struct rig rig;
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     struct sigaction by_default = {.sa_handler = SIG_DFL}; // not cmocka's
@@ -154,6 +154,62 @@ static void test_a_forbidden_change_aborts_and_names_the_lane(void **state)
     assert_int_equal(named[0], lane_id(LANE_ACCOUNT, 1));
 }
 
+static int64_t lane_of(int64_t message_id)
+{
+    struct message *message = rig_message(&rig, message_id);
+    int64_t lane = message->lane;
+    message_free(message);
+    return lane;
+}
+
+// The alarm is of the account, and stands for all such lanes.
+static void test_the_alarm_stands_until_the_last_of_the_accounts_lanes_is_let_go(void **state)
+{
+    (void)state;
+    int64_t first = lane_id(LANE_CONVERSATION, 1), second = lane_id(LANE_CONVERSATION, 2);
+    rig_init(&rig, &(struct rig_options){.order = ORDER_CONVERSATION, .hold_lane = first});
+    dispatcher_hold_lane(rig.dispatcher, second);
+    dispatcher_hold_lane(rig.dispatcher, second); // named by two lines of the file: once is enough to let it go
+    dispatcher_hold_lane(rig.dispatcher, lane_id(LANE_CONVERSATION, 77)); // nothing of it waits
+    assert_int_equal(lane_of(rig_say(&rig, "acme", "c1", "one")), first);
+    assert_int_equal(lane_of(rig_say(&rig, "acme", "c2", "two")), second);
+    dispatcher_trust_lane(rig.dispatcher, second);
+    rig_turn(&rig);
+    assert_int_equal(rig_alarms(&rig, "lane_held"), 1);
+    assert_null(rig_open_with(&rig, "one"));
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_say(&rig, "acme", "c2", "three");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    dispatcher_trust_lane(rig.dispatcher, first);
+    rig_turn(&rig);
+    assert_int_equal(rig_alarms(&rig, NULL), 0);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_done(&rig);
+}
+
+// Held heads are passed over when a desk is tried with heads. One that is let go meanwhile is tried too.
+static void test_a_lane_that_is_let_go_while_its_desk_is_down_is_tried_with_the_others(void **state)
+{
+    (void)state;
+    int64_t bad = lane_id(LANE_CONVERSATION, 1);
+    rig_init(&rig, &(struct rig_options){.order = ORDER_CONVERSATION, .hold_lane = bad, .probe = DESK_PROBE_NONE});
+    assert_int_equal(lane_of(rig_say(&rig, "acme", "c1", "bad")), bad);
+    rig_say(&rig, "acme", "c2", "good");
+    for (int i = 0; i < 10; i++) {
+        assert_null(rig_open_with(&rig, "bad"));
+        rig_lose(&rig, rig_open_with(&rig, "good"), HTTP_NOT_CONNECTED, false);
+        rig_pass(&rig, 31000);
+    }
+    rig_lose(&rig, rig_open_with(&rig, "good"), HTTP_NOT_CONNECTED, false);
+    dispatcher_trust_lane(rig.dispatcher, bad);
+    rig_pass(&rig, 31000);
+    rig_lose(&rig, rig_open_with(&rig, "bad"), HTTP_NOT_CONNECTED, false); // their turns
+    rig_pass(&rig, 31000);
+    rig_answer(&rig, rig_open_with(&rig, "good"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "bad"), 200, "");
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +217,8 @@ int main(void)
         cmocka_unit_test_setup(test_what_a_person_let_go_is_held_only_after_two_more, begin),
         cmocka_unit_test_setup(test_lines_that_cannot_be_read_are_passed_over, begin),
         cmocka_unit_test_setup(test_of_a_long_file_the_end_counts, begin),
+        cmocka_unit_test_setup(test_the_alarm_stands_until_the_last_of_the_accounts_lanes_is_let_go, begin),
+        cmocka_unit_test_setup(test_a_lane_that_is_let_go_while_its_desk_is_down_is_tried_with_the_others, begin),
         cmocka_unit_test_setup(test_a_forbidden_change_aborts_and_names_the_lane, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,131 @@ static void test_who_waits_for_the_rate_of_the_desk_is_told_until_when(void **st
     rig_done(&rig);
 }
 
+// The store is held after so many calls of it, and everything that it is asked for stands still.
+static void hold_store(int64_t after)
+{
+    rig.fault = (struct store_fault){.err = ERR_BUSY, .after = after};
+}
+
+static void let_store_go(void)
+{
+    rig.fault.after = -1;
+    rig_turn(&rig);
+}
+
+static void deliver_all(void)
+{
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+static void test_a_mark_on_its_way_to_the_disk_is_told(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){.desk = "intercom"});
+    hold_store(2); // accepted, and the log looked after
+    int64_t id = rig_say(&rig, "acme", "c", "one");
+    assert_view(look("acme", id), "marking", "mark");
+    let_store_go();
+    assert_view(look("acme", id), "sending", "answer");
+    rig_set_active(&rig, "acme", false);
+    deliver_all();
+}
+
+static void test_an_outcome_on_its_way_to_the_disk_is_told(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){0});
+    int64_t id = rig_say(&rig, "acme", "c", "one");
+    hold_store(0);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_view(look("acme", id), "sending", "record");
+    let_store_go();
+    assert_view(look("acme", id), "idle", "nothing");
+    deliver_all();
+}
+
+static void test_each_of_several_that_wait_for_one_probe_is_told_so(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){.order = ORDER_CONVERSATION});
+    int64_t ids[3];
+    for (int i = 0; i < 3; i++)
+        ids[i] = rig_say(&rig, "acme", (char[]){(char)('a' + i), 0}, "text");
+    for (int i = 0; i < 3; i++)
+        rig_lose(&rig, rig_open_with(&rig, "text"), HTTP_TIMEOUT, true);
+    for (int i = 0; i < 3; i++)
+        assert_view(look("acme", ids[i]), "sending", "probe");
+    deliver_all();
+}
+
+static void test_a_page_that_is_being_read_is_told(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){0});
+    int64_t id = rig_say(&rig, "acme", "c", "one");
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    hold_store(0);
+    rig_pass(&rig, 2000);
+    assert_view(look("acme", id), "loading", "page");
+    let_store_go();
+    assert_view(look("acme", id), "sending", "answer");
+    deliver_all();
+}
+
+static void test_who_waits_for_memory_that_others_fill_is_told_so(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){.order = ORDER_CONVERSATION, .memory_messages = 1});
+    rig_say(&rig, "acme", "c", "one");
+    int64_t id = rig_say(&rig, "acme", "d", "two");
+    assert_view(look("acme", id), "loading", "memory");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_view(look("acme", id), "sending", "answer");
+    deliver_all();
+}
+
+static void test_an_account_whose_lanes_are_still_being_read_is_told(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){0});
+    rig_set_active(&rig, "acme", false);
+    int64_t id = rig_say(&rig, "acme", "c", "one");
+    hold_store(1); // the change itself
+    rig_set_active(&rig, "acme", true);
+    assert_view(look("acme", id), "loading", "start");
+    assert_true(look_account("acme").starting);
+    let_store_go();
+    assert_view(look("acme", id), "sending", "answer");
+    assert_false(look_account("acme").starting);
+    deliver_all();
+}
+
+static void test_who_is_behind_a_change_of_the_order_rule_is_told_so(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){0});
+    rig_say(&rig, "acme", "c", "one");
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    int64_t id = rig_say(&rig, "acme", "d", "two");
+    assert_view(look("acme", id), "behind", "order");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_view(look("acme", id), "sending", "answer");
+    deliver_all();
+}
+
+// Asked of an account that was removed meanwhile.
+static void test_an_account_that_is_not_there_is_told_as_one_that_is_off(void **state)
+{
+    (void)state;
+    rig_init(&rig, &(struct rig_options){0});
+    struct lane_view view = {.account_id = 77, .lane = 5};
+    lane_view_fill(rig.dispatcher, &view);
+    assert_view(view, "stopped", "account");
+    rig_done(&rig);
+}
+
 // ---- busy ----
 
 static void send_one(const char *thread, int64_t takes_ms)
@@ -245,6 +370,14 @@ int main(void)
         cmocka_unit_test(test_held_and_inactive_are_told),
         cmocka_unit_test(test_who_waits_for_a_slot_is_told_so),
         cmocka_unit_test(test_who_waits_for_the_rate_of_the_desk_is_told_until_when),
+        cmocka_unit_test(test_a_mark_on_its_way_to_the_disk_is_told),
+        cmocka_unit_test(test_an_outcome_on_its_way_to_the_disk_is_told),
+        cmocka_unit_test(test_each_of_several_that_wait_for_one_probe_is_told_so),
+        cmocka_unit_test(test_a_page_that_is_being_read_is_told),
+        cmocka_unit_test(test_who_waits_for_memory_that_others_fill_is_told_so),
+        cmocka_unit_test(test_an_account_whose_lanes_are_still_being_read_is_told),
+        cmocka_unit_test(test_who_is_behind_a_change_of_the_order_rule_is_told_so),
+        cmocka_unit_test(test_an_account_that_is_not_there_is_told_as_one_that_is_off),
         cmocka_unit_test(test_a_lane_that_is_busy_for_five_minutes_is_told),
         cmocka_unit_test(test_an_attempt_in_progress_counts),
         cmocka_unit_test(test_conversations_with_lanes_of_their_own_are_not_measured),
