@@ -396,6 +396,8 @@ static struct str words_of(const struct http_call *call, CURLcode code)
         return STR("the answer is too large");
     if (code == CURLE_OK)
         return STR("the answer ends within its head");
+    if (call->stopped) // libcurl has a sentence on our callback
+        return STR("the connection ended before an answer");
     bool quotable = call->is_http && code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
     return str_of(quotable && call->problem[0] ? call->problem : curl_easy_strerror(code));
 }
