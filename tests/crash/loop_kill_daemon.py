@@ -34,7 +34,11 @@ def sweep(desk, order, options, chance):
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         jobs = [(group, pool.submit(kill_at, group, desk, order, chance.randrange(1 << 30))) for group in groups(points, chance)]
         for group, job in jobs:
-            report, killed = job.result()
+            try:
+                report, killed = job.result()
+            except AssertionError as wrong:
+                bad.append(f"{wrong}\n  the kills: {group}")
+                continue
             counts.update(report.counts)
             reached.update(killed)
             if not report.good:
@@ -43,7 +47,7 @@ def sweep(desk, order, options, chance):
     print(f"kill the daemon, {desk} desk, order {order}: {sum(reached.values())} kill points ({kinds}), acked {counts['acked']}, lost {counts['lost']}, "
           f"doubled {counts['doubled']}, reordered {counts['reordered']}, requests repeated after a kill {counts['repeated']}", flush=True)
     for what in bad[:3]:
-        print(what)
+        print(what, flush=True)
     return sum(reached.values()), not bad
 
 
