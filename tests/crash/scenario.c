@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum before { NOTHING, EMPTY, ACCEPTED, HALF_UNCLEAN, HALF_OLD };
-enum window { WORK, OPENING, CLOSING };
+enum window { WORK, OPENING, AGEING, CLOSING };
 
 struct plan {
     const char *name;
@@ -49,6 +49,7 @@ static const struct plan plans[] = {
     {"migrate-from-4", HALF_OLD, OPENING, .count = 12, .version = 4, .stride = 1},
     {"migrate-from-5", HALF_OLD, OPENING, .count = 12, .version = 5, .stride = 1},
     {"start-after-unclean-end", HALF_UNCLEAN, OPENING, .count = 12, .stride = 1},
+    {"age-out", ACCEPTED, AGEING, .serves = true, .count = 12, .stride = 1},
     {"stop", ACCEPTED, CLOSING, .count = 12, .stride = 1},
 };
 
@@ -221,6 +222,17 @@ static sqlite3 *hold_log(void)
     return db;
 }
 
+// Texts of what is settled go, then their rows; the sum goes on counting them.
+static void age(void)
+{
+    int64_t bodies_us = rig.clock.wall_us + 1, rows_us = 0;
+    for (bool more = true; more;)
+        assert_int_equal(rig.store->ops->age_out(rig.store, bodies_us, rows_us, &more), 0);
+    rows_us = bodies_us;
+    for (bool more = true; more;)
+        assert_int_equal(rig.store->ops->age_out(rig.store, bodies_us, rows_us, &more), 0);
+}
+
 static int run(const struct plan *plan, bool early)
 {
     world = world_open("world", false);
@@ -233,8 +245,10 @@ static int run(const struct plan *plan, bool early)
     send_all(plan, early);
     if (plan->serves)
         serve(plan, 10 * MOST);
-    if (plan->window == CLOSING)
+    if (plan->window == AGEING || plan->window == CLOSING)
         getppid();
+    if (plan->window == AGEING)
+        age();
     sqlite3_close(holder);
     rig_done(&rig);
     return 0;
@@ -259,6 +273,8 @@ static int finish(const struct plan *plan)
     bool verified = verify();
     send_all(plan, false);
     serve(plan, 10 * MOST);
+    if (plan->window == AGEING)
+        age();
     struct judgement judgement = world_judge(world, &rig, plan->poison && plan->on_failure == ON_FAILURE_HOLD);
     verified = verify() && verified;
     rig_done(&rig);
