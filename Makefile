@@ -92,7 +92,7 @@ $(BIN)/tributary: $B/src/app/main.o
 $(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
 $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
 $(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
-$B/tests/sim/test_sim $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
+$(filter $B/tests/sim/%,$(TESTS)) $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
 $B/sim: $B/tests/sim/main.o
 $B/sim: EXTRA = $(shell sed -n 's,^// LDFLAGS: *,,p' tests/sim/test_sim.c)
 $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))

@@ -260,7 +260,9 @@ int sqlite_files_grow_log(const struct sqlite_files *files, int64_t bytes)
     int fd = open(path, O_RDWR | O_CLOEXEC);
     free(path);
     struct stat st;
-    int err = fd < 0 || fstat(fd, &st) != 0 ? ERR_IO : 0;
+    // First that it was emptied: else a power cut could leave its former beginning before zeros, which would be played back
+    // over what is newer.
+    int err = fd < 0 || fsync(fd) != 0 || fstat(fd, &st) != 0 ? ERR_IO : 0;
     if (!err && st.st_size < bytes) {
         err = write_zeros(fd, st.st_size, bytes);
         if (!err && fsync(fd) != 0)
