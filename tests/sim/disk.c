@@ -101,12 +101,15 @@ static bool open_files(struct sim *sim)
     const char *why = NULL;
     int64_t hits = power_vfs.hits;
     snprintf(path, sizeof path, "%s/sim.db", sim->options->directory);
+    int per_10000 = power_vfs.per_10000;
+    power_vfs.per_10000 = per_10000 / 20; // it takes many calls
     power_vfs.armed = sim->life > 0;
     sim->disk = store_sqlite_open(
         &(struct store_options){
             .path = path, .force_network_fs = true, .log_bytes = 1 << 18, .finding = on_finding, .finding_arg = sim},
         &arena, &why);
     power_vfs.armed = false;
+    power_vfs.per_10000 = per_10000;
     if (sim->disk)
         sim->reader = sim->disk->ops->reader_new(sim->disk);
     else if (!power_vfs.ended && power_vfs.hits == hits)
@@ -269,6 +272,8 @@ static int disk_apply(struct store *store, struct store_change *changes, size_t 
     if (sim->options->directory) {
         err = err ? err : flush(disk, changes, count);
         sim->store_dead |= err == ERR_IO || err == ERR_CORRUPT;
+        if (err)
+            sim->store_failed_in = sim->life;
         return err;
     }
     bool on_disk = !err || (err == ERR_IO && !sim->store_dead && draw_percent(&disk->chance, 50));

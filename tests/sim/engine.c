@@ -260,7 +260,8 @@ static void check_recovery(struct sim *sim)
         const struct account *account = process_account(sim, a);
         if (!account)
             continue;
-        int64_t since_us = world_free_since_us(sim, sim->plan.desk_of[a]);
+        bool by_heads = account->desk.probe == DESK_PROBE_NONE; // whose waits a clock set back may have stretched
+        int64_t since_us = by_heads && sim->clock_was_set ? INT64_MAX : world_free_since_us(sim, sim->plan.desk_of[a]);
         if (since_us < sim->healing_since_us)
             since_us = sim->healing_since_us;
         if (since_us < process_since_us(sim))
