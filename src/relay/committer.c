@@ -13,6 +13,7 @@ enum {
     BATCH_MESSAGES = 512,   // accepted per transaction: bounds the time a verdict waits
     BATCH_CHANGES = 2048,   // in one transaction
     IDLE_WAIT_MS = 30000,   // between looks at housekeeping
+    AGE_WAIT_MS = 100,      // between its steps, while nothing else is to do
     STALLED_WAIT_MS = 1000, // before what must be had is tried again
 };
 
@@ -32,6 +33,7 @@ struct committer {
     struct store_change *changes; // BATCH_CHANGES entries at least
     size_t changes_size;
     int64_t aged_us; // monotonic: last housekeeping
+    bool ageing;     // it is not through yet
 };
 
 static void line_init(struct line *line)
@@ -348,6 +350,7 @@ static void keep_house(struct committer *committer)
 {
     const struct committer_options *options = &committer->options;
     int64_t now = clock_mono_us(options->clock);
+    committer->ageing = false;
     if (atomic_load(&committer->dead) || now - committer->aged_us < (int64_t)IDLE_WAIT_MS * 1000)
         return;
     int64_t wall = clock_wall_us(options->clock);
@@ -356,6 +359,7 @@ static void keep_house(struct committer *committer)
                                            wall - options->keep_dedupe_us, &more);
     if (err && !is_passing(err))
         die(committer, err);
+    committer->ageing = more;
     if (!more)
         committer->aged_us = now;
 }
@@ -380,11 +384,18 @@ static void look_again(struct committer *committer)
         die(committer, err);
 }
 
+// How long it waits for a job at most.
+static int longest_wait_ms(struct committer *committer)
+{
+    if (committer->stalled || is_held(committer))
+        return STALLED_WAIT_MS;
+    return committer->ageing ? AGE_WAIT_MS : IDLE_WAIT_MS;
+}
+
 void committer_run(struct committer *committer)
 {
     while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
-        bool soon = committer->stalled || is_held(committer);
-        sort_in(committer, queue_wait(committer->queue, soon ? STALLED_WAIT_MS : IDLE_WAIT_MS));
+        sort_in(committer, queue_wait(committer->queue, longest_wait_ms(committer)));
         while (committer_turn(committer))
             ;
         look_again(committer);

@@ -8,6 +8,7 @@
 #include "support/unit.h"
 
 #include <string.h>
+#include <time.h>
 
 enum { LOG_MOST = 64, KEEP_BODIES_S = 1000, KEEP_DEDUPE_S = 3000 };
 
@@ -564,6 +565,33 @@ static void test_housekeeping_comes_again_after_30_s(void **state)
     asked("achachach");
 }
 
+static void close_at_third_housekeeping(void)
+{
+    if (asks('h', 3))
+        committer_close(bench.committer);
+}
+
+static int64_t real_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+// A relay that carries little has much to age at times: after a burst a step each 30 s would keep texts for days too long.
+static void test_housekeeping_goes_on_while_nothing_is_sent(void **state)
+{
+    (void)state;
+    int64_t began_ms = real_ms();
+    clock_manual_pass(&bench.clock, 100 * 1000000);
+    bench.before = close_at_third_housekeeping;
+    bench.more_to_age = true;
+    submit(changes('a', 1));
+    committer_run(bench.committer);
+    asked("achhh");
+    assert_true(real_ms() - began_ms < 20000); // not a wait of 30 s for each
+}
+
 static void test_housekeeping_that_fails_breaks_the_store_unless_it_passes(void **state)
 {
     for (int broken = 0; broken < 2; broken++) {
@@ -685,6 +713,7 @@ int main(void)
         TEST(test_what_is_queued_at_the_end_is_worked_off),
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
         TEST(test_housekeeping_comes_again_after_30_s),
+        TEST(test_housekeeping_goes_on_while_nothing_is_sent),
         TEST(test_housekeeping_that_fails_breaks_the_store_unless_it_passes),
         TEST(test_whether_a_held_store_is_free_again_is_looked_at_without_a_message),
         TEST(test_a_held_store_that_breaks_is_asked_nothing_more),
