@@ -283,10 +283,9 @@ static void test_ballast_makes_room_for_outcomes(void **state)
     free(path);
 }
 
-static void test_failed_flush_breaks_the_store_for_good(void **state)
+static void fail_a_flush(int error)
 {
-    (void)state;
-    char *path = kit_store_path("flush");
+    char *path = kit_store_path(error == EIO ? "flush" : "flush-room");
     struct store *store = open_store(path);
     kit_store(store, "before", "c");
     int64_t calls = 0;
@@ -294,7 +293,7 @@ static void test_failed_flush_breaks_the_store_for_good(void **state)
     fault_vfs = (struct fault_vfs){0};
     kit_store(store, "count", "c");
     calls = fault_vfs.calls;
-    fault_vfs = (struct fault_vfs){.at = calls, .once = true, .error = EIO};
+    fault_vfs = (struct fault_vfs){.at = calls, .once = true, .error = error};
     struct store_accept accept = kit_accept("k", "c");
     assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_IO);
     assert_int_equal(fault_vfs.hits, 1);
@@ -306,6 +305,14 @@ static void test_failed_flush_breaks_the_store_for_good(void **state)
     assert_true(kit_verify(store, true));
     store->ops->close(store, true);
     free(path);
+}
+
+// Also for want of room: what it should have kept is lost all the same.
+static void test_failed_flush_breaks_the_store_for_good(void **state)
+{
+    (void)state;
+    fail_a_flush(EIO);
+    fail_a_flush(EDQUOT);
 }
 
 int main(void)
