@@ -1,5 +1,6 @@
 // The disk fails at the n-th call, for n = 1, 2, 3 ... until the scenario passes untouched: whatever was acknowledged is
-// there after the next start, nothing is half there, the sum is true, and a broken store says so from then on.
+// there after the next start, nothing is half there, the sum is true, and a broken store says so from then on. Single faults, and what
+// exactly follows: test_sqlite_single_faults.c.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -241,80 +242,6 @@ static void test_no_room_from_then_on(void **state)
     sweep((struct fault_vfs){.error = ENOSPC});
 }
 
-static void test_no_room_for_a_batch_leaves_the_store_in_use(void **state)
-{
-    (void)state;
-    char *path = kit_store_path("full");
-    struct store *store = open_store(path);
-    struct store_accept accept = kit_accept("k", "c");
-    fault_vfs = (struct fault_vfs){.at = 1, .error = ENOSPC};
-    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_FULL);
-    fault_vfs_clear();
-    assert_int_equal(kit_totals(store).accepted, 0);
-    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
-    assert_int_equal(accept.result, ACCEPT_STORED);
-    assert_true(kit_verify(store, true));
-    store->ops->close(store, true);
-    free(path);
-}
-
-static void test_ballast_makes_room_for_outcomes(void **state)
-{
-    (void)state;
-    char *path = kit_store_path("ballast"), why[512], ballast[512];
-    struct arena arena = {0};
-    const char *reason = NULL;
-    struct store_options options = {.path = path, .ballast_bytes = 65536, .log_bytes = 65536};
-    struct store *store = store_sqlite_open(&options, &arena, &reason);
-    snprintf(why, sizeof why, "%s", reason ? reason : "");
-    arena_done(&arena);
-    assert_string_equal(why, "");
-    snprintf(ballast, sizeof ballast, "%s.ballast", path);
-    struct store_accept accept = kit_store(store, "k", "c");
-    assert_int_equal(access(ballast, F_OK), 0);
-    fault_vfs = (struct fault_vfs){.at = 1, .once = true, .error = ENOSPC};
-    assert_true(kit_settle(store, accept.message_id, MESSAGE_DELIVERED));
-    assert_int_equal(fault_vfs.hits, 1);
-    fault_vfs_clear();
-    assert_int_not_equal(access(ballast, F_OK), 0);
-    assert_int_equal(store->ops->checkpoint(store), 0); // there is room again
-    assert_int_equal(access(ballast, F_OK), 0);
-    store->ops->close(store, true);
-    free(path);
-}
-
-static void fail_a_flush(int error)
-{
-    char *path = kit_store_path(error == EIO ? "flush" : "flush-room");
-    struct store *store = open_store(path);
-    kit_store(store, "before", "c");
-    int64_t calls = 0;
-    // The flush is the last call of a commit: let one pass to count, then fail that one.
-    fault_vfs = (struct fault_vfs){0};
-    kit_store(store, "count", "c");
-    calls = fault_vfs.calls;
-    fault_vfs = (struct fault_vfs){.at = calls, .once = true, .error = error};
-    struct store_accept accept = kit_accept("k", "c");
-    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_IO);
-    assert_int_equal(fault_vfs.hits, 1);
-    check_broken(store, ERR_IO);
-    store->ops->close(store, true); // even a clean stop writes nothing more
-    fault_vfs_clear();
-    store = open_store(path);
-    assert_true(kit_totals(store).accepted >= 2);
-    assert_true(kit_verify(store, true));
-    store->ops->close(store, true);
-    free(path);
-}
-
-// Also for want of room: what it should have kept is lost all the same.
-static void test_failed_flush_breaks_the_store_for_good(void **state)
-{
-    (void)state;
-    fail_a_flush(EIO);
-    fail_a_flush(EDQUOT);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,9 +250,6 @@ int main(void)
         cmocka_unit_test(test_every_write_is_torn_from_then_on),
         cmocka_unit_test(test_no_room_once),
         cmocka_unit_test(test_no_room_from_then_on),
-        cmocka_unit_test(test_no_room_for_a_batch_leaves_the_store_in_use),
-        cmocka_unit_test(test_ballast_makes_room_for_outcomes),
-        cmocka_unit_test(test_failed_flush_breaks_the_store_for_good),
     };
     fault_vfs_install();
     return cmocka_run_group_tests(tests, NULL, NULL);
