@@ -37,7 +37,7 @@ def names(text):
 def arguments():
     about = __doc__ + "\nScenarios:\n" + "\n".join(f"  {name:10} {f.__doc__.splitlines()[0]}" for name, f in SCENARIOS.items())
     parser = argparse.ArgumentParser(prog="script/bench", description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--long", action="store_true", help="all sizes: an hour and 20 GB of disk")
+    parser.add_argument("--long", action="store_true", help="all sizes: about an hour, 6 GB of disk and of memory")
     parser.add_argument("--only", type=names, action="extend", metavar="NAME[,NAME]", help="these scenarios; ratios to others are left out")
     parser.add_argument("--report", default=os.path.join(labs.ROOT, "build", "bench", "report.json"), help="where it goes; the plot beside it")
     parser.add_argument("--directory", default=os.path.join(labs.ROOT, "build", "bench"), help="where the stores lie; its disk is measured")

@@ -22,13 +22,13 @@ def machine(report, lab):
         check_answers(load, "generator to sink")
         sink.expect(load["counts"])
         report.add("machine", f"bare keep-alive client straight into the sink, {connections} connection{'s' if connections > 1 else ''}", load["rate"], "/s",
-                   book=sink.report())
+                   book=sink.report(), key="bare" if connections > 1 else None)
         report.run("machine", f"straight to the sink, {connections}", load, seconds=load["seconds"])
     report.run("machine", "straight, as the sink saw it", book=sink.report())
     sink.close()
     straight_to_intercom(report, lab)
     flush = limits.flush_probe(lab.dir)
-    report.add("machine", "append of 64 rows of 400 bytes and fdatasync", flush["rows_per_s"], "rows/s")
+    report.add("machine", "append of 64 rows of 400 bytes and fdatasync", flush["rows_per_s"], "rows/s", key="flushed")
     report.add("machine", "  one of them, p99", flush["flush_ms"]["p99"], "ms")
     report.details["machine"] = {"nginx": nginx, "flush": flush}
 
@@ -42,7 +42,7 @@ def straight_to_intercom(report, lab):
     sink.expect(load["counts"])
     book = sink.report()
     sink.close()
-    report.add("machine", "bare keep-alive client straight into the Intercom sink, 64 connections", load["rate"], "/s", book=book)
+    report.add("machine", "bare keep-alive client straight into the Intercom sink, 64 connections", load["rate"], "/s", book=book, key="bare intercom")
     report.run("machine", "straight to the Intercom sink", load, book, seconds=load["seconds"])
 
 
@@ -88,6 +88,7 @@ def ingest(report, lab):
     report.add("ingest", "durable answers, 1 connection", one["rate"], "/s", book=book)
     report.add("ingest", "durable answers, 64 connections", many["rate"], "/s", book=book, key="ingest")
     report.add("ingest", "  over 64, of nginx' rate just before and after", many["rate"] / ((before + after) / 2), "", 0.35)
+    report.ratio("ingest", "  over 64, of rows appended and flushed in groups of 64", many["rate"], "flushed")
     report.add("ingest", "  over 64, answered within, p99", many["latency_us"]["p99"] / 1e3, "ms", 5, better="less")
     report.add("ingest", "durable answers, 512 connections", most["rate"], "/s", book=book)
     report.add("ingest", "  over 512, of the rate over 64", most["rate"] / many["rate"], "", 0.8)
@@ -106,6 +107,8 @@ def delivery(report, lab):
         rate, book = through(report, lab, "delivery", f"{lanes:,} lanes, 0 ms", count * more, lanes=lanes)
         target = {1: 1500, 1000: 20000}.get(lanes)
         report.add("delivery", f"end to end, {lanes:,} lane{'s' if lanes > 1 else ''}, desk of 0 ms", rate, "/s", target, book=book, key=key)
+        if lanes == 1000:
+            report.ratio("delivery", "  at 1,000 lanes, of the bare client's rate", rate, "bare")
         if lanes > 1000:
             report.ratio("delivery", f"  at {lanes:,} lanes, of the rate at 1,000", rate, "delivery", 0.8)
     for lanes, count in ((1, 100), (64, 5000), (1000, 40000), (10000, 80000), (100000, 120000)):
@@ -139,6 +142,7 @@ def intercom(report, lab):
     relay.stop()
     sink.close()
     report.add("intercom", "end to end to Intercom, 1,000 lanes, each a reply", load["answered"] / seconds, "/s", 10000, book=book)
+    report.ratio("intercom", "  of the bare client's rate", load["answered"] / seconds, "bare intercom")
 
 
 def tls(report, lab):

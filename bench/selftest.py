@@ -51,6 +51,11 @@ def test_sink_counts_what_went_wrong(sink):
     expect("after a reset", sink.report(), lost=0, expected=None, received=0, duplicated=0, reordered=0, malformed=0)
     send(sink, 0, 700)
     expect("a gap", sink.report(), lost=699, reordered=0)
+    began = time.monotonic()
+    expect("waited in vain", sink.wait_for(2, idle_s=0.2), received=1, lost=699)
+    assert 0.2 <= time.monotonic() - began < 5
+    send(sink, 0, 700)
+    expect("progress", json.loads(sink.ask("GET", "/progress")), received=1, deliveries=2)
 
 
 def test_sink_measures_latency(sink):

@@ -6,6 +6,7 @@
 //   POST /expect       body of "lane count" lines: the serials 1..count of the lane must have come (the generator writes them)
 //   POST /split        body of one number: latencies are counted anew, those of lanes from there on apart
 //   POST /reset        forgets all messages, contacts and conversations
+//   GET  /progress     JSON: received and deliveries, for who waits for the end
 //   GET  /report       JSON:
 //     received    different messages         duplicated  deliveries of a message that had come before
 //     reordered   messages that came first after a later one of their lane
@@ -33,31 +34,31 @@ static struct {
     uint64_t probes;
 } sink;
 
-static char *report(size_t *n)
+static void print_report(FILE *out)
 {
-    char *text = NULL;
     struct rusage usage;
     struct peers_counts connections = peers_counts();
-    FILE *out = open_memstream(&text, n);
-    if (!out)
-        abort();
     getrusage(RUSAGE_SELF, &usage);
-    fputc('{', out);
     book_print(out);
-    fprintf(out, ",\"probes\":%llu,\"connections\":%u,\"connections_max\":%u,\"cpu_s\":%.3f}\n",
+    fprintf(out, ",\"probes\":%llu,\"connections\":%u,\"connections_max\":%u,\"cpu_s\":%.3f",
             (unsigned long long)sink.probes, connections.now, connections.max,
             (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-    if (fclose(out))
-        abort();
-    return text;
 }
 
-static void answer_report(struct peer_answer *answer)
+static void answer_json(struct peer_answer *answer, void (*print)(FILE *out))
 {
+    char *body = NULL;
     size_t n;
     char head[128];
-    char *body = report(&n);
+    FILE *out = open_memstream(&body, &n);
+    if (!out)
+        abort();
+    fputc('{', out);
+    print(out);
+    fputs("}\n", out);
+    if (fclose(out))
+        abort();
     snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", n);
     answer_text(answer, head);
     answer_add(answer, body, n);
@@ -85,8 +86,9 @@ static bool split(const char *body, size_t n)
 static bool control(const struct peer_request *request, struct peer_answer *answer)
 {
     bool good = true;
-    if (peer_request_is(request, "GET", "/report")) {
-        answer_report(answer);
+    bool progress = peer_request_is(request, "GET", "/progress");
+    if (progress || peer_request_is(request, "GET", "/report")) {
+        answer_json(answer, progress ? book_print_progress : print_report);
         return true;
     }
     if (peer_request_is(request, "POST", "/expect"))

@@ -167,6 +167,12 @@ static void print_lost(FILE *out)
     fprintf(out, ",\"unexpected\":%llu", (unsigned long long)unexpected);
 }
 
+void book_print_progress(FILE *out)
+{
+    fprintf(out, "\"received\":%llu,\"deliveries\":%llu", (unsigned long long)book.received,
+            (unsigned long long)book.deliveries);
+}
+
 void book_print(FILE *out)
 {
     print_lost(out);

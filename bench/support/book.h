@@ -20,5 +20,7 @@ void book_split(uint32_t lane);
 
 void book_reset(void);
 
-// Members of a JSON object, without its braces; sink.c says what they are.
+// Members of a JSON object, without its braces; sink.c says what they are. The whole book costs a look at every serial, the progress
+// nothing: so it may be asked for while messages come.
 void book_print(FILE *out);
+void book_print_progress(FILE *out);
