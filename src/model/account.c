@@ -94,6 +94,26 @@ struct account *account_copy(const struct account *account)
     return copy;
 }
 
+static void add_former(struct account *account, const struct source *sources, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!account_find_source(account, sources[i].name))
+            account->former[account->former_count++] = sources[i];
+}
+
+struct account *account_with_former(const struct account *account, const struct account *before)
+{
+    struct account *whole = account_copy(account);
+    whole->former_count = 0;
+    whole->former = arena_alloc(&whole->arena,
+                                (before->source_count + before->former_count + 1) * sizeof *whole->former);
+    add_former(whole, before->sources, before->source_count);
+    add_former(whole, before->former, before->former_count);
+    struct account *own = account_copy(whole); // with texts of its own
+    account_unref(whole);
+    return own;
+}
+
 const struct source *account_find_source(const struct account *account, struct str name)
 {
     for (size_t i = 0; i < account->source_count; i++)

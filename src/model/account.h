@@ -73,6 +73,8 @@ struct account *account_ref(const struct account *account);
 void account_unref(const struct account *account);
 // A deep copy with one reference, to be changed before it is published.
 struct account *account_copy(const struct account *account);
+// A copy of the account that knows the sources which the account had before and has no more, too.
+struct account *account_with_former(const struct account *account, const struct account *before);
 // The source of that name, or NULL.
 const struct source *account_find_source(const struct account *account, struct str name);
 const struct source *account_find_source_id(const struct account *account, int64_t source_id);

@@ -346,7 +346,7 @@ bool committer_turn(struct committer *committer)
     return !committer->stalled;
 }
 
-static void keep_house(struct committer *committer)
+void committer_keep_house(struct committer *committer)
 {
     const struct committer_options *options = &committer->options;
     int64_t now = clock_mono_us(options->clock);
@@ -399,7 +399,7 @@ void committer_run(struct committer *committer)
         while (committer_turn(committer))
             ;
         look_again(committer);
-        keep_house(committer);
+        committer_keep_house(committer);
     }
     while (committer_turn(committer)) // closed: nothing waits for space any more
         ;

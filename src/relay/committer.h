@@ -94,6 +94,8 @@ bool committer_submit(struct committer *committer, struct job *job);
 // Works off what is queued, in one or several transactions; false when there was nothing. For the
 // committer's thread and the simulator. False also when what is left must be tried again later (a full disk).
 bool committer_turn(struct committer *committer);
+// What may be done when nothing else is: ages out what is old enough, now and then. As committer_turn.
+void committer_keep_house(struct committer *committer);
 // Blocks and works until committer_close and the queue is empty. The committer's thread runs this.
 void committer_run(struct committer *committer);
 // From now on nothing waits for a store that is full or busy: what cannot be recorded fails, and stays marked. Any thread.

@@ -46,28 +46,13 @@ static void keep_learned(struct relay *relay, struct account *account)
     account_unref(now);
 }
 
-static void add_former(struct account *account, const struct source *sources, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!account_find_source(account, sources[i].name))
-            account->former[account->former_count++] = sources[i];
-}
-
 // The account with the sources that it had before and has no more: messages of theirs may wait.
 static struct account *with_former(struct relay *relay, struct account *account)
 {
     const struct account *now = directory_find_id(relay->options.directory, account->id);
-    if (!now)
-        return account_ref(account);
-    struct account *whole = account_copy(account);
-    whole->former_count = 0;
-    whole->former = arena_alloc(&whole->arena, (now->source_count + now->former_count + 1) * sizeof *whole->former);
-    add_former(whole, now->sources, now->source_count);
-    add_former(whole, now->former, now->former_count);
-    struct account *own = account_copy(whole); // with texts of its own
-    account_unref(whole);
+    struct account *whole = now ? account_with_former(account, now) : account_ref(account);
     account_unref(now);
-    return own;
+    return whole;
 }
 
 static void publish_put(struct relay *relay, const struct store_account_put *put, struct account *account)

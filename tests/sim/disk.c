@@ -380,8 +380,14 @@ static int disk_checkpoint(struct store *store)
 
 static int disk_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
 {
-    struct store *inner = disk_of(store)->sim->disk;
-    return inner->ops->age_out(inner, bodies_before_us, dedupe_before_us, out_more);
+    struct sim *sim = disk_of(store)->sim;
+    int err = error_now(sim);
+    if (err && err != ERR_FULL)
+        return err;
+    if (sim->options->breakage == BREAK_AGE)
+        bodies_before_us = dedupe_before_us = INT64_MAX;
+    arm(sim);
+    return disarm(sim, sim->disk->ops->age_out(sim->disk, bodies_before_us, dedupe_before_us, out_more));
 }
 
 static void disk_hurry(struct store *store)

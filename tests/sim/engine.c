@@ -18,9 +18,9 @@ enum {
 };
 
 const char *const breakage_names[BREAKAGES] = {
-    "nothing", "answer-early", "lose-commit", "lose-message", "forget",  "drop-marks", "repeat",
-    "overlap", "swap",         "alter",       "phantom",      "dedupe",  "count",      "sum",
-    "stuck",   "switch",       "doubt",       "guard",        "discard", "flush",
+    "nothing", "answer-early", "lose-commit", "lose-message", "forget",  "drop-marks", "repeat", "overlap",
+    "swap",    "alter",        "phantom",     "dedupe",       "count",   "sum",        "stuck",  "switch",
+    "doubt",   "guard",        "discard",     "age",          "migrate", "flush",
 };
 
 uint64_t sim_mix(uint64_t a, uint64_t b)
@@ -147,6 +147,33 @@ static void change_account(struct sim *sim, const struct action *action)
     account_unref(next);
 }
 
+static struct source *find_source(struct account *account, const char *name)
+{
+    for (size_t i = 0; i < account->source_count; i++)
+        if (str_eq_c(account->sources[i].name, name))
+            return &account->sources[i];
+    return NULL;
+}
+
+// One is taken away, or given back.
+static void change_source(struct sim *sim, int number, int which)
+{
+    const struct account *now = which < sim->plan.sources[number] ? process_account(sim, number) : NULL;
+    if (!now)
+        return;
+    struct account *next = account_copy(now);
+    account_unref(now);
+    char name[20];
+    source_name(which, name, sizeof name);
+    struct source *source = find_source(next, name);
+    if (source)
+        *source = next->sources[--next->source_count];
+    else
+        source_of_plan(sim, next, which);
+    process_put_account(sim, next);
+    account_unref(next);
+}
+
 static void set_clock(struct sim *sim, int64_t us)
 {
     sim->clock.wall_us += us;
@@ -220,6 +247,10 @@ static void act(struct sim *sim, const struct action *action)
     case ACT_CLOCK:
         set_clock(sim, action->us);
         break;
+    case ACT_SOURCE:
+        if (up)
+            change_source(sim, action->a, action->b);
+        break;
     case ACT_DELETE:
         world_delete(sim, action->a, action->b);
         break;
@@ -237,6 +268,14 @@ static void on_action(struct sim *sim, struct sim_event *event)
 
 // ---- healing ----
 
+static void give_back_source(struct sim *sim, const struct account *account, int which)
+{
+    char name[20];
+    source_name(which, name, sizeof name);
+    if (!account_find_source(account, str_of(name)))
+        change_source(sim, (int)account->id - 1, which);
+}
+
 static void help(struct sim *sim)
 {
     for (int a = 0; a < sim->plan.accounts && process_is_up(sim); a++) {
@@ -245,6 +284,8 @@ static void help(struct sim *sim)
             continue;
         if (!account->active)
             process_set_active(sim, a, true);
+        for (int i = 1; i < sim->plan.sources[a] && account->source_count < (size_t)sim->plan.sources[a]; i++)
+            give_back_source(sim, account, i);
         if (oracle_guard_closed(sim, desk_identity(&account->desk)))
             process_resume(sim, a);
         account_unref(account);
@@ -287,6 +328,7 @@ static void on_calm(struct sim *sim, struct sim_event *event)
         return;
     }
     oracle_judge_end(sim);
+    oracle_judge_ageing(sim);
     process_show_alarms(sim);
     disk_verify(sim);
     sim->over = true;
@@ -342,7 +384,7 @@ static void turn(struct sim *sim)
 static void put_account(struct sim *sim, int number)
 {
     struct account *account = account_of_plan(sim, number);
-    int64_t source_ids[1];
+    int64_t source_ids[MOST_SOURCES];
     struct store_account_put put = {.account = account, .source_ids = source_ids};
     struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
     must(sim->disk->ops->apply(sim->disk, &change, 1) == 0 && put.id == number + 1);

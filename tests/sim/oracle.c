@@ -13,7 +13,8 @@
 enum {
     MOST_IDENTITIES = 256,
     MOST_SKIPS = 5,
-    SUM_EVERY = 16, // transactions, where reading costs
+    SUM_EVERY = 16,              // transactions, where reading costs
+    AGE_LATEST_US = 70 * SECOND, // from when something may age out until it has
 };
 
 struct said {
@@ -23,6 +24,7 @@ struct said {
     enum message_state state;
     int attempts;
     bool in_doubt, in_flight, held, late;
+    int64_t received_us, settled_us;
     int marked_by; // the process that set the mark
     int applied;   // times that it stands at the desk
     int thread;    // there
@@ -326,6 +328,7 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
     s->place = accept->place;
     s->epoch = account->epoch;
     s->state = accept->state;
+    s->received_us = s->settled_us = accept->received_at_us;
     o->event_of_id[s->id] = event + 1;
     o->accepted++;
     o->counts[s->state]++;
@@ -413,6 +416,7 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     o->counts[s->state]--;
     o->counts[outcome->state]++;
     s->state = outcome->state;
+    s->settled_us = outcome->at_us;
     s->attempts = outcome->attempts;
     s->in_doubt = outcome->in_doubt;
     s->doubted |= s->in_doubt;
@@ -568,6 +572,8 @@ static void take_back(struct sim *sim)
         s->in_flight = was->in_flight;
         s->held = was->held;
         s->late = was->late;
+        s->received_us = was->received_us;
+        s->settled_us = was->settled_us;
         s->marked_by = was->marked_by;
     }
     memcpy(o->event_of_id, before->event_of_id, sizeof o->event_of_id);
@@ -585,6 +591,20 @@ static void take_back(struct sim *sim)
         if (model->skips > before->identities[i].skips)
             model->skips = before->identities[i].skips;
     }
+}
+
+// Since so long its body, or the whole row, may be gone.
+static bool has_aged(const struct sim *sim, const struct said *s, bool whole_row, int64_t since_us)
+{
+    int64_t now_us = sim->clock.wall_us - since_us;
+    return (s->state == MESSAGE_DELIVERED || s->state == MESSAGE_DISCARDED) &&
+           s->settled_us < now_us - sim->plan.keep_bodies_us &&
+           (!whole_row || s->received_us < now_us - sim->plan.keep_dedupe_us);
+}
+
+static bool may_have_aged(const struct sim *sim, const struct said *s, bool whole_row)
+{
+    return has_aged(sim, s, whole_row, 0);
 }
 
 // A comparison of the store with the model.
@@ -625,7 +645,7 @@ static void look_at_row(void *arg, const struct message *message)
         differs(look, event, "its doubt is lost or came from nowhere");
     else if (message->place != s->place && s->place)
         differs(look, event, "its place is another");
-    else if (!str_eq_c(message->text, expected))
+    else if (!str_eq_c(message->text, expected) && (message->text.n || !may_have_aged(look->sim, s, false)))
         differs(look, event, "its text is another in the store");
 }
 
@@ -657,7 +677,7 @@ static void look_at_store(struct look *look)
     if (err)
         snprintf(look->why, sizeof look->why, "the store cannot be read: %s", err_name(err));
     for (int i = 0; i < sim->plan.events; i++)
-        if (sim->oracle->said[i].id && !look->seen[i])
+        if (sim->oracle->said[i].id && !look->seen[i] && !may_have_aged(sim, &sim->oracle->said[i], true))
             differs(look, i, "it is not in the store any more");
 }
 
@@ -785,6 +805,20 @@ int64_t oracle_next_held(const struct sim *sim, int64_t after)
 bool oracle_is_through(const struct sim *sim)
 {
     return sim->oracle->counts[MESSAGE_PENDING] == 0;
+}
+
+void oracle_judge_ageing(struct sim *sim)
+{
+    for (int i = 0; i < sim->plan.events; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        struct message *message = NULL;
+        if (!s->id || !has_aged(sim, s, false, AGE_LATEST_US) ||
+            sim->reader->ops->message(sim->reader, s->id, &message))
+            continue;
+        if (message->text.n || has_aged(sim, s, true, AGE_LATEST_US))
+            complain(sim, "AGE", i, "it is kept beyond its time");
+        message_free(message);
+    }
 }
 
 void oracle_judge_end(struct sim *sim)

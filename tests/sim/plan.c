@@ -12,7 +12,7 @@ const char *action_name(enum action_kind kind)
         [ACT_CRASH] = "crash",     [ACT_STOP] = "stop",       [ACT_SWITCH] = "switch",
         [ACT_ORDER] = "order",     [ACT_TOKEN] = "token",     [ACT_ON_FAILURE] = "on_failure",
         [ACT_RETRY] = "retry",     [ACT_DISCARD] = "discard", [ACT_RESUME] = "desk resume",
-        [ACT_CLOCK] = "set clock", [ACT_DELETE] = "delete",
+        [ACT_CLOCK] = "set clock", [ACT_DELETE] = "delete",   [ACT_SOURCE] = "source",
     };
     return names[kind];
 }
@@ -51,11 +51,15 @@ static void make_accounts(struct plan *plan, struct chance *c)
         plan->desk_of[i] = i < plan->desks ? i : (int)draw(c, 0, plan->desks - 1);
         plan->order[i] = draw_percent(c, 50) ? ORDER_ACCOUNT : ORDER_CONVERSATION;
         plan->on_failure[i] = draw_percent(c, 25) ? ON_FAILURE_HOLD : ON_FAILURE_SKIP;
+        plan->sources[i] = (int)PICK(c, 1, 1, 2, MOST_SOURCES);
         plan->rate_per_min[i] = PICK(c, 0, 0, 0, 0, 60, 600, 6000);
     }
     plan->conversations = plan->accounts * (int)draw(c, 1, MOST_CONVERSATIONS / plan->accounts > 6 ? 6 : 4);
-    for (int i = 0; i < plan->conversations; i++)
+    for (int i = 0; i < plan->conversations; i++) {
         plan->account_of[i] = i < plan->accounts ? i : (int)draw(c, 0, plan->accounts - 1);
+        plan->source_of[i] = (int)draw(c, 0, plan->sources[plan->account_of[i]] - 1);
+        plan->migrates_at[i] = draw_percent(c, 15) ? (int)draw(c, 2, 12) : 0;
+    }
 }
 
 static void make_settings(struct plan *plan, struct chance *c)
@@ -89,7 +93,9 @@ static void make_events(struct plan *plan, struct chance *c)
         event->account = plan->account_of[event->conversation];
         event->illness = draw_percent(c, ill) ? (enum illness)draw(c, 1, ILLNESSES - 1) : WELL;
         event->twin = draw_percent(c, twins);
-        event->together = i > 0 && plan->event[i - 1].account == event->account && draw_percent(c, 25);
+        event->together = i > 0 && plan->event[i - 1].account == event->account &&
+                          plan->source_of[plan->event[i - 1].conversation] == plan->source_of[event->conversation] &&
+                          draw_percent(c, 25);
     }
     bool bursts = draw_percent(c, 50);
     int64_t at = 0;
@@ -133,6 +139,8 @@ static struct action trouble(struct plan *plan, struct chance *c, enum action_ki
         action.us = PICK(c, 1, 1, 300, 3600) * draw(c, -SECOND, SECOND);
     else if (kind == ACT_DELETE)
         action = (struct action){.a = (int)draw(c, 0, plan->desks - 1), .b = (int)draw(c, 0, plan->conversations - 1)};
+    else if (kind == ACT_SOURCE)
+        action.b = (int)draw(c, 1, MOST_SOURCES - 1);
     else if (kind == ACT_TOKEN)
         action.b = (int)plan->action_count;
     action.kind = kind;
@@ -146,7 +154,7 @@ static void make_troubles(struct plan *plan, struct chance *c)
         [ACT_STOP] = {0, 0, 0, 1, 4},       [ACT_SWITCH] = {0, 0, 2, 6, 20}, [ACT_ORDER] = {0, 0, 1, 3, 10},
         [ACT_ON_FAILURE] = {0, 0, 0, 1, 4}, [ACT_TOKEN] = {0, 0, 0, 1, 5},   [ACT_RETRY] = {0, 0, 3, 10, 30},
         [ACT_DISCARD] = {0, 0, 0, 5, 20},   [ACT_RESUME] = {0, 0, 1, 3, 10}, [ACT_CLOCK] = {0, 0, 0, 1, 3},
-        [ACT_DELETE] = {0, 0, 0, 1, 4},
+        [ACT_DELETE] = {0, 0, 0, 1, 4},     [ACT_SOURCE] = {0, 0, 0, 2, 8},
     };
     for (int kind = ACT_WEATHER; kind < ACT_KINDS; kind++) {
         int count = (int)pick(c, how_many[kind], 5);
@@ -158,6 +166,21 @@ static void make_troubles(struct plan *plan, struct chance *c)
     }
 }
 
+// A clock that is set ages things; an event that meets no source comes again when it has been forgotten; and of equal texts
+// the later is told from the earlier by what is remembered of that.
+static void make_keeping(struct plan *plan, struct chance *c)
+{
+    bool apart = true;
+    for (size_t i = 0; i < plan->action_count; i++)
+        apart &= plan->actions[i].kind != ACT_CLOCK && plan->actions[i].kind != ACT_SOURCE;
+    for (int i = 0; i < plan->events; i++)
+        apart &= !plan->event[i].twin;
+    plan->keep_bodies_us = PICK(c, 86400, 86400, 1, 60, 600) * SECOND;
+    plan->keep_dedupe_us = PICK(c, 86400, 86400, 1200, 2400) * SECOND;
+    if (!apart)
+        plan->keep_bodies_us = plan->keep_dedupe_us = 30 * (int64_t)86400 * SECOND;
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct chance c;
@@ -167,6 +190,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     plan->faults_end_us = PICK(&c, 20, 60, 180, 600, 1800, 3600) * SECOND;
     make_events(plan, &c);
     make_troubles(plan, &c);
+    make_keeping(plan, &c);
 }
 
 void plan_done(struct plan *plan)

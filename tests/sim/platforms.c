@@ -20,8 +20,10 @@ struct platforms {
     int said[MOST_EVENTS];        // by the customer: as the how many-th; 0 = not yet
     int64_t said_us[MOST_EVENTS]; // by the platform's clock
     int saying;
-    bool answered[MOST_EVENTS]; // 2xx came through
-    bool sending[MOST_EVENTS];  // in some delivery
+    int said_in[MOST_CONVERSATIONS]; // so many
+    int rank[MOST_EVENTS];           // which of its conversation it is
+    bool answered[MOST_EVENTS];      // 2xx came through
+    bool sending[MOST_EVENTS];       // in some delivery
     struct delivery *deliveries;
     size_t count, size;
 };
@@ -113,9 +115,17 @@ int64_t platform_said_us(const struct sim *sim, int event)
     return sim->platforms->said_us[event];
 }
 
+bool platform_migrated(const struct sim *sim, int event, bool *out_first)
+{
+    int at = sim->plan.migrates_at[sim->plan.event[event].conversation], rank = sim->platforms->rank[event];
+    *out_first = at && rank == at;
+    return at && rank >= at;
+}
+
 void platform_say(struct sim *sim, int event)
 {
     sim->platforms->said[event] = ++sim->platforms->saying;
+    sim->platforms->rank[event] = ++sim->platforms->said_in[sim->plan.event[event].conversation];
     sim->platforms->said_us[event] = INT64_C(1700000000) * SECOND + sim_now(sim);
     if (!must_wait(sim, event) && !sim->platforms->sending[event])
         begin(sim, event);

@@ -28,7 +28,7 @@ struct question {
     struct store_account_put put;
     struct store_account_active active;
     struct account *account;
-    int64_t source_ids[4];
+    int64_t source_ids[MOST_SOURCES];
     struct by_hand hand;
     int64_t message_id;
     void (*begin)(struct question *question); // on the relay loop
@@ -36,6 +36,7 @@ struct question {
     struct question *prev, *next;
 };
 
+enum { IDLE_S = 31 };
 enum { STOP_CALLS, STOP_DOORS, STOP_LANES, STOP_CUT }; // what is waited for
 
 struct process {
@@ -126,10 +127,22 @@ static void on_committer(struct sim *sim, struct sim_event *event)
     (void)event;
     p->committer_runs = false;
     bool worked = committer_turn(p->committer);
+    committer_keep_house(p->committer);
     if (p->doomed)
         process_crash(sim);
     else if (p->jobs)
         wake_committer(p, worked ? commit_takes(p) : SECOND);
+}
+
+// An idle committer looks at its house now and then.
+static void on_idle(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    sim_after_here(sim, IDLE_S * (int64_t)SECOND, on_idle, NULL);
+    committer_keep_house(p->committer);
+    if (p->doomed)
+        process_crash(sim);
 }
 
 static void job_to_loop(struct job *job)
@@ -282,6 +295,8 @@ static void make_core(struct process *p)
         .board = p->board,
         .tally = p->tally,
         .max_queue = (size_t)plan->max_queue,
+        .keep_bodies_us = plan->keep_bodies_us,
+        .keep_dedupe_us = plan->keep_dedupe_us,
         .announce = announce,
         .may_hand_on = may_hand_on,
         .arg = p,
@@ -357,6 +372,7 @@ void process_start(struct sim *sim)
     oracle_process_started(sim);
     sim->disk->ops->each_desk_health(sim->disk, restore_desk, p->dispatcher);
     dispatcher_start(p->dispatcher);
+    sim_after_here(sim, IDLE_S * (int64_t)SECOND, on_idle, NULL);
 }
 
 // ---- the end ----
@@ -487,10 +503,12 @@ static struct event make_event(struct sim *sim, struct arena *arena, int number)
 {
     char text[200];
     event_text(sim, number, text, sizeof text);
+    bool first, migrated = platform_migrated(sim, number, &first);
     struct str who = arena_printf(arena, "k%d", sim->plan.event[number].conversation);
     return (struct event){
+        .migrated_from = first && sim->options->breakage != BREAK_MIGRATE ? who : STR_NONE,
         .dedupe_key = arena_printf(arena, "key-%d", number),
-        .conversation = who,
+        .conversation = migrated ? arena_printf(arena, "m%d", sim->plan.event[number].conversation) : who,
         .sender_id = who,
         .sender_name = STR("Ann"),
         .text = arena_str(arena, str_of(text)),
@@ -504,8 +522,13 @@ bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t del
     if (!p || p->stopping)
         return false;
     const struct account *account = process_account(sim, sim->plan.event[numbers[0]].account);
-    if (!account)
+    char name[20];
+    source_name(sim->plan.source_of[sim->plan.event[numbers[0]].conversation], name, sizeof name);
+    const struct source *source = account ? account_find_source(account, str_of(name)) : NULL;
+    if (!source) {
+        account_unref(account);
         return false;
+    }
     struct parked *parked = mem_new_of(struct parked);
     struct event events[16];
     for (int i = 0; i < count; i++)
@@ -513,7 +536,7 @@ bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t del
     parked->sim = sim;
     parked->count = count;
     parked->delivery = delivery;
-    parked->batch = intake_batch_new(&p->intake, account, &account->sources[0], events, (size_t)count);
+    parked->batch = intake_batch_new(&p->intake, account, source, events, (size_t)count);
     parked->batch->job.owner = parked;
     parked->batch->job.done = on_committed;
     DL_APPEND(p->parked, parked);
@@ -611,7 +634,11 @@ static void on_account_stored(struct question *question)
         account->sources[i].id = question->source_ids[i];
         account->sources[i].account_id = account->id;
     }
-    publish(question->sim->process, account);
+    const struct account *before = directory_find_id(question->sim->process->directory, account->id);
+    struct account *whole = account_with_former(account, before);
+    publish(question->sim->process, whole);
+    account_unref(whole);
+    account_unref(before);
 }
 
 static void on_put_account(struct question *question)
@@ -821,6 +848,26 @@ void process_show_alarms(struct sim *sim)
 
 // ---- accounts as they begin ----
 
+void source_name(int number, char *out, size_t size)
+{
+    snprintf(out, size, number ? "shop%d" : "shop", number);
+}
+
+void source_of_plan(const struct sim *sim, struct account *account, int number)
+{
+    struct source *sources = arena_alloc(&account->arena, MOST_SOURCES * sizeof *sources);
+    char name[20];
+    (void)sim;
+    source_name(number, name, sizeof name);
+    for (size_t i = 0; i < account->source_count; i++)
+        sources[i] = account->sources[i];
+    sources[account->source_count++] = (struct source){.account = account->name,
+                                                       .name = arena_str(&account->arena, str_of(name)),
+                                                       .platform = STR("webhook"),
+                                                       .secret = STR("none")};
+    account->sources = sources;
+}
+
 struct account *account_of_plan(const struct sim *sim, int index)
 {
     const struct plan *plan = &sim->plan;
@@ -830,10 +877,8 @@ struct account *account_of_plan(const struct sim *sim, int index)
     account->name = arena_printf(arena, "account-%d", index);
     account->order = plan->order[index];
     account->on_failure = plan->on_failure[index];
-    account->source_count = 1;
-    account->sources = arena_of(arena, struct source);
-    account->sources[0] = (struct source){
-        .account = account->name, .name = STR("shop"), .platform = STR("webhook"), .secret = STR("none")};
+    for (int i = 0; i < plan->sources[index]; i++)
+        source_of_plan(sim, account, i);
     account->desk = (struct desk){.probe = plan->desk[desk].probe, .rate_per_min = plan->rate_per_min[index]};
     if (plan->desk[desk].intercom) {
         account->desk.platform = STR("intercom");

@@ -19,7 +19,14 @@
 #include <setjmp.h>
 
 enum { SECOND = 1000000, MINUTE = 60 * SECOND };
-enum { MOST_ACCOUNTS = 6, MOST_CONVERSATIONS = 24, MOST_DESKS = 4, MOST_EVENTS = 2000, MOST_IDS = 2 * MOST_EVENTS };
+enum {
+    MOST_ACCOUNTS = 6,
+    MOST_SOURCES = 3,
+    MOST_CONVERSATIONS = 24,
+    MOST_DESKS = 4,
+    MOST_EVENTS = 2000,
+    MOST_IDS = 2 * MOST_EVENTS
+};
 
 // ---- what is drawn at the start (plan.c) ----
 
@@ -37,6 +44,7 @@ enum action_kind {
     ACT_DISCARD,
     ACT_RESUME, // of account `a`'s desk
     ACT_CLOCK,  // the wall clock is set by `us`
+    ACT_SOURCE, // account `a`: its source `b` is removed, or comes back
     ACT_DELETE, // agents delete the conversations of customer `b` at desk `a` (Intercom)
     ACT_KINDS,
 };
@@ -84,6 +92,10 @@ struct desk_plan {
 struct plan {
     int accounts, conversations, desks, events;
     int desk_of[MOST_ACCOUNTS];
+    int sources[MOST_ACCOUNTS];
+    int source_of[MOST_CONVERSATIONS];
+    int migrates_at[MOST_CONVERSATIONS]; // with that message of it to another thread; 0 = never
+    int64_t keep_bodies_us, keep_dedupe_us;
     int account_of[MOST_CONVERSATIONS];
     enum order_rule order[MOST_ACCOUNTS];
     enum failure_policy on_failure[MOST_ACCOUNTS];
@@ -123,6 +135,8 @@ enum breakage {
     BREAK_DOUBT,   // doubts get lost
     BREAK_GUARD,   // skips are not counted
     BREAK_DISCARD, // answered and not done
+    BREAK_AGE,     // everything settled is forgotten at once
+    BREAK_MIGRATE, // a thread that migrates is taken for another
     BREAK_FLUSH,   // the disk says that it has flushed, and has not (with files)
     BREAKAGES,
 };
@@ -235,6 +249,8 @@ const struct account *process_account(struct sim *sim, int account); // counted
 void process_answered(struct sim *sim, void (*done)(void *arg, const struct http_response *response), void *arg,
                       const struct http_response *response);
 struct account *account_of_plan(const struct sim *sim, int index); // as it begins
+void source_name(int number, char *out, size_t size);
+void source_of_plan(const struct sim *sim, struct account *account, int number);
 
 // ---- the store (disk.c) ----
 
@@ -286,6 +302,8 @@ struct platforms *platforms_new(struct sim *sim);
 void platforms_free(struct platforms *platforms);
 void platform_say(struct sim *sim, int event);
 int64_t platform_said_us(const struct sim *sim, int event);
+// It comes in the thread that the conversation has migrated to; `out_first`: and is the first that does.
+bool platform_migrated(const struct sim *sim, int event, bool *out_first);
 void platform_answered(struct sim *sim, const int *events, int count, int64_t number, bool ok);
 bool platforms_are_through(const struct sim *sim);
 
@@ -318,6 +336,8 @@ void oracle_discarded(struct sim *sim, int64_t message_id, int err);
 void oracle_weather(struct sim *sim, int desk);
 bool oracle_is_through(const struct sim *sim);
 void oracle_judge_end(struct sim *sim);
+// What was to age out has.
+void oracle_judge_ageing(struct sim *sim);
 // Ids for actions by hand: the n-th (modulo) pending or skipped message; 0 = none.
 int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped);
 // Pending messages that wait for a person, one after the other; 0 = none behind `after`.

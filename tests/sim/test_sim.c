@@ -71,11 +71,17 @@ static const struct {
     enum breakage breakage;
     const char *codes;
 } breakages[] = {
-    {BREAK_ANSWER_EARLY, "A10"}, {BREAK_LOSE_COMMIT, "A10 A1"}, {BREAK_LOSE_MESSAGE, "A1"}, {BREAK_FORGET, "A7 A8"},
-    {BREAK_DROP_MARKS, "MARK"},  {BREAK_REPEAT, "A5"},          {BREAK_OVERLAP, "A9"},      {BREAK_SWAP, "A7"},
-    {BREAK_ALTER, "A3"},         {BREAK_PHANTOM, "A2"},         {BREAK_DEDUPE, "A13"},      {BREAK_COUNT, "COUNT"},
-    {BREAK_SUM, "A11"},          {BREAK_STUCK, "A7 A8"},        {BREAK_SWITCH, "SWITCH"},   {BREAK_DOUBT, "DOUBT"},
-    {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},    {BREAK_FLUSH, "A1 STORE"},
+    {BREAK_ANSWER_EARLY, "A10"}, {BREAK_LOSE_COMMIT, "A10 A1"},
+    {BREAK_LOSE_MESSAGE, "A1"},  {BREAK_FORGET, "A7 A8"},
+    {BREAK_DROP_MARKS, "MARK"},  {BREAK_REPEAT, "A5 DOUBT"},
+    {BREAK_OVERLAP, "A9"},       {BREAK_SWAP, "A7"},
+    {BREAK_ALTER, "A3"},         {BREAK_PHANTOM, "A2"},
+    {BREAK_DEDUPE, "A13"},       {BREAK_COUNT, "COUNT"},
+    {BREAK_SUM, "A11"},          {BREAK_STUCK, "A7 A8"},
+    {BREAK_SWITCH, "SWITCH"},    {BREAK_DOUBT, "DOUBT"},
+    {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},
+    {BREAK_AGE, "A13 A1"},       {BREAK_MIGRATE, "A3 A7 MARK"},
+    {BREAK_FLUSH, "A1 STORE"},
 };
 
 // The first history that fails; the result's list is the caller's.
