@@ -74,6 +74,8 @@ static void plan_changed(struct accounts_plan *plan, const struct config_account
     struct account *account = account_copy(said->account);
     bool new_word = !str_eq(says_of_active(said->file_text), says_of_active(stored->file_text));
     accounts_keep_learned(account, stored->account);
+    if (stored->account->damaged) // what it was is not known: the file's word counts
+        new_word = true;
     if (!new_word) // one that returns had no word: the file's counts
         account->active = stored->account->active;
     add_put(plan, account, said->file_text, !new_word);
@@ -98,7 +100,7 @@ static void plan_said(struct accounts_plan *plan, const struct config_account *s
     }
     known->in_file = true;
     const struct stored_account *stored = known->stored;
-    if (str_eq(said->file_text, stored->file_text) && !stored->account->left_file)
+    if (str_eq(said->file_text, stored->file_text) && !stored->account->left_file && !stored->account->damaged)
         plan_moved(plan, said, stored->account);
     else
         plan_changed(plan, said, stored);

@@ -152,6 +152,26 @@ static int fill_directory(struct definitions *d, struct accounts_plan *plan)
     return err;
 }
 
+// After the file was taken: what it defines was written anew, whole.
+static void tell_damaged(struct definitions *d)
+{
+    for (size_t i = 0; i < d->known_count; i++)
+        if (d->known[i].account->damaged)
+            board_alarm(d->board, "store_damaged", d->known[i].account->name,
+                        STR("the account's definition is not what was stored: it is inactive; look at it with account "
+                            "show, set what is wrong, and activate it"));
+}
+
+static void log_mended(const struct definitions *d, const struct accounts_plan *plan)
+{
+    for (size_t i = 0; i < plan->put_count; i++) {
+        const struct stored_account *known = find_known(d, plan->puts[i].account->name);
+        if (known && known->account->damaged)
+            log_error("account_damaged", LOG_S("account", known->account->name),
+                      LOG_C("why", "its definition in the store was not what was stored; the file's was taken"));
+    }
+}
+
 int definitions_take_file(struct definitions *d, struct buf *why)
 {
     struct accounts_plan plan;
@@ -162,10 +182,12 @@ int definitions_take_file(struct definitions *d, struct buf *why)
     if (err)
         return err;
     accounts_plan_make(d->config, d->known, d->known_count, &plan);
+    log_mended(d, &plan);
     err = store_plan(d, &plan);
     if (!err) {
         note_orders(d, d->config, &plan);
         err = fill_directory(d, &plan);
+        tell_damaged(d);
     }
     accounts_plan_done(&plan);
     forget_known(d);

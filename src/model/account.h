@@ -63,7 +63,8 @@ struct account {
     size_t former_count;
     struct desk desk;
     struct str defined_at; // "FILE:line" when the configuration file defines it, else STR_NONE
-    bool left_file;        // it stood in the file once and does no longer: deactivated, kept, flagged
+    bool damaged; // what the store has of it is not what was stored: inactive until somebody sets it again. Not copied
+    bool left_file; // it stood in the file once and does no longer: deactivated, kept, flagged
 };
 
 // An empty account with one reference.

@@ -21,6 +21,8 @@ static void publish(struct relay *relay, const struct account *account, bool is_
 {
     const struct account *before = directory_find_id(relay->options.directory, account->id);
     directory_put(relay->options.directory, account_ref(account));
+    if (before && before->damaged && account->active)
+        board_alarm_end(relay->options.board, "store_damaged", account->name);
     dispatcher_account_changed(relay->dispatcher, before, account);
     sources_account_changed(relay->sources, before, account);
     clock_watch_forget(relay->intake.clock_watch, before);

@@ -1,12 +1,16 @@
 #include "store/sql.h"
 
 #include "base/must.h"
+#include "store/sql_seal.h"
 
 #include <errno.h>
 #include <string.h>
 
 int sql_prepare(struct sql *sql, enum sql_user user)
 {
+    int registered = sql_seal_register(sql->db);
+    if (registered != SQLITE_OK)
+        return sql_error(sql, registered);
     for (int i = 0; i < SQL_COUNT; i++) {
         if (!(sql_statements[i].user & user))
             continue;

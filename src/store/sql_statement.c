@@ -1,5 +1,7 @@
 #include "store/sql_statement.h"
 
+#include "store/sql_seal.h"
+
 #define READ_MESSAGES "SELECT " SQL_MESSAGE_COLUMNS " FROM " SQL_MESSAGE_TABLES
 #define BOTH (SQL_WRITER | SQL_READER)
 
@@ -12,9 +14,10 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_READ_END] = {SQL_READER, "COMMIT"},
 
     [SQL_TOTALS] = {BOTH, "SELECT accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, "
-                          "last_number, moved_number FROM totals"},
+                          "last_number, moved_number, " SQL_WHOLE(SQL_TOTALS_SUM) " FROM totals"},
     [SQL_SET_TOTALS] = {SQL_WRITER, "UPDATE totals SET accepted = ?1, delivered = ?2, skipped = ?3, discarded = ?4, "
-                                    "aged_delivered = ?5, aged_discarded = ?6, last_number = ?7, moved_number = ?8"},
+                                    "aged_delivered = ?5, aged_discarded = ?6, last_number = ?7, moved_number = ?8, "
+                                    "sum = row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
     [SQL_SET_CLEAN] = {SQL_WRITER, "UPDATE store SET clean = ?1"},
     [SQL_BEGIN_LOG] = {SQL_WRITER, "UPDATE store SET log_number = log_number + 1"},
 
@@ -49,9 +52,11 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                          "WHERE id = ?1 AND state = 2"},
     [SQL_MARK] = {SQL_WRITER, "UPDATE messages SET in_flight = ?2 WHERE id = ?1 AND state = 0"},
     // Two attempts in one microsecond (a clock set back): the later one is a microsecond later.
-    [SQL_INSERT_ATTEMPT] = {SQL_WRITER, "INSERT INTO attempts (message_id, at, verdict, error) VALUES (?1, "
-                                        "max(?2, ifnull((SELECT max(at) + 1 FROM attempts WHERE message_id = ?1), 0)), "
-                                        "?3, ?4)"},
+    [SQL_INSERT_ATTEMPT] = {SQL_WRITER,
+                            "INSERT INTO attempts (message_id, at, verdict, error, sum) "
+                            "SELECT message_id, at, verdict, error, " SQL_ATTEMPT_SUM
+                            " FROM (SELECT ?1 AS message_id, max(?2, ifnull((SELECT max(a.at) + 1 "
+                            "FROM attempts a WHERE a.message_id = ?1), 0)) AS at, ?3 AS verdict, ?4 AS error)"},
     [SQL_GET_SKIPPED] = {SQL_WRITER,
                          READ_MESSAGES " WHERE m.id = ?1 AND m.state = 2 AND NOT EXISTS "
                                        "(SELECT 1 FROM accounts a WHERE a.id = m.account_id AND a.gone = 1)"},
@@ -92,15 +97,21 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                     "registered_url = ifnull(?11, registered_url) WHERE id = ?1"},
     [SQL_SET_SOURCE_LEARNED] = {SQL_WRITER, "UPDATE sources SET made_secret = ifnull(?2, made_secret), "
                                             "registered_url = ifnull(?3, registered_url) WHERE id = ?1"},
+    [SQL_SEAL_ACCOUNT] = {SQL_WRITER, "UPDATE accounts SET sum = " SQL_ACCOUNT_SUM " WHERE id = ?1"},
+    [SQL_SEAL_SOURCES] = {SQL_WRITER, "UPDATE sources SET sum = " SQL_SOURCE_SUM " WHERE account_id = ?1"},
+    [SQL_SEAL_SOURCE] = {SQL_WRITER, "UPDATE sources SET sum = " SQL_SOURCE_SUM " WHERE id = ?1"},
     [SQL_SET_DESK_HEALTH] = {SQL_WRITER, "INSERT INTO desk_health (desk, skips_in_row, guard_suspended) "
                                          "VALUES (?1, ?2, ?3) ON CONFLICT (desk) DO UPDATE SET "
                                          "skips_in_row = ?2, guard_suspended = ?3"},
-    [SQL_EACH_ACCOUNT] = {SQL_WRITER, "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
-                                      "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
-                                      "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier "
-                                      "FROM accounts WHERE gone = 0 ORDER BY id"},
+    [SQL_EACH_ACCOUNT] = {SQL_WRITER,
+                          "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
+                          "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
+                          "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier, " SQL_WHOLE(
+                              SQL_ACCOUNT_SUM) " "
+                                               "FROM accounts WHERE gone = 0 ORDER BY id"},
     [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
-                                     "registered_url, gone FROM sources WHERE account_id = ?1 ORDER BY gone, id"},
+                                     "registered_url, gone, " SQL_WHOLE(
+                                         SQL_SOURCE_SUM) " FROM sources WHERE account_id = ?1 ORDER BY gone, id"},
     [SQL_EACH_DESK_HEALTH] = {SQL_WRITER, "SELECT desk, skips_in_row, guard_suspended FROM desk_health"},
 
     [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_MESSAGE_COLUMNS ", " SQL_LINK_COLUMNS " FROM messages m "
@@ -132,7 +143,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_ACCOUNT_COUNTS] = {SQL_READER, "SELECT account_id, count(*) FROM messages INDEXED BY messages_pending "
                                         "WHERE state = 0 GROUP BY account_id"},
     [SQL_GET_MESSAGE] = {SQL_READER, READ_MESSAGES " WHERE m.id = ?1"},
-    [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error FROM attempts WHERE message_id = ?1 ORDER BY at"},
+    [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error, " SQL_WHOLE(
+                                          SQL_ATTEMPT_SUM) " FROM attempts WHERE message_id = ?1 ORDER BY at"},
     [SQL_LANE_COUNT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_pending "
                                     "WHERE state = 0 AND lane = ?1"},
     [SQL_LANE_LINE] = {SQL_READER, "SELECT id, conversation_id FROM messages INDEXED BY messages_pending "
@@ -155,4 +167,12 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
     [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
                                              "WHERE c.id > ?1 ORDER BY c.id LIMIT ?2"},
+    [SQL_CHECK_ACCOUNTS] = {SQL_READER, "SELECT id, name, " SQL_WHOLE(SQL_ACCOUNT_SUM) " FROM accounts WHERE id > ?1 "
+                                                                                       "ORDER BY id LIMIT ?2"},
+    [SQL_CHECK_SOURCES] = {SQL_READER, "SELECT id, name, " SQL_WHOLE(SQL_SOURCE_SUM) " FROM sources WHERE id > ?1 "
+                                                                                     "ORDER BY id LIMIT ?2"},
+    [SQL_CHECK_ATTEMPTS] = {SQL_READER,
+                            "SELECT message_id, at, " SQL_WHOLE(
+                                SQL_ATTEMPT_SUM) " FROM attempts "
+                                                 "WHERE (message_id, at) > (?1, ?3) ORDER BY message_id, at LIMIT ?2"},
 };

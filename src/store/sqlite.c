@@ -44,7 +44,7 @@ int sqlite_note(struct sqlite_store *s, int err)
     return err;
 }
 
-int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out)
+int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out, bool *out_whole)
 {
     sqlite3_stmt *q = sql_get(sql, SQL_TOTALS);
     int code = sqlite3_step(q);
@@ -58,6 +58,7 @@ int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out)
                                       .aged_discarded = sql_column_int(q, 5),
                                       .last_number = sql_column_int(q, 6),
                                       .moved_number = sql_column_int(q, 7)};
+    *out_whole = found && sql_column_int(q, 8) != 0;
     int err = sql_end(sql, q, code);
     return err ? err : found ? 0 : ERR_CORRUPT;
 }
@@ -407,6 +408,25 @@ static int check_unclean(struct sqlite_store *s, int64_t after, int64_t *out_dam
     return err ? err : check_recent(s, after, out_damaged);
 }
 
+// Damaged totals are told, and count on from what they say: only verify knows what is true. But a number is never given again.
+static int read_totals(struct sqlite_store *s)
+{
+    enum { FAR = 1000000 }; // rows that have aged out may have had higher numbers than those that are left
+    bool whole;
+    int64_t highest = 0;
+    int err = sqlite_totals_read(&s->sql, &s->totals, &whole);
+    if (!err && !whole)
+        err = sql_exec(&s->sql, "SELECT max(ifnull(max(id), 0), ifnull(max(place), 0)) FROM messages", &highest);
+    if (err || whole)
+        return err;
+    if (s->totals.last_number < highest || s->totals.last_number > highest + FAR)
+        s->totals.last_number = highest + FAR;
+    s->totals.moved_number = 0;
+    tell(s, "store_damaged",
+         STR("the totals are not what was stored: tributary verify tells whether the sum is still true"));
+    return 0;
+}
+
 // Rule S1. The cached pages are gone already (sqlite_files_open); SQLite has read the log from the disk. Before
 // anything is acknowledged the log goes into the file, flushed, and what it held is read again.
 static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_damaged)
@@ -417,7 +437,7 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     if (!err && !log_belongs(s, log_number))
         err = ERR_EXISTS;
     if (!err)
-        err = sqlite_totals_read(&s->sql, &s->totals);
+        err = read_totals(s);
     int64_t after = s->totals.moved_number; // of the last process; moving the log sets ours
     if (!err) {
         err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);

@@ -60,7 +60,7 @@ ERR_CHECK int sqlite_mend(struct sqlite_store *s);
 void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
 // A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.
 void sqlite_bound_log(struct sqlite_store *s);
-ERR_CHECK int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out);
+ERR_CHECK int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out, bool *out_whole);
 
 // Each in a file of its name.
 int sqlite_apply(struct store *store, struct store_change *changes, size_t count);
@@ -72,6 +72,8 @@ ERR_CHECK int sqlite_order_over(struct sqlite_store *s, struct store_order_over 
 ERR_CHECK int sqlite_order_get(struct sqlite_store *s, int64_t account_id, enum order_rule *order,
                                int64_t *out_barrier);
 ERR_CHECK int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t barrier);
+// After each change of the row.
+ERR_CHECK int sqlite_account_seal(struct sqlite_store *s, int64_t account_id);
 ERR_CHECK int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change);
 ERR_CHECK int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone);
 ERR_CHECK int sqlite_account_is_gone(struct sqlite_store *s, int64_t account_id, bool *out);

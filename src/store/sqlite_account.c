@@ -111,6 +111,24 @@ static int put_account_row(struct sqlite_store *s, struct store_account_put *put
     return 0;
 }
 
+static int seal(struct sqlite_store *s, enum sql_statement name, int64_t id)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, name);
+    sql_int(q, 1, id);
+    return sql_finish(&s->sql, q);
+}
+
+int sqlite_account_seal(struct sqlite_store *s, int64_t account_id)
+{
+    return seal(s, SQL_SEAL_ACCOUNT, account_id);
+}
+
+static int seal_all(struct sqlite_store *s, int64_t account_id)
+{
+    int err = seal(s, SQL_SEAL_ACCOUNT, account_id);
+    return err ? err : seal(s, SQL_SEAL_SOURCES, account_id);
+}
+
 int sqlite_account_put(struct sqlite_store *s, struct store_account_put *put)
 {
     int err = put_account_row(s, put);
@@ -121,7 +139,7 @@ int sqlite_account_put(struct sqlite_store *s, struct store_account_put *put)
     err = sql_finish(&s->sql, q);
     for (size_t i = 0; i < put->account->source_count && !err; i++)
         err = put_source(s, put->id, &put->account->sources[i], &put->source_ids[i]);
-    return err;
+    return err ? err : seal_all(s, put->id);
 }
 
 int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change)
@@ -129,7 +147,8 @@ int sqlite_account_active(struct sqlite_store *s, const struct store_account_act
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_ACCOUNT_ACTIVE);
     sql_int(q, 1, change->account_id);
     sql_int(q, 2, change->active);
-    return sql_finish(&s->sql, q);
+    int err = sql_finish(&s->sql, q);
+    return err ? err : seal_all(s, change->account_id); // who activates a damaged one has looked at it
 }
 
 int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
@@ -149,7 +168,8 @@ int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
     s->any_gone = true;
     q = sql_get(&s->sql, SQL_SOURCES_OF_GONE);
     sql_int(q, 1, gone->account_id);
-    return sql_finish(&s->sql, q);
+    err = sql_finish(&s->sql, q);
+    return err ? err : seal_all(s, gone->account_id);
 }
 
 int sqlite_account_is_gone(struct sqlite_store *s, int64_t account_id, bool *out)
@@ -170,7 +190,8 @@ int sqlite_source_learned(struct sqlite_store *s, const struct store_source_lear
     sql_int(q, 1, learned->source_id);
     sql_str(q, 2, learned->made_secret);
     sql_str(q, 3, learned->registered_url);
-    return sql_finish(&s->sql, q);
+    int err = sql_finish(&s->sql, q);
+    return err ? err : seal(s, SQL_SEAL_SOURCE, learned->source_id);
 }
 
 int sqlite_desk_health(struct sqlite_store *s, const struct store_desk_health *health)
@@ -206,6 +227,7 @@ static void read_account(sqlite3_stmt *q, struct account *a)
     a->defined_at = take(a, q, 14);
     a->left_file = sql_column_int(q, 15) != 0;
     a->order_barrier = sql_column_int(q, 17);
+    a->damaged = !sql_column_int(q, 18);
 }
 
 static void read_source(sqlite3_stmt *q, struct account *a, struct source *source)
@@ -236,6 +258,7 @@ static int read_sources(struct sqlite_store *s, struct account *account)
         sources = mem_resize(sources, (count + 1) * sizeof *sources);
         sources[count] = (struct source){0};
         read_source(q, account, &sources[count++]);
+        account->damaged = account->damaged || !sql_column_int(q, 11);
         current += sql_column_int(q, 10) == 0; // they come first
     }
     account->source_count = current;
@@ -260,6 +283,7 @@ int sqlite_each_account(struct store *store, void (*each)(void *arg, struct acco
         struct account *account = account_new();
         read_account(q, account);
         err = read_sources(s, account);
+        account->active = account->active && !account->damaged;
         if (!err)
             each(arg, account, sql_column_str(q, 16));
         else

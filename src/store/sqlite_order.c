@@ -23,7 +23,8 @@ int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t bar
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_ORDER_BARRIER);
     sql_int(q, 1, account_id);
     sql_int(q, 2, barrier);
-    return sql_finish(&s->sql, q);
+    int err = sql_finish(&s->sql, q);
+    return err ? err : sqlite_account_seal(s, account_id);
 }
 
 // Goes on from over->after_lane to the first lane whose head is in front of the barrier.

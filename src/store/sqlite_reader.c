@@ -98,7 +98,8 @@ static int read_totals(struct sqlite_reader *r, struct store_totals *out)
 {
     struct sqlite_totals totals;
     int64_t oldest_id = 0;
-    int err = sqlite_totals_read(&r->sql, &totals);
+    bool whole; // that is verify's
+    int err = sqlite_totals_read(&r->sql, &totals, &whole);
     if (!err)
         err = read_number(r, sql_get(&r->sql, SQL_COUNT_PENDING), &out->pending);
     if (!err)
@@ -262,6 +263,10 @@ static int reader_attempts(struct store_reader *reader, int64_t message_id,
     while ((code = sqlite3_step(q)) == SQLITE_ROW) {
         struct attempt_record record = {
             .at_us = sql_column_int(q, 0), .verdict = sql_column_str(q, 1), .error = sql_column_str(q, 2)};
+        if (!sql_column_int(q, 3)) {
+            record.verdict = STR("damaged");
+            record.error = STR_NONE;
+        }
         each(arg, &record);
     }
     return sql_end(&r->sql, q, code);

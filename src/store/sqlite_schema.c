@@ -15,7 +15,8 @@
 //   messages: (source_id, dedupe_key, digest) once; (lane, place) once among state 0
 //   in_flight = 1 only with state 0
 //   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
-//   sum fits the columns that never change (row.c); conversations.sum fits the whole row
+//   sum fits the columns that never change (row.c); conversations.sum fits the whole row, and so do those of accounts,
+//   sources, attempts and totals (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
@@ -178,6 +179,12 @@ static const char *const migrations[] = {
     " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
     " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
     " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
+
+    // Checksums of what several statements write (sql_seal.h). NULL: not written since.
+    "ALTER TABLE accounts ADD COLUMN sum INTEGER;"
+    "ALTER TABLE sources ADD COLUMN sum INTEGER;"
+    "ALTER TABLE attempts ADD COLUMN sum INTEGER;"
+    "ALTER TABLE totals ADD COLUMN sum INTEGER;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

@@ -1,29 +1,16 @@
 // verify: does the store hold what it says? The sum is counted in one snapshot; rows are read in many short ones, so that
 // the log is not kept from being emptied for long. What two rows say of each other is compared within one snapshot, or is of
 // a kind that stays true (sqlite_verify_order.h): traffic and retention make no fault.
+#include "store/sqlite_verify.h"
 #include "base/time_text.h"
 #include "store/sqlite.h"
-#include "store/sqlite_reader.h"
 #include "store/sqlite_row.h"
-#include "store/sqlite_verify_order.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { PAGE_ROWS = 500, KINDS = FINDING_NOTE + 1 };
-
-struct check {
-    struct sqlite_reader *reader;
-    struct store_check *asked;
-    int64_t found[KINDS];
-    struct order_check *order;
-    int64_t rows;                           // of messages, as far as known
-    int64_t head_lane, head_place, head_id; // of the lane looked up last, in the snapshot of the page; 0 = none
-    int64_t discarded_damaged;
-};
-
-__attribute__((format(printf, 5, 6))) static void find(struct check *check, enum store_finding_kind kind,
-                                                       int64_t message_id, const char *advice, const char *format, ...)
+void verify_find(struct check *check, enum store_finding_kind kind, int64_t message_id, const char *advice,
+                 const char *format, ...)
 {
     // A damaged disk would fill the screen; how many there were is said at the end.
     if (check->found[kind]++ >= STORE_FINDINGS_MAX || !check->asked->finding)
@@ -39,7 +26,7 @@ __attribute__((format(printf, 5, 6))) static void find(struct check *check, enum
     check->asked->finding(check->asked->arg, &finding);
 }
 
-static void tell_progress(const struct check *check, const char *part, int64_t done, int64_t of)
+void verify_tell_progress(const struct check *check, const char *part, int64_t done, int64_t of)
 {
     if (check->asked->progress)
         check->asked->progress(check->asked->arg, part, done, of);
@@ -87,8 +74,8 @@ static int count_rows(struct sqlite_reader *r, struct counts *out)
 static void compare(struct check *check, const char *what, const char *says, int64_t total, int64_t rows)
 {
     if (total != rows)
-        find(check, FINDING_SUM, 0, advice_sum, "%s: the %s say %lld, the rows %lld", what, says, (long long)total,
-             (long long)rows);
+        verify_find(check, FINDING_SUM, 0, advice_sum, "%s: the %s say %lld, the rows %lld", what, says,
+                    (long long)total, (long long)rows);
 }
 
 static int check_sum_in_snapshot(struct check *check)
@@ -96,11 +83,14 @@ static int check_sum_in_snapshot(struct check *check)
     struct sqlite_reader *r = check->reader;
     struct sqlite_totals t = {0};
     struct counts c = {0};
-    int err = sqlite_totals_read(&r->sql, &t);
+    bool whole;
+    int err = sqlite_totals_read(&r->sql, &t, &whole);
     if (!err)
         err = count_rows(r, &c);
     if (err)
         return err;
+    if (!whole)
+        verify_find(check, FINDING_SUM, 0, advice_sum, "the totals are not what was stored");
     int64_t pending = t.accepted - t.delivered - t.skipped - t.discarded;
     compare(check, "delivered", "totals", t.delivered, c.states[MESSAGE_DELIVERED] + t.aged_delivered);
     compare(check, "skipped", "totals", t.skipped, c.states[MESSAGE_SKIPPED]);
@@ -110,8 +100,9 @@ static int check_sum_in_snapshot(struct check *check)
     compare(check, "pending", "indexes", c.by_index, c.states[MESSAGE_PENDING]);
     compare(check, "in doubt", "indexes", c.in_doubt_by_index, c.in_doubt);
     if (t.last_number < c.highest_id || t.last_number < c.highest_place)
-        find(check, FINDING_SUM, 0, advice_sum, "the last number given is %lld, but a row has %lld",
-             (long long)t.last_number, (long long)(c.highest_id > c.highest_place ? c.highest_id : c.highest_place));
+        verify_find(check, FINDING_SUM, 0, advice_sum, "the last number given is %lld, but a row has %lld",
+                    (long long)t.last_number,
+                    (long long)(c.highest_id > c.highest_place ? c.highest_id : c.highest_place));
     check->rows = c.all;
     return 0;
 }
@@ -119,7 +110,7 @@ static int check_sum_in_snapshot(struct check *check)
 static int check_sum(struct check *check)
 {
     struct sqlite_reader *r = check->reader;
-    tell_progress(check, "the sum", 0, 0);
+    verify_tell_progress(check, "the sum", 0, 0);
     int err = sql_run(&r->sql, SQL_READ_BEGIN);
     if (err)
         return err;
@@ -148,8 +139,8 @@ static void find_damaged(struct check *check, const struct message *m)
         return;
     }
     check->asked->damaged++;
-    find(check, FINDING_DAMAGED, m->id, advice, "message %lld (%s) is not what was stored", (long long)m->id,
-         message_state_name(m->state));
+    verify_find(check, FINDING_DAMAGED, m->id, advice, "message %lld (%s) is not what was stored", (long long)m->id,
+                message_state_name(m->state));
 }
 
 // Whether the index of what waits has the row.
@@ -187,9 +178,9 @@ static int check_turn(struct check *check, const struct message *m)
     int err = settled || tried ? find_head(check, m->lane) : 0;
     if (err || !(settled || tried) || !check->head_id || check->head_place >= m->place)
         return err;
-    find(check, FINDING_ORDER, m->id, "tell the makers, with the log of the relay: this must not happen",
-         "message %lld was %s while message %lld, which stands before it in lane %lld, waits", (long long)m->id,
-         settled ? message_state_name(m->state) : "tried", (long long)check->head_id, (long long)m->lane);
+    verify_find(check, FINDING_ORDER, m->id, "tell the makers, with the log of the relay: this must not happen",
+                "message %lld was %s while message %lld, which stands before it in lane %lld, waits", (long long)m->id,
+                settled ? message_state_name(m->state) : "tried", (long long)check->head_id, (long long)m->lane);
     return 0;
 }
 
@@ -211,11 +202,11 @@ static int check_message(struct check *check, const struct message *m, const str
     if (err)
         return err;
     if (in_line != (m->state == MESSAGE_PENDING))
-        find(check, FINDING_SUM, m->id,
-             in_line ? "it is set aside when its turn comes, never delivered"
-                     : "stop the relay, run sqlite3 STORE REINDEX, start it, and verify again",
-             "message %lld is %s by its row, but the index of what waits %s it", (long long)m->id,
-             message_state_name(m->state), in_line ? "has" : "lacks");
+        verify_find(check, FINDING_SUM, m->id,
+                    in_line ? "it is set aside when its turn comes, never delivered"
+                            : "stop the relay, run sqlite3 STORE REINDEX, start it, and verify again",
+                    "message %lld is %s by its row, but the index of what waits %s it", (long long)m->id,
+                    message_state_name(m->state), in_line ? "has" : "lacks");
     if (!sqlite_row_is_whole(m, row)) {
         find_damaged(check, m);
         return 0;
@@ -235,7 +226,7 @@ static int check_message_page(struct check *check, int64_t *after, bool *out_mor
     struct sql *sql = &check->reader->sql;
     sqlite3_stmt *q = sql_get(sql, SQL_CHECK_MESSAGES);
     sql_int(q, 1, *after);
-    sql_int(q, 2, PAGE_ROWS);
+    sql_int(q, 2, VERIFY_PAGE_ROWS);
     *out_more = false;
     check->head_lane = 0;
     int code, err = 0;
@@ -250,36 +241,12 @@ static int check_message_page(struct check *check, int64_t *after, bool *out_mor
         check->asked->messages++;
     }
     int end = sql_end(sql, q, err ? SQLITE_OK : code);
-    tell_progress(check, "messages", check->asked->messages,
-                  check->rows > check->asked->messages ? check->rows : check->asked->messages);
+    verify_tell_progress(check, "messages", check->asked->messages,
+                         check->rows > check->asked->messages ? check->rows : check->asked->messages);
     return err ? err : end;
 }
 
-static int check_conversation_page(struct check *check, int64_t *after, bool *out_more)
-{
-    struct sql *sql = &check->reader->sql;
-    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_CONVERSATIONS);
-    sql_int(q, 1, *after);
-    sql_int(q, 2, PAGE_ROWS);
-    *out_more = false;
-    int code;
-    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
-        struct sqlite_conversation conversation;
-        sqlite_conversation_read(q, 0, 2, &conversation);
-        if (!sqlite_conversation_is_whole(&conversation)) {
-            check->asked->damaged++;
-            find(check, FINDING_DAMAGED, 0, "its messages are set aside when their turn comes, never delivered",
-                 "conversation %lld is not what was stored", (long long)conversation.id);
-        }
-        *after = conversation.id;
-        *out_more = true;
-        check->asked->conversations++;
-    }
-    tell_progress(check, "conversations", check->asked->conversations, 0);
-    return sql_end(sql, q, code);
-}
-
-static int check_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more))
+int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more))
 {
     int64_t after = 0;
     bool more = true;
@@ -297,7 +264,7 @@ static int check_pages(struct check *check, int (*page)(struct check *check, int
 static void on_order_fault(void *arg, const struct order_fault *fault)
 {
     char first[TIME_TEXT_SIZE], then[TIME_TEXT_SIZE];
-    find(
+    verify_find(
         arg, FINDING_ORDER, fault->then_id,
         "where the clock was not set back about then, tell the makers: this must not happen",
         "message %lld was %s at %.*s, before message %lld, which stands before it in lane %lld, was settled at %.*s (or "
@@ -312,66 +279,18 @@ static void end_order(struct check *check)
     order_check_end(check->order, on_order_fault, check, &by_clock);
     check->asked->lanes = order_check_lanes(check->order);
     if (by_clock)
-        find(check, FINDING_NOTE, 0, "",
-             "the clock was set back while messages came: of %lld messages settled about then the times say nothing of "
-             "their order",
-             (long long)by_clock);
+        verify_find(
+            check, FINDING_NOTE, 0, "",
+            "the clock was set back while messages came: of %lld messages settled about then the times say nothing of "
+            "their order",
+            (long long)by_clock);
     if (left_out)
-        find(check, FINDING_UNPROVEN, 0, "",
-             "the order of %lld messages, of more lanes than fit into memory, was not looked at", (long long)left_out);
+        verify_find(check, FINDING_UNPROVEN, 0, "",
+                    "the order of %lld messages, of more lanes than fit into memory, was not looked at",
+                    (long long)left_out);
     if (check->discarded_damaged)
-        find(check, FINDING_NOTE, 0, "", "%lld damaged messages were discarded by hand",
-             (long long)check->discarded_damaged);
-}
-
-// ---- the file
-
-// SQLite reads all of it in one snapshot, and the log grows by what is written meanwhile: up to a bound.
-static int check_structure(struct check *check, const char *pragma, const char *table)
-{
-    struct sqlite_reader *r = check->reader;
-    char text[256];
-    sqlite3_stmt *q = NULL;
-    sqlite3_snprintf(sizeof text, text, pragma, table);
-    sqlite_reader_bound_log(r, true);
-    int code = sqlite3_prepare_v2(r->sql.db, text, -1, &q, NULL);
-    if (code == SQLITE_OK)
-        while ((code = sqlite3_step(q)) == SQLITE_ROW)
-            if (!str_eq_c(sql_column_str(q, 0), "ok"))
-                find(check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files", "the file: %.*s",
-                     STR_ARG(sql_column_str(q, 0)));
-    int err = sql_error(&r->sql, code);
-    sqlite3_finalize(q);
-    sqlite_reader_bound_log(r, false);
-    return err;
-}
-
-static int check_tables(struct check *check)
-{
-    static const char *const tables[] = {"messages", "conversations", "attempts",    "accounts",
-                                         "sources",  "totals",        "desk_health", "store"};
-    int err = 0;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++) {
-        err = check_structure(check, "PRAGMA integrity_check(%Q)", tables[i]);
-        if (err == ERR_BUSY && check->reader->log_over) {
-            find(check, FINDING_UNPROVEN, 0, "ask again when less comes in, or of a copy",
-                 "the file: table %s was not looked at to its end, the store's log had grown too long meanwhile",
-                 tables[i]);
-            err = 0;
-        }
-    }
-    return err;
-}
-
-static int check_file(struct check *check)
-{
-    tell_progress(check, "the file", 0, 0);
-    int err = check_structure(check, "PRAGMA integrity_check(20)", "");
-    if (err != ERR_BUSY || !check->reader->log_over)
-        return err;
-    // Table by table, a shorter snapshot each.
-    find(check, FINDING_NOTE, 0, "", "the file: its free pages were not looked at, the store's log had grown too long");
-    return check_tables(check);
+        verify_find(check, FINDING_NOTE, 0, "", "%lld damaged messages were discarded by hand",
+                    (long long)check->discarded_damaged);
 }
 
 // ----
@@ -380,23 +299,23 @@ static int check_all(struct check *check)
 {
     int err = check_sum(check);
     if (!err)
-        err = check_pages(check, check_message_page);
+        err = verify_pages(check, check_message_page);
     if (!err)
-        err = check_pages(check, check_conversation_page);
+        err = verify_rows(check);
     if (!err)
         end_order(check);
-    return err || !check->asked->deep ? err : check_file(check);
+    return err || !check->asked->deep ? err : verify_file(check);
 }
 
 static void say_more(struct check *check)
 {
     check->asked->ok = true;
-    for (int kind = 0; kind < KINDS; kind++) {
+    for (int kind = 0; kind < VERIFY_KINDS; kind++) {
         int64_t more = check->found[kind] - STORE_FINDINGS_MAX;
         check->asked->ok = check->asked->ok && (kind == FINDING_NOTE || !check->found[kind]);
         if (more > 0) {
             check->found[kind] = 0;
-            find(check, (enum store_finding_kind)kind, 0, "", "and %lld more of this kind", (long long)more);
+            verify_find(check, (enum store_finding_kind)kind, 0, "", "and %lld more of this kind", (long long)more);
         }
     }
 }
@@ -409,8 +328,8 @@ int sqlite_reader_verify(struct store_reader *reader, struct store_check *asked)
     int err = check_all(&check);
     // Damage that keeps SQLite from reading on is a finding, and the end of the look.
     if (err == ERR_CORRUPT) {
-        find(&check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files", "the file is damaged: %s",
-             sqlite3_errmsg(check.reader->sql.db));
+        verify_find(&check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files",
+                    "the file is damaged: %s", sqlite3_errmsg(check.reader->sql.db));
         err = 0;
     }
     say_more(&check);

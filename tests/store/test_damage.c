@@ -215,6 +215,100 @@ static void test_retention_passes_by_damaged_rows(void **state)
     assert_int_equal(kit_store(store, "new", "c").result, ACCEPT_STORED);
 }
 
+// ---- rows of the other tables
+
+static void put_account(const char *name)
+{
+    struct source source = {.name = STR("hook"), .platform = STR("webhook"), .secret = STR("none")};
+    struct account account = {.name = str_of(name),
+                              .active = true,
+                              .sources = &source,
+                              .source_count = 1,
+                              .desk = {.platform = STR("webhook"), .url = STR("http://desk.test/right")}};
+    int64_t ids[1];
+    struct store_account_put put = {.account = &account, .source_ids = ids};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_PUT, &put), 0);
+}
+
+static void on_account(void *arg, struct account *account, struct str file_text)
+{
+    (void)file_text;
+    *(int *)arg = account->damaged * 2 + account->active;
+    account_unref(account);
+}
+
+// 2: damaged and inactive; 1: whole and active.
+static int look_at_account(void)
+{
+    int got = -1;
+    assert_int_equal(store->ops->each_account(store, on_account, &got), 0);
+    return got;
+}
+
+static void test_a_damaged_account_or_source_is_inactive_until_it_is_set_again(void **state)
+{
+    (void)state;
+    static const char *const flips[] = {"UPDATE accounts SET desk_url = 'http://desk.test/wrong'",
+                                        "UPDATE accounts SET on_failure = 1",
+                                        "UPDATE accounts SET gone = 0, name = 'acne'",
+                                        "UPDATE sources SET secret = 'nome'", "UPDATE sources SET take_over = 1"};
+    for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
+        put_account("acme");
+        assert_int_equal(look_at_account(), 1);
+        assert_int_equal(count_damaged(), 0);
+        damage(flips[i]);
+        assert_int_equal(look_at_account(), 2);
+        assert_int_equal(count_damaged(), 1);
+        struct store_account_active active = {.account_id = 1, .active = true};
+        assert_int_equal(kit_apply(store, STORE_ACCOUNT_ACTIVE, &active), 0); // somebody has looked at it
+        assert_int_equal(look_at_account(), 1);
+        assert_int_equal(count_damaged(), 0);
+        if (i == 2)
+            damage("UPDATE accounts SET name = 'acme'");
+    }
+}
+
+static void on_attempt(void *arg, const struct attempt_record *record)
+{
+    *(int *)arg += str_eq_c(record->verdict, "damaged") ? 100 : 1;
+}
+
+static void test_a_damaged_attempt_is_shown_as_such(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c");
+    settle(a.message_id, MESSAGE_PENDING);
+    settle(a.message_id, MESSAGE_PENDING);
+    damage("UPDATE attempts SET verdict = 'ratry' WHERE at = (SELECT max(at) FROM attempts)");
+    int seen = 0;
+    struct store_reader *reader = store->ops->reader_new(store);
+    assert_int_equal(reader->ops->attempts(reader, a.message_id, on_attempt, &seen), 0);
+    reader->ops->free(reader);
+    assert_int_equal(seen, 101);
+    assert_int_equal(count_damaged(), 1);
+}
+
+static void test_damaged_totals_are_told_at_the_start_and_no_number_is_given_again(void **state)
+{
+    (void)state;
+    static const char *const flips[] = {"UPDATE totals SET last_number = 1", "UPDATE totals SET last_number = 1 << 60",
+                                        "UPDATE totals SET aged_delivered = 1"};
+    int64_t last = 0;
+    for (int i = 0; i < 3; i++) {
+        char key[8];
+        for (int j = 0; j < 3; j++) {
+            snprintf(key, sizeof key, "%d-%d", i, j);
+            last = kit_store(store, key, "c").message_id;
+        }
+        int before = said_damaged;
+        damage(flips[i]);
+        assert_int_equal(said_damaged, before + 1);
+        snprintf(key, sizeof key, "%d", i);
+        int64_t next = kit_store(store, key, "c").message_id;
+        assert_true(next > last && next < last + 2000000);
+    }
+}
+
 #define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -225,6 +319,9 @@ int main(void)
         DAMAGE_TEST(test_a_stale_outcome_is_stale_though_it_says_damaged),
         DAMAGE_TEST(test_a_damaged_message_is_shown_as_such_and_not_tried_again),
         DAMAGE_TEST(test_retention_passes_by_damaged_rows),
+        DAMAGE_TEST(test_a_damaged_account_or_source_is_inactive_until_it_is_set_again),
+        DAMAGE_TEST(test_a_damaged_attempt_is_shown_as_such),
+        DAMAGE_TEST(test_damaged_totals_are_told_at_the_start_and_no_number_is_given_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

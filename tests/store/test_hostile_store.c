@@ -734,6 +734,8 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     run_foreign(foreign, "DROP INDEX conversations_moved;"
                          "ALTER TABLE conversations DROP COLUMN goes_on_in;"
                          "ALTER TABLE store DROP COLUMN log_number;"
+                         "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
+                         "ALTER TABLE attempts DROP COLUMN sum; ALTER TABLE totals DROP COLUMN sum;"
                          "DROP INDEX messages_lanes;"
                          "ALTER TABLE accounts DROP COLUMN order_barrier;"
                          "ALTER TABLE accounts DROP COLUMN gone;"

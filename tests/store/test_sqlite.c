@@ -256,6 +256,8 @@ static void test_store_from_before_migrated_threads_is_taken_over(void **state)
     store->ops->close(store, true);
     run_sql(path, "DROP INDEX conversations_moved");
     run_sql(path, "ALTER TABLE conversations DROP COLUMN goes_on_in");
+    run_sql(path, "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
+                  "ALTER TABLE attempts DROP COLUMN sum; ALTER TABLE totals DROP COLUMN sum");
     run_sql(path, "PRAGMA user_version = 5");
     store = kit_open(path);
     assert_true(kit_verify(store, true));

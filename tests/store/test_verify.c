@@ -312,8 +312,9 @@ static void test_a_row_that_its_index_contradicts_is_named(void **state)
     damage("UPDATE messages SET state = id - 1; UPDATE messages SET state = 1 WHERE id = 1;"
            "UPDATE messages SET state = 0 WHERE id = 2; UPDATE totals SET last_number = 1");
     look(false);
-    assert_found(FINDING_SUM, 1);
+    assert_found(FINDING_SUM, 2); // the row of the totals is not what was stored, too
     assert_non_null(strstr(found.texts[FINDING_SUM], "last number"));
+    assert_true(kit_store(store, "new", "c").message_id > 2);
 }
 
 static void test_numbers_that_nobody_writes_are_damage(void **state)
@@ -360,7 +361,7 @@ static void test_the_log_is_bounded_while_the_file_is_looked_at(void **state)
     reader->ops->free(reader);
 }
 
-enum { ROUNDS = TRIBUTARY_CHECKS ? 300 : 1500, PER_ROUND = 20 };
+enum { ROUNDS = TRIBUTARY_CHECKS ? 20 : 60, PER_ROUND = 20 };
 
 // Accepts, delivers in order, skips, tries again, discards, and lets what is old go.
 static void *work(void *arg)
@@ -379,7 +380,7 @@ static void *work(void *arg)
             settle_at(ids[i], i == 3 ? MESSAGE_SKIPPED : MESSAGE_DELIVERED, now++);
         retry(ids[3]);
         settle_at(ids[3], MESSAGE_DELIVERED, now++);
-        assert_int_equal(store->ops->age_out(store, now - 2000, now - 4000, &more), 0);
+        assert_int_equal(store->ops->age_out(store, now - 200, now - 400, &more), 0);
     }
     atomic_store(over, true);
     return NULL;

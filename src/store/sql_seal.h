@@ -1,0 +1,20 @@
+// row_sum(values...): a checksum over a row of a table that is written by several statements (accounts, sources, totals,
+// attempts), for use in SQL. Each statement that writes such a row seals it anew. Plain (XXH3), as in sqlite_row.h.
+#pragma once
+#include <sqlite3.h>
+
+// The function on this connection; a code of SQLite's.
+int sql_seal_register(sqlite3 *db);
+
+// Over all columns but the sum. A row from before there were sums has NULL, and counts as whole.
+#define SQL_TOTALS_SUM                                                                                                 \
+    "row_sum(accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, last_number, moved_number)"
+#define SQL_ATTEMPT_SUM "row_sum(message_id, at, verdict, error)"
+#define SQL_ACCOUNT_SUM                                                                                                \
+    "row_sum(id, name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, desk_client_secret, "      \
+    "desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, defined_at, left_file, file_text, "           \
+    "order_barrier, gone)"
+#define SQL_SOURCE_SUM                                                                                                 \
+    "row_sum(id, account_id, name, gone, platform, token, secret, mode, take_over, api_url, made_secret, "             \
+    "registered_url)"
+#define SQL_WHOLE(row_sum) "(sum IS NULL OR sum = " row_sum ")"

@@ -1,0 +1,26 @@
+// What the files of verify share: sqlite_verify.c (the sum, messages, all together), sqlite_verify_rows.c (rows of other tables,
+// the file).
+#pragma once
+#include "store/sqlite_reader.h"
+#include "store/sqlite_verify_order.h"
+
+enum { VERIFY_PAGE_ROWS = 500, VERIFY_KINDS = FINDING_NOTE + 1 };
+
+struct check {
+    struct sqlite_reader *reader;
+    struct store_check *asked;
+    int64_t found[VERIFY_KINDS];
+    struct order_check *order;
+    int64_t rows;                           // of messages, as far as known
+    int64_t head_lane, head_place, head_id; // of the lane looked up last, in the snapshot of the page; 0 = none
+    int64_t discarded_damaged;
+};
+
+void verify_find(struct check *check, enum store_finding_kind kind, int64_t message_id, const char *advice,
+                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+void verify_tell_progress(const struct check *check, const char *part, int64_t done, int64_t of);
+// A page of rows behind *after, which goes on; in a snapshot of its own.
+ERR_CHECK int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more));
+// Conversations, accounts, sources, attempts.
+ERR_CHECK int verify_rows(struct check *check);
+ERR_CHECK int verify_file(struct check *check);

@@ -1,0 +1,156 @@
+// verify: rows of the smaller tables, in short snapshots, and the structure of the file.
+#include "store/sqlite_verify.h"
+
+#include "store/sqlite.h"
+#include "store/sqlite_row.h"
+
+static int check_conversation_page(struct check *check, int64_t *after, bool *out_more)
+{
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_CONVERSATIONS);
+    sql_int(q, 1, *after);
+    sql_int(q, 2, VERIFY_PAGE_ROWS);
+    *out_more = false;
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct sqlite_conversation conversation;
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        if (!sqlite_conversation_is_whole(&conversation)) {
+            check->asked->damaged++;
+            verify_find(check, FINDING_DAMAGED, 0, "its messages are set aside when their turn comes, never delivered",
+                        "conversation %lld is not what was stored", (long long)conversation.id);
+        }
+        *after = conversation.id;
+        *out_more = true;
+        check->asked->conversations++;
+    }
+    verify_tell_progress(check, "conversations", check->asked->conversations, 0);
+    return sql_end(sql, q, code);
+}
+
+// Rows of id, name and whether they are whole.
+static int check_named_page(struct check *check, enum sql_statement name, const char *what, const char *advice,
+                            int64_t *after, bool *out_more)
+{
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, name);
+    sql_int(q, 1, *after);
+    sql_int(q, 2, VERIFY_PAGE_ROWS);
+    *out_more = false;
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        *after = sql_column_int(q, 0);
+        *out_more = true;
+        if (sql_column_int(q, 2))
+            continue;
+        check->asked->damaged++;
+        verify_find(check, FINDING_DAMAGED, 0, advice, "%s %.*s (%lld) is not what was stored", what,
+                    STR_ARG(sql_column_str(q, 1)), (long long)*after);
+    }
+    return sql_end(sql, q, code);
+}
+
+static int check_account_page(struct check *check, int64_t *after, bool *out_more)
+{
+    return check_named_page(check, SQL_CHECK_ACCOUNTS, "account",
+                            "it is inactive from the next start on; set it again, or reload the file that defines it",
+                            after, out_more);
+}
+
+static int check_source_page(struct check *check, int64_t *after, bool *out_more)
+{
+    return check_named_page(check, SQL_CHECK_SOURCES, "source", "set it again, or reload the file that defines it",
+                            after, out_more);
+}
+
+// A message's attempts may be on two pages.
+static int check_attempts(struct check *check)
+{
+    struct sql *sql = &check->reader->sql;
+    int64_t message_id = 0, at_us = 0;
+    bool more = true;
+    int err = 0;
+    while (!err && more) {
+        sqlite3_stmt *q = sql_get(sql, SQL_CHECK_ATTEMPTS);
+        sql_int(q, 1, message_id);
+        sql_int(q, 2, VERIFY_PAGE_ROWS);
+        sql_int(q, 3, at_us);
+        more = false;
+        int code;
+        while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+            message_id = sql_column_int(q, 0);
+            at_us = sql_column_int(q, 1);
+            more = true;
+            if (sql_column_int(q, 2))
+                continue;
+            check->asked->damaged++;
+            verify_find(check, FINDING_DAMAGED, message_id, "it is shown as damaged; nothing rests on it",
+                        "an attempt at message %lld is not what was stored", (long long)message_id);
+        }
+        err = sql_end(sql, q, code);
+        if (!err)
+            err = sqlite_reader_over_time(check->reader);
+    }
+    return err;
+}
+
+int verify_rows(struct check *check)
+{
+    int err = verify_pages(check, check_conversation_page);
+    if (!err)
+        err = verify_pages(check, check_account_page);
+    if (!err)
+        err = verify_pages(check, check_source_page);
+    return err ? err : check_attempts(check);
+}
+
+// ---- the file
+
+// SQLite reads all of it in one snapshot, and the log grows by what is written meanwhile: up to a bound.
+static int check_structure(struct check *check, const char *pragma, const char *table)
+{
+    struct sqlite_reader *r = check->reader;
+    char text[256];
+    sqlite3_stmt *q = NULL;
+    sqlite3_snprintf(sizeof text, text, pragma, table);
+    sqlite_reader_bound_log(r, true);
+    int code = sqlite3_prepare_v2(r->sql.db, text, -1, &q, NULL);
+    if (code == SQLITE_OK)
+        while ((code = sqlite3_step(q)) == SQLITE_ROW)
+            if (!str_eq_c(sql_column_str(q, 0), "ok"))
+                verify_find(check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files",
+                            "the file: %.*s", STR_ARG(sql_column_str(q, 0)));
+    int err = sql_error(&r->sql, code);
+    sqlite3_finalize(q);
+    sqlite_reader_bound_log(r, false);
+    return err;
+}
+
+static int check_tables(struct check *check)
+{
+    static const char *const tables[] = {"messages", "conversations", "attempts",    "accounts",
+                                         "sources",  "totals",        "desk_health", "store"};
+    int err = 0;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++) {
+        err = check_structure(check, "PRAGMA integrity_check(%Q)", tables[i]);
+        if (err == ERR_BUSY && check->reader->log_over) {
+            verify_find(check, FINDING_UNPROVEN, 0, "ask again when less comes in, or of a copy",
+                        "the file: table %s was not looked at to its end, the store's log had grown too long meanwhile",
+                        tables[i]);
+            err = 0;
+        }
+    }
+    return err;
+}
+
+int verify_file(struct check *check)
+{
+    verify_tell_progress(check, "the file", 0, 0);
+    int err = check_structure(check, "PRAGMA integrity_check(20)", "");
+    if (err != ERR_BUSY || !check->reader->log_over)
+        return err;
+    // Table by table, a shorter snapshot each.
+    verify_find(check, FINDING_NOTE, 0, "",
+                "the file: its free pages were not looked at, the store's log had grown too long");
+    return check_tables(check);
+}
