@@ -264,17 +264,30 @@ static void test_many_lanes_are_compared_in_little_memory(void **state)
 
 // ---- damage
 
+enum { MANY = 2000 };
+
+// "text number 0." and so on, in one transaction.
+static void store_many(void)
+{
+    static struct {
+        char key[16], text[32];
+    } words[MANY];
+    static struct store_accept accepts[MANY];
+    static struct store_change changes[MANY];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(words[i].key, sizeof words[i].key, "k%d", i);
+        snprintf(words[i].text, sizeof words[i].text, "text number %d.", i);
+        accepts[i] = kit_accept(words[i].key, "c");
+        accepts[i].event.text = str_of(words[i].text);
+        changes[i] = (struct store_change){.kind = STORE_ACCEPT, .accept = &accepts[i]};
+    }
+    assert_int_equal(store->ops->apply(store, changes, MANY), 0);
+}
+
 static void test_a_flipped_bit_is_named_with_its_message_wherever_it_waits(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2000; i++) {
-        char key[16], text[32];
-        snprintf(key, sizeof key, "k%d", i);
-        snprintf(text, sizeof text, "text number %d.", i);
-        struct store_accept accept = kit_accept(key, "c");
-        accept.event.text = str_of(text);
-        assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
-    }
+    store_many();
     flip_text("text number 1776.");
     look(false);
     assert_found(FINDING_DAMAGED, 1);
@@ -342,11 +355,7 @@ static void test_numbers_that_nobody_writes_are_damage(void **state)
 static void test_the_log_is_bounded_while_the_file_is_looked_at(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2000; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "k%d", i);
-        kit_store(store, key, key);
-    }
+    store_many();
     memset(&found, 0, sizeof found);
     found.check = (struct store_check){.deep = true, .finding = on_finding};
     struct store_reader *reader = store->ops->reader_new(store);
