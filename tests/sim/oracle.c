@@ -550,8 +550,13 @@ void oracle_perhaps_committed(struct sim *sim, const struct store_change *change
     struct oracle *before = mem_new_of(struct oracle);
     *before = *o;
     sim_trace(sim, "perhaps:");
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        int event;
         see(sim, &changes[i]);
+        struct said *s = changes[i].kind == STORE_RETRY ? find(o, changes[i].retry->message_id, &event) : NULL;
+        if (s && changes[i].retry->applied)
+            s->place = 0; // a new one, not known yet
+    }
     o->before = before;
 }
 
