@@ -711,6 +711,27 @@ static void test_without_a_probe_the_head_of_a_different_lane_is_tried_each_time
     rig_done(&rig);
 }
 
+static void test_without_a_probe_the_accounts_of_a_desk_take_turns(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .probe = DESK_PROBE_NONE};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://desk.test/acme");
+    rig_say(&rig, "acme", "a", "of acme");
+    rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    rig_say(&rig, "acme", "b", "of acme");
+    rig_say(&rig, "beta", "c", "of beta");
+    int beta = 0;
+    for (int i = 0; i < 6; i++) {
+        rig_pass(&rig, 31 * SECOND_MS);
+        assert_int_equal(rig_open_count(&rig), 1);
+        beta += rig_open_with(&rig, "of beta") != NULL;
+        rig_lose(&rig, rig_open(&rig), HTTP_NOT_CONNECTED, false);
+    }
+    assert_int_equal(beta, 3);
+    rig_done(&rig);
+}
+
 static void test_without_a_probe_another_lanes_delivery_says_that_it_was_the_message(void **state)
 {
     (void)state;
@@ -1694,6 +1715,7 @@ int main(void)
         cmocka_unit_test(test_a_receiver_that_knows_only_post_is_found_well_by_a_head),
         cmocka_unit_test(test_another_token_goes_on_at_once_and_ends_the_alarm),
         cmocka_unit_test(test_without_a_probe_the_head_of_a_different_lane_is_tried_each_time),
+        cmocka_unit_test(test_without_a_probe_the_accounts_of_a_desk_take_turns),
         cmocka_unit_test(test_without_a_probe_another_lanes_delivery_says_that_it_was_the_message),
         cmocka_unit_test(test_a_lone_lane_without_a_probe_counts_nothing_and_calls_for_help_after_10_minutes),
         cmocka_unit_test(test_a_held_head_is_no_probe_and_its_page_is_not_read_again_and_again),
