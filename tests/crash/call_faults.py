@@ -31,12 +31,19 @@ DELIVERY = {"settle": "50ms", "retry_base": "20ms", "retry_cap": "100ms", "max_a
 NEVER = 60             # calls that fail before it is believed that the end is not in sight
 
 
+class Gone(Exception):
+    """The daemon is about to end."""
+
+
 def thread_of(relay, name):
     for path in glob.glob(f"/proc/{relay.pid}/task/*/comm"):
-        with open(path) as file:
-            if file.read().strip() == name:
-                return path.split("/")[-2]
-    raise AssertionError(f"no thread {name}")
+        try:
+            with open(path) as file:
+                if file.read().strip() == name:
+                    return path.split("/")[-2]
+        except OSError:
+            break
+    raise Gone(f"no thread {name}")
 
 
 class Tracer:
@@ -48,7 +55,9 @@ class Tracer:
         self.process = subprocess.Popen(["strace", "-yy", "-o", self.trace, "-e", f"trace={fault.call}", "-e", f"inject={fault.call}:error={fault.error}:when={when}",
                                          "-p", thread_of(relay, fault.thread)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
         said = self.process.stderr.readline()
-        assert b"attached" in said, said
+        if b"attached" not in said:
+            self.leave()
+            raise Gone(said)
 
     def hits(self):
         with open(self.trace, errors="replace") as file:
@@ -67,6 +76,7 @@ class Tracer:
         self.process.stderr.read()
         self.process.wait(PATIENCE_S)
         self.process.stderr.close()
+        self.last = self.at()
         return self.hits()
 
 
@@ -88,6 +98,7 @@ class Bench:
         self.serial = 0
         self.ends = []          # (fault, n, how): the daemon ended by itself
         self.trouble = []
+        self.tracer = None      # the last one
         self.relay.start()
 
     def _close_after(self, request):
@@ -130,7 +141,7 @@ class Bench:
 
     def strike(self, fault, number):
         """True when a call failed."""
-        tracer = Tracer(self.relay, fault, number)
+        tracer = self._tracer(fault, number)
         began = time.monotonic()
         threads, keys = self.send()
         if fault.stays:
@@ -151,6 +162,15 @@ class Bench:
         self.relay.outages.append([began, time.monotonic()])
         return hits > 0
 
+    def _tracer(self, fault, number):
+        try:
+            self.tracer = Tracer(self.relay, fault, number)
+        except Gone:  # the last call that failed was fatal, though all messages had come through
+            wait_for(lambda: not self.relay.running, "the end of the daemon")
+            self._come_back(fault, number - 1, self.tracer)
+            self.tracer = Tracer(self.relay, fault, number)
+        return self.tracer
+
     def _well(self, threads, keys):
         return not any(t.is_alive() for t in threads) and self.taken(keys)
 
@@ -162,7 +182,7 @@ class Bench:
         if self.relay.running:
             return
         status = self.relay.wait_end()
-        self.ends.append((fault, number, status, tracer.at()))
+        self.ends.append((fault, number, status, tracer.last))
         self.relay.start()
 
     def sweep(self, fault):

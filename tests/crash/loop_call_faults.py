@@ -72,7 +72,7 @@ def sweep(desk, platform, kept, fault):
             report = bench.judge()
             trouble = bench.trouble + [str(a) for a in report.anomalies] + [f"ended by itself: {e}" for e in bench.ends if not is_decided(e)] + bench.desk.trouble
             return count, len(bench.ends), report.counts, trouble
-        except AssertionError as wrong:
+        except (AssertionError, OSError) as wrong:
             return 0, len(bench.ends), {}, [f"{wrong}"]
         finally:
             bench.end()
