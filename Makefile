@@ -34,8 +34,8 @@ else ifeq ($V,fuzz)
 else
   $(error V=$V: there are debug, release, asan, tsan, cov and fuzz)
 endif
-# Warnings are errors with the compilers that we build with; a newer one may know more warnings than we do.
-WERROR := $(if $(filter 12 14,$(firstword $(subst ., ,$(shell $(CC) -dumpversion)))),-Werror)
+# Warnings are errors with the compilers that we build with; a newer one, or clang, may know more warnings than we do.
+WERROR := $(if $(filter 12 14,$(if $(filter fuzz,$V),,$(firstword $(subst ., ,$(shell $(CC) -dumpversion))))),-Werror)
 B   := build/$V
 BIN := $(if $(filter release,$V),build,$B)
 

@@ -69,6 +69,17 @@ static int line_of(const struct config_section *section, const char *key, const 
     return there ? there : line;
 }
 
+// The keys that the platform has, with commas between.
+static struct str keys_of(struct load *load, const struct config_section *section, struct str platform)
+{
+    struct str names = STR("");
+    for (size_t i = 0; i < section->count; i++)
+        if (!section->keys[i].only || str_eq_c(platform, section->keys[i].only))
+            names = arena_printf(&load->reader.scratch, "%.*s%s%s", STR_ARG(names), names.n ? ", " : "",
+                                 section->keys[i].name);
+    return names;
+}
+
 // True when all keys that are there belong to the platform.
 static bool check_only(struct load *load, const struct config_section *section, const int *lines, struct str platform)
 {
@@ -77,7 +88,8 @@ static bool check_only(struct load *load, const struct config_section *section, 
         const struct config_key *key = &section->keys[i];
         if (lines[i] && key->only && !str_eq_c(platform, key->only))
             config_reader_mistake(&load->reader, lines[i], section, key->name,
-                                  "belongs to platform %s, not to %.*s; leave it out", key->only, STR_ARG(platform));
+                                  "belongs to platform %s, not to %.*s, which has %.*s; leave it out", key->only,
+                                  STR_ARG(platform), STR_ARG(keys_of(load, section, platform)));
     }
     return load->reader.mistakes == before;
 }

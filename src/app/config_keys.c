@@ -59,15 +59,15 @@ static const struct config_key source_keys[] = {
     {"name", KEY_NAME, IN_SOURCE(name), .required = true,
      .doc = "Unique in its account; part of the webhook's address, `/hooks/ACCOUNT/SOURCE`."},
     {"platform", KEY_SOURCE_PLATFORM, IN_SOURCE(platform), .required = true, .doc = "Which platform it is."},
-    {"token", KEY_SECRET, IN_SOURCE(token), .preset_doc = "none; `telegram` needs one",
+    {"token", KEY_SECRET, IN_SOURCE(token), .only = "telegram", .preset_doc = "none; `telegram` needs one",
      .doc = "The bot's token. One bot may appear in one source only."},
     {"secret", KEY_SECRET, IN_SOURCE(secret), .preset_doc = "`telegram`: made and registered; `webhook` needs one",
      .doc = "What shows that a webhook is genuine. `webhook`: `whsec_...`, or `none` for no check at all."},
-    {"mode", KEY_WORD, IN_SOURCE(mode), .words = "|webhook|polling",
+    {"mode", KEY_WORD, IN_SOURCE(mode), .only = "telegram", .words = "|webhook|polling",
      .preset_doc = "`webhook` with a `public_url`, else `polling`",
      .doc =
          "`webhook` registers itself with the platform and needs `public_url`; `polling` (Telegram) asks for updates and needs none."},
-    {"take_over", KEY_BOOL, IN_SOURCE(take_over), .preset = "false",
+    {"take_over", KEY_BOOL, IN_SOURCE(take_over), .only = "telegram", .preset = "false",
      .doc =
          "Whether a webhook that the bot has elsewhere is replaced (when polling: removed). Otherwise such a source is refused and "
          "shown with where it points."},

@@ -166,7 +166,7 @@ static const char *node_kind(const struct config_reader *reader)
 {
     switch (reader->event.type) {
     case YAML_MAPPING_START_EVENT:
-        return "a mapping";
+        return reader->path ? "a mapping" : "an object";
     case YAML_SEQUENCE_START_EVENT:
         return "a list";
     case YAML_ALIAS_EVENT:
@@ -263,11 +263,16 @@ static void read_scalar(struct config_reader *reader, const struct config_sectio
 static void wrong_kind(struct config_reader *reader, const struct config_section *section, const struct config_key *key)
 {
     bool list = key->type == KEY_LIST;
+    const char *write;
+    if (reader->path)
+        write = list ? "a list below it, each entry with \"- \" before it, or leave it out"
+                     : "its keys below it, indented, or leave it out";
+    else // JSON
+        write = list ? "a list, its entries between [ and ], or leave it out"
+                     : "an object, its keys between { and }, or leave it out";
     bool empty = at(reader, YAML_SCALAR_EVENT) && !scalar(reader).n;
     config_reader_mistake(reader, config_reader_line(reader), section, key->name, "is %s; write %s",
-                          empty ? "empty" : node_kind(reader),
-                          list ? "a list below it, each entry with \"- \" before it, or leave it out"
-                               : "its keys below it, indented, or leave it out");
+                          empty ? "empty" : node_kind(reader), write);
     config_reader_skip(reader);
 }
 

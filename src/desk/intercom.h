@@ -8,16 +8,20 @@
 //   made=S         when the contact was made (Unix seconds), while that is news
 //   sought=ID@US   the create of this message was looked for in vain, then
 //   clock=desk     the desk keeps its own created_at instead of the one we send
+//   clock=ours     it keeps ours, as a time shows that its own clock cannot have said; without the word it is not known
 //   old=A,B        conversations of this link that are gone from the desk, the newest last
 // Unknown words are dropped; a new one is read where it is missing as if it were 0.
+enum intercom_clock { CLOCK_NOT_KNOWN, CLOCK_OURS, CLOCK_DESKS };
+
 struct intercom_note {
     int64_t space; // 0: the plain external id
     int64_t made_s;
     int64_t sought_id, sought_us; // 0: none
-    bool own_clock;
+    enum intercom_clock clock;
     struct str old;
 };
 
+enum { INTERCOM_SKEW_S = 60 }; // the desk's clock is ours, give or take
 enum { INTERCOM_NEWS_S = 60 }; // a contact as young as this may not be known everywhere at the desk yet
 
 struct intercom_note intercom_note_read(struct str text);
@@ -35,7 +39,7 @@ struct intercom_wanted {
     int64_t received_s; // when we had the message: the desk cannot have it from before
     const struct str *known_refs;
     size_t known_ref_count;
-    bool own_clock;       // created_at at the desk is its own
+    bool own_clock;       // created_at at the desk is its own, or may be, and `last_part` tells what was there before
     bool alone;           // the contact has no conversation of ours beside this one
     struct str looked;    // in this conversation it is not: known from the look there
     struct str last_part; // with own_clock: what we know to be there came up to this

@@ -46,6 +46,14 @@ void intercom_send_search(struct intercom *s)
     intercom_send(s, PHASE_SEARCH, "POST", STR("/conversations/search"), intercom_written(s, &buf));
 }
 
+// Where it is not known whose time the desk shows, a part may be ours at any: if it came after the last one that we know of.
+static bool may_be_own_clock(const struct intercom *s)
+{
+    int64_t known;
+    enum intercom_clock clock = s->run->note.clock;
+    return clock == CLOCK_DESKS || (clock == CLOCK_NOT_KNOWN && str_to_i64(s->attempt->link.last_part, &known));
+}
+
 static struct intercom_wanted wanted_of(struct intercom *s)
 {
     const struct desk_attempt *attempt = s->attempt;
@@ -56,7 +64,7 @@ static struct intercom_wanted wanted_of(struct intercom *s)
         .received_s = received_s(attempt),
         .known_refs = attempt->known_refs,
         .known_ref_count = attempt->known_ref_count,
-        .own_clock = s->run->note.own_clock,
+        .own_clock = may_be_own_clock(s),
         .alone = !attempt->message->conversation_name.p && str_ends(attempt->customer, attempt->message->conversation),
         .looked = attempt->link.conversation,
         .last_part = attempt->link.last_part,

@@ -16,7 +16,7 @@ static void read_word(struct intercom_note *note, struct str name, struct str va
                                           !str_to_i64(str_sub(value, at + 1, value.n), &note->sought_us)))
         note->sought_id = note->sought_us = 0;
     else if (str_eq_c(name, "clock"))
-        note->own_clock = str_eq_c(value, "desk");
+        note->clock = str_eq_c(value, "desk") ? CLOCK_DESKS : str_eq_c(value, "ours") ? CLOCK_OURS : CLOCK_NOT_KNOWN;
     else if (str_eq_c(name, "old"))
         note->old = value;
 }
@@ -44,8 +44,8 @@ struct str intercom_note_write(const struct intercom_note *note, struct arena *a
         buf_printf(&out, " made=%" PRId64, note->made_s);
     if (note->sought_id)
         buf_printf(&out, " sought=%" PRId64 "@%" PRId64, note->sought_id, note->sought_us);
-    if (note->own_clock)
-        buf_printf(&out, " clock=desk");
+    if (note->clock)
+        buf_printf(&out, " clock=%s", note->clock == CLOCK_DESKS ? "desk" : "ours");
     if (note->old.n)
         buf_printf(&out, " old=%.*s", STR_ARG(note->old));
     struct str text = arena_str(arena, str_trim(buf_str(&out)));

@@ -144,7 +144,7 @@ static void test_all_keys_are_read(void **state)
         "         probe: none, rate: 600/min}\n"
         "  in_doubt: hold\n  on_failure: hold\n  order: conversation\n  active: false\n"
         "  sources:\n"
-        "  - {name: a, platform: webhook, secret: none, mode: polling, take_over: true, api_url: http://127.0.0.1:2//}\n"
+        "  - {name: a, platform: telegram, token: \"12345:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\", mode: polling, take_over: true, api_url: http://127.0.0.1:2//}\n"
         "  - {name: b, platform: webhook, secret: none}\n"
         "  name: acme\n");
     assert_text(config->listen, "[::1]:1");
@@ -301,13 +301,19 @@ static const struct refusal {
      "t.yaml:3: accounts.sources: a webhook source needs a secret (whsec_...), or \"secret: none\" to take messages from anyone"},
     {"accounts:\n  - name: acme\n    sources: [{name: a, platform: webhook, secret: 'top secret'}]\n" DESK,
      "t.yaml:3: accounts.sources.secret: holds a space, a control character or a letter outside ASCII; write it as the platform gave it"},
+    {"accounts:\n  - name: acme\n    sources: [{name: a, platform: webhook, secret: none, token: t}]\n" DESK,
+     "t.yaml:3: accounts.sources.token: belongs to platform telegram, not to webhook, which has name, platform, secret, api_url; leave it out"},
+    {"accounts:\n  - name: acme\n    sources: [{name: a, platform: webhook, secret: none, mode: polling}]\n" DESK,
+     "t.yaml:3: accounts.sources.mode: belongs to platform telegram, not to webhook, which has name, platform, secret, api_url; leave it out"},
+    {"accounts:\n  - name: acme\n    sources: [{name: a, platform: webhook, secret: none, take_over: false}]\n" DESK,
+     "t.yaml:3: accounts.sources.take_over: belongs to platform telegram, not to webhook, which has name, platform, secret, api_url; leave it out"},
     {"accounts:\n  - name: acme\n" SOURCE "    desk: {platform: webhok}\n",
      "t.yaml:4: accounts.desk.platform: \"webhok\" is no desk; there are intercom, webhook"},
     {"accounts:\n  - name: acme\n" SOURCE
      "    desk: {platform: webhook, secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3}\n",
      "t.yaml:4: accounts.desk: a webhook desk needs a url that begins with https:// or http://"},
     {"accounts:\n  - name: acme\n" SOURCE "    desk: {platform: intercom, token: t, probe: none}\n",
-     "t.yaml:4: accounts.desk.probe: belongs to platform webhook, not to intercom; leave it out"},
+     "t.yaml:4: accounts.desk.probe: belongs to platform webhook, not to intercom, which has platform, token, client_secret, api_url, rate; leave it out"},
     {"accounts:\n  - name: acme\n" SOURCE "    desk: {platform: intercom, token: t, rate: 150}\n",
      "t.yaml:4: accounts.desk.rate: \"150\" is no rate; write a whole number and /s or /min, as in 150/s"},
     {"accounts:\n" ACCOUNT ACCOUNT,
@@ -543,7 +549,7 @@ static void test_warnings(void **state)
 {
     (void)state;
     struct config *config = load_good(
-        "accounts:\n  - name: acme\n    on_failure: hold\n    sources: [{name: a, platform: webhook, secret: none, "
+        "accounts:\n  - name: acme\n    on_failure: hold\n    sources: [{name: a, platform: telegram, token: \"12345:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\", "
         "mode: webhook}]\n" DESK);
     assert_text(
         config->warnings,

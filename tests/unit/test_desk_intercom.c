@@ -823,8 +823,42 @@ static void test_desk_with_its_own_clock(void **state)
     play({LOOK, NULL, 200, CONVERSATION(PART("132", CONTACT, "1600000000", "hello"))}); // from before we had it
     expect(VERDICT_RETRY, false, true);
     new_attempt();
+    play({REPLY_TO, NULL, 200, REPLIED}); // in the same second: its own clock says the same
+    expect_link(CONTACT, "499", "132", "clock=desk");
+    new_attempt();
+    t.attempt.now_us += 3600 * SECOND;
     play({REPLY_TO, NULL, 200, REPLIED}); // it keeps it after all
-    expect_link(CONTACT, "499", "132", "");
+    expect_link(CONTACT, "499", "132", "clock=ours");
+}
+
+static void test_a_clock_that_says_what_ours_says_is_not_known(void **state)
+{
+    (void)state;
+    static const struct str known[] = {STR("130")};
+    // The first one went out in its own second: whose time it is cannot be told, and a look-up does not rest on it.
+    known_conversation();
+    play({REPLY_TO, NULL, 200, CONVERSATION(PART("130", CONTACT, "1699999999", "hello"))});
+    expect_link(CONTACT, "499", "130", "");
+    new_attempt();
+    t.attempt.in_doubt = true;
+    t.attempt.known_refs = known;
+    t.attempt.known_ref_count = 1;
+    play({LOOK, NULL, 200,
+          CONVERSATION(PART("130", CONTACT, "1699999999", "hello") "," PART("132", CONTACT, "1700000002", "hello"))});
+    expect_delivered("132");
+    // Without a part to count from only our own time will do: another message may say the same words.
+    new_attempt();
+    t.attempt.in_doubt = t.attempt.look_only = true;
+    t.attempt.link.last_part = STR_NONE;
+    play({LOOK, NULL, 200, CONVERSATION(PART("132", CONTACT, "1700000002", "hello"))});
+    expect(VERDICT_RETRY, false, true);
+    // Where the desk keeps our time, nothing else is ours.
+    new_attempt();
+    t.attempt.in_doubt = t.attempt.look_only = true;
+    t.attempt.link.note = STR("clock=ours");
+    play({LOOK, NULL, 200,
+          CONVERSATION(PART("130", CONTACT, "1600000000", "hello") "," PART("134", CONTACT, "1700000002", "hello"))});
+    expect(VERDICT_RETRY, false, true);
 }
 
 static void test_look_up_in_trouble_keeps_the_doubt(void **state)
@@ -1064,7 +1098,9 @@ static void test_note_is_read_leniently(void **state)
         {"space=-3 sought=@ =", ""},
         {"space=99", ""},
         {"space=3 unknown=1 old=1,2", "space=3 old=1,2"},
-        {"clock=desk", ""}, // the answer shows that it keeps our time
+        {"clock=desk", "clock=desk"},
+        {"clock=ours", "clock=ours"},
+        {"clock=theirs", ""},
         {"made=1699999990", "made=1699999990"},
         {"made=1600000000", ""},
     };
@@ -1202,6 +1238,7 @@ int main(void)
         DESK_TEST(test_texts_are_the_same_in_other_clothes),
         DESK_TEST(test_equal_texts_of_a_second_are_counted),
         DESK_TEST(test_desk_with_its_own_clock),
+        DESK_TEST(test_a_clock_that_says_what_ours_says_is_not_known),
         DESK_TEST(test_look_up_in_trouble_keeps_the_doubt),
         DESK_TEST(test_lost_create_is_adopted),
         DESK_TEST(test_lost_create_is_looked_for_twice),
