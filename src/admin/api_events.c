@@ -174,7 +174,7 @@ static bool give(struct stream *stream)
         if (more)
             write_wanted(stream, &events->out, &item);
     }
-    must(!events->out.failed);
+    buf_must(&events->out);
     if (events->out.n && !http_exchange_write(stream->exchange, buf_str(&events->out)))
         return false; // `gone` is to come
     return more;

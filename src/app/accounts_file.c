@@ -1,10 +1,10 @@
 #include "app/accounts_file.h"
 
 #include "base/mem.h"
+#include "base/table.h"
 #include "platform/platform.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { CONFLICTS_MAX = 10 };
 

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/table.h"
 #include "desk/desk.h"
 #include "platform/platform.h"
 
@@ -15,7 +16,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <uthash.h>
 
 enum { WARNINGS_MAX = 20 };
 

@@ -24,20 +24,22 @@ void buf_done(struct buf *buf)
 void buf_clear(struct buf *buf)
 {
     buf->n = 0;
-    buf->failed = false;
+    buf->failed = 0;
     if (buf->p)
         buf->p[0] = 0;
 }
 
 static int fail(struct buf *buf, int err)
 {
-    buf->failed = true;
+    buf->failed = err;
     return err;
 }
 
 int buf_reserve(struct buf *buf, size_t more)
 {
-    if (buf->failed || more > buf->max || buf->n > buf->max - more)
+    if (buf->failed)
+        return buf->failed;
+    if (more > buf->max || buf->n > buf->max - more)
         return fail(buf, ERR_TOO_LARGE);
     size_t need = buf->n + more + 1;
     if (need <= buf->size)
@@ -95,4 +97,11 @@ int buf_printf(struct buf *buf, const char *format, ...)
 struct str buf_str(const struct buf *buf)
 {
     return (struct str){buf->p ? buf->p : "", buf->n};
+}
+
+void buf_must(const struct buf *buf)
+{
+    if (buf->failed == ERR_NOMEM)
+        mem_out();
+    must(!buf->failed);
 }

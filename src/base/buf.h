@@ -9,7 +9,7 @@ struct buf {
     size_t n;
     size_t size; // allocated
     size_t max;
-    bool failed; // something did not fit, or memory was out: the content is not whole
+    int failed; // ERR_TOO_LARGE: something did not fit, ERR_NOMEM: memory was out; the content is not whole
 };
 
 // Nothing is allocated until the first byte.
@@ -24,3 +24,5 @@ int buf_add_str(struct buf *buf, struct str s);
 int buf_add_char(struct buf *buf, char c);
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct str buf_str(const struct buf *buf);
+// For what fits by its nature: memory that was out ends the process, as in base/mem.h, anything else is a bug.
+void buf_must(const struct buf *buf);

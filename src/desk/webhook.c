@@ -30,7 +30,7 @@ static struct str body_of(const struct desk_attempt *attempt)
     json_key_time(&json, "received_at", message->received_at_us);
     json_key_bool(&json, "late", message->late);
     json_close(&json, '}');
-    must(!out.failed); // the message was in memory a moment ago
+    buf_must(&out); // the message was in memory a moment ago
     struct str body = arena_str(attempt->arena, buf_str(&out));
     buf_done(&out);
     return body;

@@ -364,7 +364,7 @@ static void write_answer(struct http_connection *connection, struct answer *answ
     answer->length = (int64_t)body.n;
     buf_clear(&server->head);
     answer_write_head(&server->head, answer, &server->date);
-    must(!server->head.failed);
+    buf_must(&server->head);
     if (is_head || !answer_has_body(answer->status))
         body.n = 0;
     uv_buf_t bufs[] = {uv_buf_of(buf_str(&server->head)), uv_buf_of(body)};

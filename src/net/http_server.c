@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/table.h"
 #include "net/address.h"
 #include "net/listen_address.h"
 
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <uthash.h>
 #include <utlist.h>
 
 enum {

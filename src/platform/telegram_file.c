@@ -121,7 +121,7 @@ struct str telegram_files(yyjson_val *message, struct arena *arena)
     json_open(&writing.json, '[');
     write_files(&writing, message);
     json_close(&writing.json, ']');
-    must(!out.failed);
+    buf_must(&out);
     struct str files = writing.some ? arena_str(arena, buf_str(&out)) : STR_NONE;
     buf_done(&out);
     return files;

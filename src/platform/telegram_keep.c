@@ -230,7 +230,7 @@ static void set_webhook(struct keeping *k)
     json_key(&json, "allowed_updates");
     json_raw(&json, str_of(telegram_allowed_updates));
     json_close(&json, '}');
-    must(!body.failed);
+    buf_must(&body);
     send(k, REGISTERING, "setWebhook", arena_str(k->arena, buf_str(&body)), CALL_MS);
     buf_done(&body);
 }
@@ -393,7 +393,7 @@ struct str telegram_press_answer(struct str press, const char *method, struct ar
         json_key_str(&json, "method", str_of(method));
     json_key_str(&json, "callback_query_id", press);
     json_close(&json, '}');
-    must(!body.failed);
+    buf_must(&body);
     struct str text = arena_str(arena, buf_str(&body));
     buf_done(&body);
     return text;

@@ -4,12 +4,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/table.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 enum { KEY_SIZE = 256 }; // a name, and two names of at most 63 bytes

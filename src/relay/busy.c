@@ -1,11 +1,11 @@
 #include "relay/busy.h"
 
 #include "base/mem.h"
+#include "base/table.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 enum { MINUTES = 5, BUCKETS = MINUTES + 1 }; // the current minute, and those before it

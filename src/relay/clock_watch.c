@@ -1,12 +1,12 @@
 #include "relay/clock_watch.h"
 
 #include "base/mem.h"
+#include "base/table.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { REFUSED_IN_A_ROW = 5, SUBJECT_SIZE = 160 };
 

@@ -2,11 +2,11 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/table.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 struct entry {
     const struct account *account;

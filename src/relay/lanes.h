@@ -2,6 +2,7 @@
 // conversations of the messages in memory. Owned by the dispatcher; not for others.
 #pragma once
 #include "base/heap.h"
+#include "base/table.h"
 #include "desk/desk.h"
 #include "model/account.h"
 #include "model/governor.h"
@@ -9,8 +10,6 @@
 #include "model/message.h"
 #include "model/skip_guard.h"
 #include "relay/dispatcher.h"
-
-#include <uthash.h>
 
 // Something that waits for a monotonic time in the dispatcher's heap.
 struct due {

@@ -4,12 +4,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/table.h"
 #include "platform/platform.h"
 #include "relay/tell.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 enum { TROUBLE_PAUSE_MS = 2000 };
 

@@ -2,13 +2,14 @@
 // the lack of a disk. One lock around everything lets readers look from other threads; their callbacks run under
 // it and must not call the store.
 #include "base/mem.h"
+
 #include "base/must.h"
+#include "base/table.h"
 #include "store/store.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 struct attempt {
