@@ -121,17 +121,29 @@ static int read_totals(struct sqlite_reader *r, struct store_totals *out)
     return 0;
 }
 
+int sqlite_reader_snapshot_end(struct sqlite_reader *r)
+{
+    int err = sql_run(&r->sql, SQL_READ_END);
+    return err && !sqlite3_get_autocommit(r->sql.db) ? sql_run(&r->sql, SQL_READ_END) : err;
+}
+
+int sqlite_reader_snapshot_begin(struct sqlite_reader *r)
+{
+    int err = sqlite3_get_autocommit(r->sql.db) ? 0 : sqlite_reader_snapshot_end(r);
+    return err ? err : sql_run(&r->sql, SQL_READ_BEGIN);
+}
+
 static int reader_totals(struct store_reader *reader, struct store_totals *out)
 {
     struct sqlite_reader *r = sqlite_reader_of(reader);
     struct store_totals totals = {0};
     sqlite_reader_begin(r);
     // One snapshot, so that the numbers fit each other.
-    int err = sql_run(&r->sql, SQL_READ_BEGIN);
+    int err = sqlite_reader_snapshot_begin(r);
     if (err)
         return err;
     err = read_totals(r, &totals);
-    int end = sql_run(&r->sql, SQL_READ_END);
+    int end = sqlite_reader_snapshot_end(r);
     if (!err && !end)
         *out = totals;
     return err ? err : end;

@@ -24,5 +24,8 @@ void sqlite_reader_begin(struct sqlite_reader *r);
 // ERR_BUSY when its time is over, or the reader was interrupted: for calls of many short steps, since SQLite looks only
 // within one.
 int sqlite_reader_over_time(struct sqlite_reader *r);
+// Several queries that fit each other; one whose end failed is ended first, since the reader would see that one for ever.
+ERR_CHECK int sqlite_reader_snapshot_begin(struct sqlite_reader *r);
+ERR_CHECK int sqlite_reader_snapshot_end(struct sqlite_reader *r);
 // Begins and ends a snapshot that is given up (ERR_BUSY, `log_over`) when the log has grown by `log_room` meanwhile.
 void sqlite_reader_bound_log(struct sqlite_reader *r, bool on);

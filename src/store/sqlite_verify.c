@@ -111,11 +111,11 @@ static int check_sum(struct check *check)
 {
     struct sqlite_reader *r = check->reader;
     verify_tell_progress(check, "the sum", 0, 0);
-    int err = sql_run(&r->sql, SQL_READ_BEGIN);
+    int err = sqlite_reader_snapshot_begin(r);
     if (err)
         return err;
     err = check_sum_in_snapshot(check);
-    int end = sql_run(&r->sql, SQL_READ_END);
+    int end = sqlite_reader_snapshot_end(r);
     return err ? err : end;
 }
 

@@ -1,5 +1,5 @@
 // What the contract does not say and the promise needs of the SQLite back end: rules S1 to S11, its files, its indexes.
-// LDFLAGS: -Wl,--wrap=statfs -Wl,--wrap=posix_fadvise -Wl,--wrap=fdatasync
+// LDFLAGS: -Wl,--wrap=statfs -Wl,--wrap=posix_fadvise -Wl,--wrap=fdatasync -Wl,--wrap=sqlite3_step
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,6 +27,7 @@ static struct {
     long fs_type; // 0: the real one
     int evicted_db, evicted_log, flushes;
     bool flush_fails;
+    int read_ends_to_fail; // of readers' transactions
 } wrapped;
 
 int __real_statfs(const char *path, struct statfs *out);
@@ -42,6 +43,19 @@ int __wrap_statfs(const char *path, struct statfs *out)
     if (wrapped.fs_type)
         out->f_type = wrapped.fs_type;
     return result;
+}
+
+int __real_sqlite3_step(sqlite3_stmt *q);
+int __wrap_sqlite3_step(sqlite3_stmt *q);
+
+int __wrap_sqlite3_step(sqlite3_stmt *q)
+{
+    bool ends = wrapped.read_ends_to_fail && strcmp(sqlite3_sql(q), "COMMIT") == 0 &&
+                sqlite3_db_readonly(sqlite3_db_handle(q), "main") == 1;
+    if (!ends)
+        return __real_sqlite3_step(q);
+    wrapped.read_ends_to_fail--;
+    return SQLITE_NOMEM;
 }
 
 int __wrap_fdatasync(int fd)
@@ -234,6 +248,28 @@ static void test_s7_network_file_system_is_refused_unless_forced(void **state)
     assert_non_null(store);
     store->ops->close(store, true);
     free(path);
+}
+
+static void test_reader_whose_snapshot_could_not_be_ended_sees_what_comes_after(void **state)
+{
+    (void)state;
+    for (int failures = 1; failures <= 2; failures++) {
+        char *path = fresh_path();
+        struct store *store = kit_open(path);
+        struct store_reader *reader = store->ops->reader_new(store);
+        struct store_totals totals;
+        kit_store(store, "1", "c");
+        wrapped.read_ends_to_fail = failures;
+        int err = reader->ops->totals(reader, &totals);
+        assert_int_equal(err, failures == 1 ? 0 : ERR_NOMEM);
+        assert_int_equal(wrapped.read_ends_to_fail, 0);
+        kit_store(store, "2", "c");
+        assert_int_equal(reader->ops->totals(reader, &totals), 0);
+        assert_int_equal(totals.accepted, 2);
+        reader->ops->free(reader);
+        store->ops->close(store, true);
+        free(path);
+    }
 }
 
 static void test_newer_schema_is_refused(void **state)
@@ -954,6 +990,7 @@ int main(void)
         cmocka_unit_test(test_s11_second_opening_is_refused_naming_the_first),
         cmocka_unit_test(test_s7_network_file_system_is_refused_unless_forced),
         cmocka_unit_test(test_newer_schema_is_refused),
+        cmocka_unit_test(test_reader_whose_snapshot_could_not_be_ended_sees_what_comes_after),
         cmocka_unit_test(test_store_from_before_migrated_threads_is_taken_over),
         cmocka_unit_test(test_other_files_are_refused_and_left_alone),
         cmocka_unit_test(test_s1_start_drops_the_cache_and_empties_the_log),
