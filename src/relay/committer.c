@@ -364,18 +364,17 @@ void committer_keep_house(struct committer *committer)
         committer->aged_us = now;
 }
 
-// Another program holds the store. Whether it still does nobody would find out who sends nothing while /readyz says no. (Of
-// a full disk only a message tells that it is not: a quota lets small ones through.)
-static bool is_held(struct committer *committer)
+// Whether messages would be stored again nobody would find out who sends nothing while /readyz says no.
+static bool is_refusing(struct committer *committer)
 {
-    return atomic_load(&committer->refusing) == ERR_BUSY && !atomic_load(&committer->dead);
+    return atomic_load(&committer->refusing) && !atomic_load(&committer->dead);
 }
 
 static void look_again(struct committer *committer)
 {
     struct store_change nothing = {.kind = STORE_NOTHING};
     struct store *store = committer->options.store;
-    if (!is_held(committer))
+    if (!is_refusing(committer))
         return;
     int err = store->ops->apply(store, &nothing, 1);
     if (!err || is_passing(err))
@@ -387,7 +386,7 @@ static void look_again(struct committer *committer)
 // How long it waits for a job at most.
 static int longest_wait_ms(struct committer *committer)
 {
-    if (committer->stalled || is_held(committer))
+    if (committer->stalled || is_refusing(committer))
         return STALLED_WAIT_MS;
     return committer->ageing ? AGE_WAIT_MS : IDLE_WAIT_MS;
 }

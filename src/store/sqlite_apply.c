@@ -508,6 +508,8 @@ int sqlite_apply(struct store *store, struct store_change *changes, size_t count
         return ERR_FULL;
     s->asks = count == 1 && changes[0].kind == STORE_NOTHING;
     int err = sqlite_transact(s, apply_batch, &batch);
+    if (!err && s->asks && !sqlite_files_has_room(&s->files))
+        err = ERR_FULL;
     s->asks = false;
     if (err == ERR_FULL && !accepts && sqlite_files_drop_ballast(&s->files))
         err = sqlite_transact(s, apply_batch, &batch);

@@ -13,6 +13,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+enum { ROOM_BYTES = 256 * 1024 };
+
 // Network file systems: the log's shared memory does not work over them, and their locks hold no second machine
 // off (S7). FUSE is not among them: it may be anything, and works where it is local.
 static const struct {
@@ -284,6 +286,19 @@ static int64_t room(const struct sqlite_files *files)
 bool sqlite_files_is_low(const struct sqlite_files *files)
 {
     return files->ballast_bytes > 0 && room(files) < files->ballast_bytes;
+}
+
+bool sqlite_files_has_room(const struct sqlite_files *files)
+{
+    char *path = path_with(files->path, ".room");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool has = fd >= 0 && write_zeros(fd, 0, ROOM_BYTES) == 0;
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    free(path);
+    return has;
 }
 
 bool sqlite_files_drop_ballast(struct sqlite_files *files)

@@ -41,6 +41,8 @@ const char *sqlite_files_gone(const struct sqlite_files *files);
 ERR_CHECK int sqlite_files_grow_log(const struct sqlite_files *files, int64_t bytes);
 // Less room is left than the floor keeps (S9).
 bool sqlite_files_is_low(const struct sqlite_files *files);
+// Writes as much as a message may need, and removes it: a quota, or a disk that only says so, is not seen otherwise.
+bool sqlite_files_has_room(const struct sqlite_files *files);
 // Gives the ballast's room back to the disk; false when there was none left.
 bool sqlite_files_drop_ballast(struct sqlite_files *files);
 // Takes it again once there is room for it twice.

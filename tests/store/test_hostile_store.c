@@ -691,6 +691,31 @@ static void test_item_60_quota_is_a_full_disk(void **state)
     free(path);
 }
 
+// Room is what can be written: of a quota the file system does not tell. (A limit on file sizes is one for this process.)
+static void test_item_60_whether_there_is_room_again_is_tried_by_writing(void **state)
+{
+    (void)state;
+    char *path = fresh_path();
+    struct store *store = must_open(path);
+    struct rlimit before, low;
+    assert_int_equal(kit_apply(store, STORE_NOTHING, NULL), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    low = before;
+    low.rlim_cur = 128 * 1024;
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+    sigaction(SIGXFSZ, &ignored, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    int err = kit_apply(store, STORE_NOTHING, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(err, ERR_FULL);
+    assert_int_equal(kit_apply(store, STORE_NOTHING, NULL), 0);
+    char probe[4096];
+    snprintf(probe, sizeof probe, "%s.room", path);
+    assert_int_not_equal(access(probe, F_OK), 0);
+    store->ops->close(store, true);
+    free(path);
+}
+
 // ---- item 57: making and upgrading the tables, cut anywhere
 
 static void test_item_57_kill_9_at_every_call_of_the_first_start(void **state)
@@ -870,6 +895,7 @@ int main(void)
         cmocka_unit_test(test_item_62_reader_that_stays_makes_the_log_grow_and_that_is_said),
         cmocka_unit_test(test_item_55_limit_on_file_sizes_is_a_full_disk),
         cmocka_unit_test(test_item_60_quota_is_a_full_disk),
+        cmocka_unit_test(test_item_60_whether_there_is_room_again_is_tried_by_writing),
         cmocka_unit_test(test_item_57_kill_9_at_every_call_of_the_first_start),
         cmocka_unit_test(test_item_57_kill_9_at_every_call_of_an_upgrade),
         cmocka_unit_test(test_item_58_kill_9_at_every_call_of_the_work),

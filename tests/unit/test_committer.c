@@ -607,11 +607,13 @@ static void test_housekeeping_that_fails_breaks_the_store_unless_it_passes(void 
     }
 }
 
+static const char *alarm_meanwhile;
+
 static void while_held(void)
 {
     if (!asks('a', 2) && !asks('a', 3) && !asks('a', 4))
         return;
-    assert_string_equal(alarm_now(), "store_busy");
+    assert_string_equal(alarm_now(), alarm_meanwhile);
     assert_false(committer_is_well(bench.committer));
     if (asks('a', 4))
         committer_close(bench.committer);
@@ -620,17 +622,22 @@ static void while_held(void)
 }
 
 // Nobody sends a message while /readyz says that none is taken.
-static void test_whether_a_held_store_is_free_again_is_looked_at_without_a_message(void **state)
+static void test_whether_a_held_or_full_store_takes_messages_again_is_looked_at_without_one(void **state)
 {
     (void)state;
-    bench.errors = "b.b..b";
-    bench.before = while_held;
-    submit(a_message('m'));
-    committer_run(bench.committer);
-    asked("acalcalca");
-    heard("Mll");
-    assert_string_equal(alarm_now(), "");
-    assert_true(committer_is_well(bench.committer));
+    for (int full = 0; full < 2; full++) {
+        bench.errors = full ? "f.f..f" : "b.b..b";
+        alarm_meanwhile = full ? "disk_full" : "store_busy";
+        bench.before = while_held;
+        submit(a_message('m'));
+        committer_run(bench.committer);
+        asked("acalcalca");
+        heard("Mll");
+        assert_string_equal(alarm_now(), "");
+        assert_true(committer_is_well(bench.committer));
+        take_down(state);
+        put_up(state);
+    }
 }
 
 static void break_while_held(void)
@@ -715,7 +722,7 @@ int main(void)
         TEST(test_housekeeping_comes_again_after_30_s),
         TEST(test_housekeeping_goes_on_while_nothing_is_sent),
         TEST(test_housekeeping_that_fails_breaks_the_store_unless_it_passes),
-        TEST(test_whether_a_held_store_is_free_again_is_looked_at_without_a_message),
+        TEST(test_whether_a_held_or_full_store_takes_messages_again_is_looked_at_without_one),
         TEST(test_a_held_store_that_breaks_is_asked_nothing_more),
         TEST(test_a_hurry_ends_the_wait_of_outcomes),
         TEST(test_outcomes_that_waited_are_tried_once_more_at_the_end),
