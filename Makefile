@@ -76,6 +76,7 @@ BENCH_SRC   := $(wildcard bench/*.c)
 BENCH_LIB   := $(wildcard bench/support/*.c)
 CRASH_SRC   := $(wildcard tests/crash/*.c)
 SIM_SRC     := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
+FAULT_SRC   := $(filter-out tests/fault/test_%,$(wildcard tests/fault/*.c)) tests/sim/intercom.c
 WEB         := $(shell find web 2>/dev/null)
 SANDBOX_WEB := $(shell find sandbox/web 2>/dev/null)
 LIB   := $B/libtributary.a
@@ -95,6 +96,7 @@ $(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
 $(filter $B/tests/sim/%,$(TESTS)) $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
 $B/sim: $B/tests/sim/main.o
 $B/sim: EXTRA = $(shell sed -n 's,^// LDFLAGS: *,,p' tests/sim/test_sim.c)
+$B/tests/fault/test_every_failure: $(call objects,$(FAULT_SRC))
 $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
 $B/crash_scenario: $(call objects,$(CRASH_SRC) $(SUPPORT_SRC))
 $B/crash_scenario: EXTRA = -lcmocka
@@ -145,6 +147,11 @@ cov: cov-fresh
 # run, prints a line for each of its loops, and fails on a violation or when its negative control is not found out.
 crash: all bench $B/crash_scenario
 	@status=0; for loop in $(sort $(wildcard tests/crash/loop_*.py)); do $(PYTHON) $$loop || status=1; done; exit $$status
+
+# The n-th thing that can fail fails, for every n (tests/fault/life.h); make check takes a sample of them. FAULT=sql: only the
+# sweeps with that in their name.
+fault: $B/tests/fault/test_every_failure
+	@directory=$$(mktemp -d) && TMPDIR=$$directory FULL=1 $< $(FAULT); status=$$?; rm -rf $$directory; exit $$status
 
 # The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
 # object stands for all it includes. gcc's analyzer leaves tests/ alone, not knowing how cmocka ends one, and leaks to the sanitizer,

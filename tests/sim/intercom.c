@@ -50,6 +50,11 @@ void intercom_desk_free(struct intercom_desk *desk)
     free(desk);
 }
 
+size_t intercom_desk_size(void)
+{
+    return sizeof(struct intercom_desk);
+}
+
 // ---- writing answers ----
 
 static void write_text(struct json *json, const char *key, const char *text, bool html)

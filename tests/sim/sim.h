@@ -278,6 +278,8 @@ const char *weather_name(enum weather weather);
 struct intercom_desk;
 struct intercom_desk *intercom_desk_new(bool own_clock);
 void intercom_desk_free(struct intercom_desk *desk);
+// In memory of the caller's, zeroed: that much of it. It holds no pointers.
+size_t intercom_desk_size(void);
 struct intercom_answer {
     int status;
     struct buf body;

@@ -20,10 +20,13 @@ static sqlite3_file *real_of(sqlite3_file *file)
     return ((struct file *)file)->real;
 }
 
-static bool fails(bool makes_bytes)
+enum call { LOOKS, WRITES, FLUSHES, GROWS };
+
+static bool fails(enum call call)
 {
     fault_vfs.calls++;
-    if (fault_vfs.at == 0 || (fault_vfs.error == ENOSPC && !makes_bytes))
+    if (fault_vfs.at == 0 || (fault_vfs.error == ENOSPC && call != WRITES && call != GROWS) ||
+        (fault_vfs.swallows && call != WRITES && call != FLUSHES))
         return false;
     if (fault_vfs.once ? fault_vfs.calls != fault_vfs.at : fault_vfs.calls < fault_vfs.at)
         return false;
@@ -40,13 +43,15 @@ static int file_close(sqlite3_file *file)
 
 static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
 {
-    return fails(false) ? SQLITE_IOERR_READ : real_of(file)->pMethods->xRead(real_of(file), p, n, at);
+    return fails(LOOKS) ? SQLITE_IOERR_READ : real_of(file)->pMethods->xRead(real_of(file), p, n, at);
 }
 
 static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
 {
-    if (!fails(true))
+    if (!fails(WRITES))
         return real_of(file)->pMethods->xWrite(real_of(file), p, n, at);
+    if (fault_vfs.swallows)
+        return SQLITE_OK;
     if (fault_vfs.torn)
         real_of(file)->pMethods->xWrite(real_of(file), p, n / 2, at);
     errno = fault_vfs.error;
@@ -55,17 +60,19 @@ static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    return fails(false) ? SQLITE_IOERR_TRUNCATE : real_of(file)->pMethods->xTruncate(real_of(file), size);
+    return fails(LOOKS) ? SQLITE_IOERR_TRUNCATE : real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
 static int file_sync(sqlite3_file *file, int flags)
 {
-    return fails(false) ? SQLITE_IOERR_FSYNC : real_of(file)->pMethods->xSync(real_of(file), flags);
+    if (!fails(FLUSHES))
+        return real_of(file)->pMethods->xSync(real_of(file), flags);
+    return fault_vfs.swallows ? SQLITE_OK : SQLITE_IOERR_FSYNC;
 }
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *out)
 {
-    return fails(false) ? SQLITE_IOERR_FSTAT : real_of(file)->pMethods->xFileSize(real_of(file), out);
+    return fails(LOOKS) ? SQLITE_IOERR_FSTAT : real_of(file)->pMethods->xFileSize(real_of(file), out);
 }
 
 static int file_lock(sqlite3_file *file, int lock)
@@ -100,13 +107,16 @@ static int file_characteristics(sqlite3_file *file)
 
 static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
 {
-    return fails(true) ? SQLITE_IOERR_SHMSIZE
-                       : real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
+    return fails(GROWS) ? SQLITE_IOERR_SHMSIZE
+                        : real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
 }
 
 static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
 {
-    return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
+    bool unlocks = flags & SQLITE_SHM_UNLOCK; // that cannot fail
+    return fault_vfs.locks && !unlocks && fails(LOOKS)
+               ? SQLITE_IOERR_SHMLOCK
+               : real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
 }
 
 static void file_shm_barrier(sqlite3_file *file)
@@ -146,7 +156,7 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
     struct file *f = (struct file *)file;
     f->base.pMethods = NULL;
     f->real = (sqlite3_file *)(f + 1);
-    if (fails(false))
+    if (fails(LOOKS))
         return SQLITE_CANTOPEN;
     int code = real_vfs->xOpen(real_vfs, name, f->real, flags, out_flags);
     if (f->real->pMethods)
@@ -157,7 +167,13 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 {
     (void)vfs;
-    return fails(false) ? SQLITE_IOERR_DELETE : real_vfs->xDelete(real_vfs, name, sync_directory);
+    return fails(LOOKS) ? SQLITE_IOERR_DELETE : real_vfs->xDelete(real_vfs, name, sync_directory);
+}
+
+static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *out)
+{
+    (void)vfs;
+    return fault_vfs.locks && fails(LOOKS) ? SQLITE_IOERR_ACCESS : real_vfs->xAccess(real_vfs, name, flags, out);
 }
 
 static int vfs_last_error(sqlite3_vfs *vfs, int size, char *out)
@@ -177,6 +193,7 @@ void fault_vfs_install(void)
     vfs.szOsFile = real_vfs->szOsFile + (int)sizeof(struct file);
     vfs.xOpen = vfs_open;
     vfs.xDelete = vfs_delete;
+    vfs.xAccess = vfs_access;
     vfs.xGetLastError = vfs_last_error;
     sqlite3_vfs_register(&vfs, 1);
 }

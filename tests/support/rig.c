@@ -101,11 +101,18 @@ static bool may_hand_on(void *arg)
     return dispatcher_has_room(((struct rig *)arg)->dispatcher);
 }
 
+static void end(struct rig *rig, const char *sentence)
+{
+    if (rig->ends)
+        rig->ends(sentence);
+    fail_msg("the process ends: %s", sentence);
+}
+
 static void fatal(void *arg, const char *sentence)
 {
     struct rig *rig = arg;
     if (rig->fault.after != 0) // not while it dies
-        fail_msg("fatal: %s", sentence);
+        end(rig, sentence);
 }
 
 static void restore_desk(void *arg, const struct store_desk_health *health)
@@ -158,21 +165,22 @@ static void start(struct rig *rig, const struct rig_options *options)
     rig->dispatcher = dispatcher_new(&dispatcher, &ports);
     if (options->hold_lane)
         dispatcher_hold_lane(rig->dispatcher, options->hold_lane);
-    assert_int_equal(rig->store->ops->each_desk_health(rig->store, restore_desk, rig->dispatcher), 0);
+    if (rig->store->ops->each_desk_health(rig->store, restore_desk, rig->dispatcher))
+        end(rig, "the store cannot be read");
     dispatcher_desks_restored(rig->dispatcher);
     rig->suspended_at_start = board_desks_suspended(rig->board);
     dispatcher_start(rig->dispatcher);
     rig_turn(rig);
 }
 
-static struct store *open_store(const char *path)
+static struct store *open_store(struct rig *rig, const struct rig_options *options)
 {
     struct arena arena = {0};
     const char *why = NULL;
-    struct store_options options = {.path = path};
-    struct store *store = path ? store_sqlite_open(&options, &arena, &why) : store_memory_new();
+    struct store_options sqlite = {.path = options->store_path, .log_bytes = options->log_bytes};
+    struct store *store = options->store_path ? store_sqlite_open(&sqlite, &arena, &why) : store_memory_new();
     if (!store)
-        fail_msg("%s", why);
+        end(rig, why);
     arena_done(&arena);
     return store;
 }
@@ -182,12 +190,17 @@ void rig_init(struct rig *rig, const struct rig_options *options)
     memset(rig, 0, sizeof *rig);
     clock_manual_init(&rig->clock, options->wall_us ? options->wall_us : 1700000000LL * 1000000);
     rig->fault = (struct store_fault){.err = ERR_IO, .after = -1};
-    rig->store = store_faulty_new(open_store(options->store_path), &rig->fault);
+    rig->ends = options->ends;
+    rig->store = store_faulty_new(open_store(rig, options), &rig->fault);
     rig->reader = rig->store->ops->reader_new(rig->store);
+    if (!rig->reader)
+        end(rig, "the store cannot be opened a second time for reading");
     rig->directory = directory_new();
     rig->board = board_new();
     rig->tally = tally_new();
     rig_add_account(rig, "acme", options, "http://desk.test/acme");
+    if (options->add_accounts)
+        options->add_accounts(rig);
     start(rig, options);
 }
 
@@ -258,7 +271,8 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
     int64_t source_ids[1];
     struct store_account_put put = {.account = account, .source_ids = source_ids};
     struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
-    assert_int_equal(rig->store->ops->apply(rig->store, &change, 1), 0);
+    if (rig->store->ops->apply(rig->store, &change, 1))
+        end(rig, "the accounts could not be written to the store");
     account->id = put.id;
     account->sources[0].id = source_ids[0];
     account->sources[0].account_id = put.id;

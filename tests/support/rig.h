@@ -38,6 +38,7 @@ struct rig {
     int64_t troubled_lane; // as the port lane_trouble was told last; 0 = never
     bool trouble_over;
     int suspended_at_start; // desks, before anything was read
+    void (*ends)(const char *sentence);
 };
 
 struct rig_options {
@@ -53,6 +54,12 @@ struct rig_options {
     int64_t rate_per_min;   // of the desk
     int64_t hold_lane;      // as one that brought the process down; 0 = none
     int64_t wall_us;        // at the start, for a process that takes up another one's store; 0 = 1700000000 s
+    int64_t log_bytes;      // of a SQLite store, 0: as usual
+    // Accounts beside "acme", with rig_add_account: they are there before the dispatcher starts. NULL: none.
+    void (*add_accounts)(struct rig *rig);
+    // What the process says when it ends by its own decision, also when it cannot start; it does not return. NULL: a
+    // decision that the test did not ask for fails it.
+    void (*ends)(const char *sentence);
 };
 
 void rig_init(struct rig *rig, const struct rig_options *options);
