@@ -139,7 +139,7 @@ int sqlite_reader_lanes(struct store_reader *reader, const struct lane_filter *f
 {
     struct sqlite_reader *r = sqlite_reader_of(reader);
     sqlite_reader_begin(r);
-    int err = sql_run(&r->sql, SQL_READ_BEGIN); // one snapshot, so that heads and counts fit each other
+    int err = sqlite_reader_snapshot_begin(r); // one snapshot, so that heads and counts fit each other
     if (err)
         return err;
     struct walk walk = {r, filter, limit, each, arg};
@@ -147,7 +147,7 @@ int sqlite_reader_lanes(struct store_reader *reader, const struct lane_filter *f
         err = filter->lane > after && limit ? walk_one(&walk, filter->lane) : 0;
     else
         err = walk_on(&walk, after);
-    int end = sql_run(&r->sql, SQL_READ_END);
+    int end = sqlite_reader_snapshot_end(r);
     return err ? err : end;
 }
 

@@ -145,6 +145,8 @@ static void make_old(struct life *old, char path[200])
                                   "DROP INDEX messages_lanes; ALTER TABLE accounts DROP COLUMN gone;"
                                   "ALTER TABLE store DROP COLUMN log_number;"
                                   "ALTER TABLE accounts DROP COLUMN order_barrier;"
+                                  "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
+                                  "ALTER TABLE attempts DROP COLUMN sum; ALTER TABLE totals DROP COLUMN sum;"
                                   "PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
