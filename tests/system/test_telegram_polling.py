@@ -2,6 +2,7 @@
 import json
 import random
 import shutil
+import sqlite3
 import threading
 
 import pytest
@@ -59,6 +60,25 @@ def test_offset_waits_for_the_flush(polled, desk):
     given = next(r for r in polled.calls("getUpdates") if update["update_id"] in r.notes.get("given", []))
     confirming = next(r for r in polled.calls("getUpdates") if int(r.notes["parameters"].get("offset") or 0) > update["update_id"])
     assert confirming.start - given.end >= 0.4
+
+
+@pytest.mark.release_only
+def test_updates_that_a_held_store_does_not_take_are_not_confirmed(polled, desk):
+    """Another program writes, for longer than the store waits: the bot's updates are asked for again until they are stored."""
+    polled.relay.allow("alarm", "alarm_end", "source_trouble").start()
+    polled.wait_calls("getUpdates")
+    lock = sqlite3.connect(polled.relay.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    update = polled.message("m1")
+    polled.push(update)
+    wait_for(lambda: polled.relay.logged("source_trouble"), "the source in trouble")
+    asked = polled.wait_calls("getUpdates", 2)
+    assert not [r for r in asked if int(r.notes["parameters"].get("offset") or 0) > update["update_id"]]
+    lock.execute("ROLLBACK")
+    lock.close()
+    polled.wait_confirmed(update["update_id"])
+    assert stored_keys(polled.relay) == ["m1"]
+    assert desk.wait_taken(1) == ["m1"]
 
 
 def test_kill_9_between_updates_and_offset_loses_and_doubles_nothing(polled, desk):
