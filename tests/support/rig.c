@@ -146,7 +146,7 @@ static void start(struct rig *rig, const struct rig_options *options)
         .store_id = STR("teststore"),
         .max_attempts = options->max_attempts ? options->max_attempts : 5,
         .retry_base_ms = 1000,
-        .retry_cap_ms = 60000,
+        .retry_cap_ms = options->retry_cap_ms ? options->retry_cap_ms : 60000,
         .timeout_ms = 30000,
         .settle_ms = 15000,
         .window = options->window ? options->window : 10,

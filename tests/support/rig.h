@@ -53,6 +53,7 @@ struct rig_options {
     const char *store_path; // of a SQLite store; NULL: in memory
     int64_t rate_per_min;   // of the desk
     int64_t hold_lane;      // as one that brought the process down; 0 = none
+    int64_t retry_cap_ms;   // default 60000
     int64_t wall_us;        // at the start, for a process that takes up another one's store; 0 = 1700000000 s
     int64_t log_bytes;      // of a SQLite store, 0: as usual
     // Accounts beside "acme", with rig_add_account: they are there before the dispatcher starts. NULL: none.

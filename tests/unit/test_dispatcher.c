@@ -442,6 +442,28 @@ static void test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled(void **
     rig_done(&rig);
 }
 
+// Without a probe the heads of lanes are tried in turn: those behind the change are passed over, whoever's turn it is.
+static void test_who_is_behind_a_changed_order_is_no_probe_of_a_desk_that_is_down(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_ACCOUNT, .probe = DESK_PROBE_NONE});
+    rig_say(&rig, "acme", "c1", "one");
+    rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_NOT_CONNECTED, false);
+    assert_true(rig_set_order(&rig, "acme", ORDER_CONVERSATION));
+    rig_say(&rig, "acme", "c1", "two");
+    rig_say(&rig, "acme", "c2", "three");
+    for (int i = 0; i < 6; i++) {
+        rig_pass(&rig, 31 * 1000);
+        assert_int_equal(rig_open_count(&rig), 1);
+        rig_lose(&rig, rig_open_with(&rig, "one"), HTTP_NOT_CONNECTED, false);
+    }
+    rig_pass(&rig, 31 * 1000);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "three"), 200, "");
+    rig_done(&rig);
+}
+
 static void test_changed_order_waits_for_a_message_tried_again(void **state)
 {
     (void)state;
@@ -1224,6 +1246,64 @@ static void test_a_page_is_read_after_the_changes_asked_for_before_it(void **sta
     rig_done(&rig);
 }
 
+// A wait longer than the settle time and than what a desk may ask for, where the operator's backoff is: it is believed at a start.
+static void test_a_long_backoff_outlives_a_restart(void **state)
+{
+    (void)state;
+    struct rig_options options = {.max_attempts = 20, .retry_cap_ms = INT64_C(3600) * 1000};
+    with(options);
+    int64_t id = rig_say(&rig, "acme", "c1", "one"), wait_ms = 0;
+    for (int i = 0; i < 20 && wait_ms < 360 * 1000; i++) {
+        rig_pass(&rig, wait_ms + 1);
+        rig_answer(&rig, rig_open(&rig), 500, "");
+        struct message *message = rig_message(&rig, id);
+        wait_ms = (message->next_attempt_us - rig.clock.wall_us) / 1000;
+        message_free(message);
+    }
+    rig_crash(&rig, &options);
+    rig_pass(&rig, wait_ms - 1);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 2);
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(rig_state_of(&rig, id), MESSAGE_DELIVERED);
+    rig_done(&rig);
+}
+
+// Its messages are in the store, or were being announced: it is known no more.
+static void test_nothing_is_begun_for_an_account_that_was_removed(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    rig_set_active(&rig, "acme", false);
+    struct message *message = rig_message(&rig, rig_say(&rig, "acme", "c1", "one"));
+    directory_remove(rig.directory, message->account_id);
+    dispatcher_work(rig.dispatcher, message->account_id, message->lane);
+    rig_turn(&rig);
+    assert_int_equal(rig_open_count(&rig), 0);
+    message_free(message);
+    rig_crash(&rig, &(struct rig_options){0}); // and the start reads what waits
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
+// What a removal waits for.
+static void test_an_account_is_busy_while_any_of_its_lanes_is(void **state)
+{
+    (void)state;
+    with((struct rig_options){.order = ORDER_CONVERSATION});
+    struct message *message = rig_message(&rig, rig_say(&rig, "acme", "c1", "one"));
+    int64_t account = message->account_id;
+    message_free(message);
+    rig_answer(&rig, rig_open_with(&rig, "one"), 500, "");
+    assert_false(dispatcher_is_busy_with(rig.dispatcher, account)); // it waits
+    rig_say(&rig, "acme", "c2", "two");
+    assert_true(dispatcher_is_busy_with(rig.dispatcher, account));
+    rig_answer(&rig, rig_open_with(&rig, "two"), 200, "");
+    assert_false(dispatcher_is_busy_with(rig.dispatcher, account));
+    assert_false(dispatcher_is_busy_with(rig.dispatcher, account + 1));
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1254,6 +1334,7 @@ int main(void)
         cmocka_unit_test(test_changed_order_goes_on_when_its_last_message_is_discarded_before_it_was_read),
         cmocka_unit_test(test_changed_order_is_over_when_its_last_message_is_discarded_in_an_inactive_account),
         cmocka_unit_test(test_changed_order_outlives_a_restart),
+        cmocka_unit_test(test_who_is_behind_a_changed_order_is_no_probe_of_a_desk_that_is_down),
         cmocka_unit_test(test_changed_order_survives_an_outage_and_a_switch),
         cmocka_unit_test(test_deactivated_stops_and_activated_goes_on_in_order),
         cmocka_unit_test(test_switched_off_and_on_while_its_lanes_are_read_forgets_none),
@@ -1279,6 +1360,9 @@ int main(void)
         cmocka_unit_test(test_a_discard_asked_before_a_send_that_was_called_off_takes_no_other_message),
         cmocka_unit_test(test_nothing_more_is_sent_to_the_desk_that_an_account_has_left),
         cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
+        cmocka_unit_test(test_a_long_backoff_outlives_a_restart),
+        cmocka_unit_test(test_nothing_is_begun_for_an_account_that_was_removed),
+        cmocka_unit_test(test_an_account_is_busy_while_any_of_its_lanes_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

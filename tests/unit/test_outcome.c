@@ -15,11 +15,13 @@ static struct rig rig;
 // ---- a desk that takes messages as they come ----
 
 static struct verdict plain_verdict; // what the next answers come to
+static bool leads_in_circles;        // each asks for another request
 
 static void plain_step(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out)
 {
-    *out = (struct desk_step){.kind = last ? DESK_END : DESK_SEND, .writes = true};
-    if (last)
+    bool ends = last && !leads_in_circles;
+    *out = (struct desk_step){.kind = ends ? DESK_END : DESK_SEND, .writes = true};
+    if (ends)
         out->verdict = plain_verdict;
     else
         out->request = (struct http_request){
@@ -41,6 +43,7 @@ const struct desk_connector *__wrap_desk_connector_find(struct str name)
 static void with(const char *desk)
 {
     is_plain = strcmp(desk, "plain") == 0;
+    leads_in_circles = false;
     rig_init(&rig, &(struct rig_options){.desk = is_plain ? "webhook" : desk});
 }
 
@@ -240,6 +243,23 @@ static void test_an_uncounted_wait_is_the_longer_of_what_was_asked_and_the_settl
     }
 }
 
+static void test_a_desk_that_leads_in_circles_has_failed_after_40_requests(void **state)
+{
+    (void)state;
+    with("plain");
+    leads_in_circles = true;
+    int64_t one = rig_say(&rig, "acme", "c1", "one");
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    assert_int_equal(rig.call_count, 40);
+    assert_int_equal(rig_attempts_of(&rig, one), 1);
+    assert_int_equal(rig_state_of(&rig, one), MESSAGE_PENDING);
+    leads_in_circles = false;
+    plain_verdict = (struct verdict){.kind = VERDICT_DELIVERED};
+    rig_pass(&rig, 2000);
+    done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_a_doubt_of_a_desk_that_was_left_is_sent_again_and_counted),
         cmocka_unit_test(test_without_a_look_up_the_last_failure_is_the_end_and_the_doubt_is_shown),
         cmocka_unit_test(test_an_uncounted_wait_is_the_longer_of_what_was_asked_and_the_settle_time),
+        cmocka_unit_test(test_a_desk_that_leads_in_circles_has_failed_after_40_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
