@@ -43,15 +43,12 @@ static const struct plan plans[] = {
     {"checkpoint-idle", EMPTY, WORK, .count = 24, .pad = 40000, .stride = 1},
     {"checkpoint-forced", EMPTY, WORK, .one_batch = true, .count = 120, .pad = 60000, .stride = 7},
     {"checkpoint-log-over-its-size", EMPTY, WORK, .reader_holds = true, .count = 150, .pad = 60000, .stride = 11},
-    {"migrate-from-1", HALF_OLD, OPENING, .count = 12, .version = 1, .stride = 1},
-    {"migrate-from-2", HALF_OLD, OPENING, .count = 12, .version = 2, .stride = 1},
-    {"migrate-from-3", HALF_OLD, OPENING, .count = 12, .version = 3, .stride = 1},
-    {"migrate-from-4", HALF_OLD, OPENING, .count = 12, .version = 4, .stride = 1},
-    {"migrate-from-5", HALF_OLD, OPENING, .count = 12, .version = 5, .stride = 1},
     {"start-after-unclean-end", HALF_UNCLEAN, OPENING, .count = 12, .stride = 1},
     {"age-out", ACCEPTED, AGEING, .serves = true, .count = 12, .stride = 1},
     {"stop", ACCEPTED, CLOSING, .count = 12, .stride = 1},
 };
+
+static const char MIGRATE[] = "migrate-from-"; // and the version that the store has; one for each there ever was
 
 static struct rig rig;
 static struct world *world;
@@ -286,23 +283,23 @@ static int finish(const struct plan *plan)
 
 static const struct plan *plan_named(const char *name)
 {
+    static struct plan migrate = {MIGRATE, HALF_OLD, OPENING, .count = 12, .stride = 1};
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
         if (strcmp(plans[i].name, name) == 0)
             return &plans[i];
-    return NULL;
+    if (strncmp(name, MIGRATE, sizeof MIGRATE - 1) != 0)
+        return NULL;
+    migrate.version = (int)strtol(name + sizeof MIGRATE - 1, NULL, 10);
+    return migrate.version > 0 && migrate.version < old_store_newest() ? &migrate : NULL;
 }
 
 static int list(void)
 {
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
         printf("%s %d\n", plans[i].name, plans[i].stride);
-    // Whoever adds a migration adds the scenario that begins before it.
-    char newest[32];
-    snprintf(newest, sizeof newest, "migrate-from-%d", old_store_newest() - 1);
-    if (plan_named(newest))
-        return 0;
-    fprintf(stderr, "there is no scenario %s\n", newest);
-    return 2;
+    for (int version = 1; version < old_store_newest(); version++)
+        printf("%s%d 1\n", MIGRATE, version);
+    return 0;
 }
 
 int main(int argc, char **argv)
