@@ -276,6 +276,27 @@ void desk_pause_over(struct dispatcher *d, struct due *due)
 
 // ---- verdicts ----
 
+// A 503 that says how long to wait is the desk's own word, and taken for it so many times in a row for one head as a message has
+// attempts. One that is still answered so may be a message at which the desk fails: its lane would never go on.
+static bool is_asked_too_often(const struct attempt *attempt)
+{
+    const struct lane *lane = attempt->lane;
+    return lane->asked_id == attempt->steps.message->id &&
+           lane->asked_times > attempt->dispatcher->options.max_attempts;
+}
+
+static void note_asked(struct attempt *attempt)
+{
+    struct lane *lane = attempt->lane;
+    const struct verdict *verdict = &attempt->verdict;
+    int64_t id = attempt->steps.message->id;
+    bool asked = verdict->kind == VERDICT_DESK_DOWN && verdict->status == 503 && verdict->until_us;
+    if (!asked || lane->asked_id != id)
+        lane->asked_times = 0;
+    lane->asked_id = asked ? id : 0;
+    lane->asked_times += asked;
+}
+
 // What can as well be the message's own doing: a request that came to nothing at a desk that may be well.
 static bool may_be_the_message(const struct attempt *attempt)
 {
@@ -283,7 +304,7 @@ static bool may_be_the_message(const struct attempt *attempt)
     bool no_answer = !verdict->status && attempt->last_failure != HTTP_NOT_CONNECTED &&
                      attempt->last_failure != HTTP_TLS;
     bool bad_gateway = verdict->status == 408 || (verdict->status >= 502 && verdict->status <= 504);
-    return (no_answer || bad_gateway) && !verdict->until_us;
+    return (no_answer || bad_gateway) && (!verdict->until_us || is_asked_too_often(attempt));
 }
 
 struct str desk_reason(const struct verdict *verdict, struct arena *arena)
@@ -360,6 +381,7 @@ static bool is_parked(struct attempt *attempt, bool first)
 bool desk_judges(struct attempt *attempt)
 {
     struct desk_state *desk = attempt->desk_state;
+    note_asked(attempt);
     if (attempt->verdict.kind == VERDICT_DELIVERED)
         judge_delivered(attempt);
     if (attempt->lane->is_probe) {

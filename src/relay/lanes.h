@@ -52,6 +52,8 @@ struct lane {
     bool keeps_slot;          // from one message to the next
     bool in_trouble;          // it brought the process down twice: held for a person
     struct head_wait wait;    // of its head, as this process meant it
+    int64_t asked_id;         // its head that was answered 503 with a time to wait last; 0 = none
+    int asked_times;          // in a row
     int64_t probe_after_us;   // LANE_SUSPENDED, monotonic: its head is no probe before then; INT64_MAX: it is held
     struct job *load;         // asked of the committer; NULL while none is
     struct attempt *attempt;  // LANE_MARKING, LANE_SENDING

@@ -521,6 +521,34 @@ static void test_retry_after_is_an_hour_at_most(void **state)
     rig_done(&rig);
 }
 
+// Five times it is the desk's own word. From then on a probe tells whether it is the message's doing.
+static void test_a_503_that_asks_to_wait_is_the_messages_doing_after_five_in_a_row(void **state)
+{
+    (void)state;
+    for (int well = 0; well < 2; well++) {
+        with((struct rig_options){.order = ORDER_CONVERSATION});
+        int64_t bad = rig_say(&rig, "acme", "c1", "breaks it");
+        for (int i = 0; i < 20 && rig_state_of(&rig, bad) == MESSAGE_PENDING; i++) {
+            for (int j = 0; j < 40 && !rig_open_with(&rig, "breaks it"); j++) { // when it was asked for, after a probe
+                if (probe())
+                    rig_answer(&rig, probe(), 200, "");
+                rig_pass(&rig, 10 * SECOND_MS);
+            }
+            assert_non_null(rig_open_with(&rig, "breaks it"));
+            rig_answer_with(&rig, rig_open_with(&rig, "breaks it"), 503, "retry-after", "60", "");
+            if (i < 5)
+                assert_null(probe());
+            else if (probe())
+                rig_answer(&rig, probe(), well ? 200 : 503, "");
+            assert_true(i >= 5 || rig_attempts_of(&rig, bad) == 0);
+            assert_true(rig_state_of(&rig, bad) != MESSAGE_PENDING || shown().suspended); // what was asked for holds
+        }
+        assert_int_equal(rig_state_of(&rig, bad), well ? MESSAGE_SKIPPED : MESSAGE_PENDING);
+        assert_int_equal(rig_attempts_of(&rig, bad), well ? 5 : 0);
+        rig_done(&rig);
+    }
+}
+
 static void test_what_a_429_asks_for_holds_though_a_probe_finds_the_desk_well(void **state)
 {
     (void)state;
@@ -1706,6 +1734,7 @@ int main(void)
         cmocka_unit_test(test_after_an_outage_requests_are_few_at_first),
         cmocka_unit_test(test_no_probe_for_a_desk_that_only_inactive_accounts_use),
         cmocka_unit_test(test_retry_after_is_an_hour_at_most),
+        cmocka_unit_test(test_a_503_that_asks_to_wait_is_the_messages_doing_after_five_in_a_row),
         cmocka_unit_test(test_what_a_429_asks_for_holds_though_a_probe_finds_the_desk_well),
         cmocka_unit_test(test_what_a_429_asks_for_puts_off_a_probe_that_was_to_come_before),
         cmocka_unit_test(test_a_person_may_go_on_before_the_time_that_was_asked_for),
