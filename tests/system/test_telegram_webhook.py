@@ -50,6 +50,17 @@ def test_made_secret_outlives_restart_and_kill(bot, desk):
     desk.wait_taken(2)
 
 
+def test_made_secret_outlives_a_reload(bot, desk):
+    """Of another value of the same account: what Telegram signs with is still taken, and nothing is registered anew."""
+    secret = bot.webhook["secret"]
+    bot.relay.config["accounts"][0]["on_failure"] = "hold"
+    bot.relay.write_config()
+    bot.relay.cli("reload", "--socket", bot.relay.socket)
+    take(bot, bot.message("m1"), secret=secret)
+    desk.wait_taken(1)
+    assert len(bot.calls("setWebhook")) == 1
+
+
 def test_configured_secret_is_registered(telegram, desk, make_relay):
     relay = make_relay([account("acme", desk.config(), [telegram.config(secret="kanarie-secret-1")])], public_url=PUBLIC).start()
     assert telegram.wait_registered(URL)["secret"] == "kanarie-secret-1"
