@@ -20,7 +20,7 @@ enum {
 const char *const breakage_names[BREAKAGES] = {
     "nothing", "answer-early", "lose-commit", "lose-message", "forget",  "drop-marks", "repeat", "overlap",
     "swap",    "alter",        "phantom",     "dedupe",       "count",   "sum",        "stuck",  "switch",
-    "doubt",   "guard",        "discard",     "age",          "migrate", "flush",
+    "doubt",   "guard",        "discard",     "age",          "migrate", "removal",    "flush",
 };
 
 uint64_t sim_mix(uint64_t a, uint64_t b)
@@ -174,6 +174,23 @@ static void change_source(struct sim *sim, int number, int which)
     account_unref(next);
 }
 
+static void add_account(struct sim *sim, int number)
+{
+    struct account *account = account_of_plan(sim, number);
+    process_put_account(sim, account);
+    account_unref(account);
+}
+
+static void remove_or_add(struct sim *sim, int number)
+{
+    const struct account *now = process_account(sim, number);
+    if (now)
+        process_remove_account(sim, number);
+    else
+        add_account(sim, number);
+    account_unref(now);
+}
+
 static void set_clock(struct sim *sim, int64_t us)
 {
     sim->clock.wall_us += us;
@@ -251,6 +268,10 @@ static void act(struct sim *sim, const struct action *action)
         if (up)
             change_source(sim, action->a, action->b);
         break;
+    case ACT_REMOVE:
+        if (up)
+            remove_or_add(sim, action->a);
+        break;
     case ACT_DELETE:
         world_delete(sim, action->a, action->b);
         break;
@@ -273,15 +294,17 @@ static void give_back_source(struct sim *sim, const struct account *account, int
     char name[20];
     source_name(which, name, sizeof name);
     if (!account_find_source(account, str_of(name)))
-        change_source(sim, (int)account->id - 1, which);
+        change_source(sim, account_number(account->name), which);
 }
 
 static void help(struct sim *sim)
 {
     for (int a = 0; a < sim->plan.accounts && process_is_up(sim); a++) {
         const struct account *account = process_account(sim, a);
-        if (!account)
+        if (!account) {
+            add_account(sim, a);
             continue;
+        }
         if (!account->active)
             process_set_active(sim, a, true);
         for (int i = 1; i < sim->plan.sources[a] && account->source_count < (size_t)sim->plan.sources[a]; i++)
@@ -388,6 +411,7 @@ static void put_account(struct sim *sim, int number)
     struct store_account_put put = {.account = account, .source_ids = source_ids};
     struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
     must(sim->disk->ops->apply(sim->disk, &change, 1) == 0 && put.id == number + 1);
+    sim->number_of[put.id] = number;
     account_unref(account);
 }
 

@@ -19,12 +19,13 @@ enum {
 
 struct said {
     bool acknowledged;
+    bool reborn;       // stored again for an account that was added anew: as if it were said twice
     int64_t id, place; // 0: not stored
     int epoch;         // of its account's order rule when it got its place
     enum message_state state;
     int attempts;
     bool in_doubt, in_flight, held, late;
-    int64_t received_us, settled_us;
+    int64_t received_us, settled_us, account_id;
     int marked_by; // the process that set the mark
     int applied;   // times that it stands at the desk
     int thread;    // there
@@ -42,6 +43,9 @@ struct account_model {
     bool stored_active;
     enum order_rule order;
     int epoch;
+    bool removed; // on the disk
+    int64_t id;
+    int64_t gone_us; // wall time at which that was answered; 0: it is there
 };
 
 struct desk_identity_model {
@@ -68,6 +72,7 @@ struct oracle *oracle_new(struct sim *sim)
     struct oracle *o = mem_new_of(struct oracle);
     for (int a = 0; a < sim->plan.accounts; a++) {
         o->accounts[a].stored_active = true;
+        o->accounts[a].id = a + 1;
         o->accounts[a].order = o->rules[a][0] = sim->plan.order[a];
     }
     return o;
@@ -115,6 +120,8 @@ void oracle_show(const struct sim *sim, int event, char *out, size_t size)
 // Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
 static bool is_ambiguous(const struct sim *sim, int event)
 {
+    if (sim->oracle->said[event].reborn)
+        return true;
     for (int i = 0; i < sim->plan.events; i++) {
         const struct said *s = &sim->oracle->said[i];
         if (i != event && sim->plan.event[i].twin && sim->plan.event[event].twin && is_intercom(sim, event) &&
@@ -319,11 +326,17 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
             complain(sim, "A1", event, "taken for a duplicate, and was never stored");
         return;
     }
-    if (s->id) {
+    const struct account_model *account = &o->accounts[sim->plan.event[event].account];
+    if (s->id && s->account_id == accept->account_id) {
         complain(sim, "A13", event, "stored a second time");
         return;
     }
-    const struct account_model *account = &o->accounts[sim->plan.event[event].account];
+    if (account->gone_us && account->gone_us < accept->received_at_us && !sim->clock_was_set)
+        complain(sim, "GONE", event, "taken for an account that was removed");
+    s->reborn = s->id != 0;
+    s->account_id = accept->account_id;
+    s->attempts = 0;
+    s->in_doubt = s->in_flight = s->held = s->late = false;
     s->id = accept->message_id;
     s->place = accept->place;
     s->epoch = account->epoch;
@@ -468,10 +481,17 @@ static bool waits_of_earlier_rule(const struct sim *sim, int account)
 static void see_account(struct sim *sim, const struct store_account_put *put)
 {
     struct oracle *o = sim->oracle;
-    int number = (int)put->id - 1;
+    int number = account_number(put->account->name);
     struct account_model *account = &o->accounts[number];
     bool waits = waits_of_earlier_rule(sim, number);
     account->stored_active = put->account->active;
+    if (account->removed) {
+        account->gone_us = 0;
+        account->off = false;
+    }
+    account->removed = false;
+    account->id = put->id;
+    sim->number_of[put->id % MOST_ACCOUNT_IDS] = number;
     if (put->order_kept && !waits)
         sim_fail(sim, "A8", "account %d: a change of the order rule is refused, and nothing waits", number);
     if (put->order == account->order)
@@ -483,6 +503,34 @@ static void see_account(struct sim *sim, const struct store_account_put *put)
         account->epoch++;
     o->rules[number][account->epoch] = put->order;
     sim_trace(sim, "stored: account %d, order %s", number, order_rule_name(put->order));
+}
+
+static void see_active(struct sim *sim, const struct store_account_active *active)
+{
+    struct account_model *account = &sim->oracle->accounts[sim->number_of[active->account_id % MOST_ACCOUNT_IDS]];
+    if (account->id == active->account_id)
+        account->stored_active = active->active;
+}
+
+static bool has_pending(const struct sim *sim, int account)
+{
+    for (int i = 0; i < sim->plan.events; i++)
+        if (sim->plan.event[i].account == account && sim->oracle->said[i].id &&
+            sim->oracle->said[i].state == MESSAGE_PENDING)
+            return true;
+    return false;
+}
+
+static void see_gone(struct sim *sim, const struct store_account_gone *gone)
+{
+    int number = sim->number_of[gone->account_id % MOST_ACCOUNT_IDS];
+    bool pending = has_pending(sim, number);
+    if (gone->applied && pending)
+        sim_fail(sim, "A1", "account %d is removed while messages of it wait", number);
+    if (!gone->applied && !pending && !sim->oracle->accounts[number].removed)
+        sim_fail(sim, "A8", "account %d cannot be removed, and nothing of it waits", number);
+    sim->oracle->accounts[number].removed |= gone->applied;
+    sim_trace(sim, "stored: account %d is %s", number, gone->applied ? "removed" : "not removed");
 }
 
 static void see(struct sim *sim, const struct store_change *change)
@@ -506,7 +554,10 @@ static void see(struct sim *sim, const struct store_change *change)
         see_account(sim, change->account_put);
         break;
     case STORE_ACCOUNT_ACTIVE:
-        sim->oracle->accounts[change->account_active->account_id - 1].stored_active = change->account_active->active;
+        see_active(sim, change->account_active);
+        break;
+    case STORE_ACCOUNT_GONE:
+        see_gone(sim, change->account_gone);
         break;
     case STORE_DESK_HEALTH:
         identity_of(sim->oracle, change->desk_health->desk)->closed = change->desk_health->guard_suspended;
@@ -577,6 +628,8 @@ static void take_back(struct sim *sim)
         s->in_flight = was->in_flight;
         s->held = was->held;
         s->late = was->late;
+        s->reborn = was->reborn;
+        s->account_id = was->account_id;
         s->received_us = was->received_us;
         s->settled_us = was->settled_us;
         s->marked_by = was->marked_by;
@@ -589,6 +642,8 @@ static void take_back(struct sim *sim)
         o->accounts[a].stored_active = before->accounts[a].stored_active;
         o->accounts[a].order = before->accounts[a].order;
         o->accounts[a].epoch = before->accounts[a].epoch;
+        o->accounts[a].removed = before->accounts[a].removed;
+        o->accounts[a].id = before->accounts[a].id;
     }
     for (int i = 0; i < o->identity_count; i++) {
         struct desk_identity_model *model = &o->identities[i];
@@ -639,6 +694,8 @@ static void look_at_row(void *arg, const struct message *message)
         snprintf(look->why, sizeof look->why, "message %lld is there, and was never committed", (long long)message->id);
         return;
     }
+    if (s->id != message->id) // of the account as it was before it was removed
+        return;
     look->seen[event] = true;
     bool pending = s->state == MESSAGE_PENDING, held = message->next_attempt_us == MESSAGE_HELD;
     event_text(look->sim, event, expected, sizeof expected);
@@ -657,10 +714,12 @@ static void look_at_row(void *arg, const struct message *message)
 static void look_at_account(void *arg, struct account *account, struct str file_text)
 {
     struct look *look = arg;
-    const struct account_model *model = &look->sim->oracle->accounts[account->id - 1];
+    const struct account_model *model = &look->sim->oracle->accounts[account_number(account->name)];
     (void)file_text;
-    if (account->active != model->stored_active || account->order != model->order)
-        snprintf(look->why, sizeof look->why, "account %lld is not as it was stored", (long long)account->id - 1);
+    if (model->removed || account->id != model->id)
+        snprintf(look->why, sizeof look->why, "%.*s is there, and was removed", STR_ARG(account->name));
+    else if (account->active != model->stored_active || account->order != model->order)
+        snprintf(look->why, sizeof look->why, "%.*s is not as it was stored", STR_ARG(account->name));
     account_unref(account);
 }
 
@@ -736,6 +795,7 @@ void oracle_process_ended(struct sim *sim, bool crashed)
         struct said *s = &sim->oracle->said[i];
         if (!crashed && sim->store_failed_in != sim->life && s->in_flight && s->marked_by == sim->life)
             complain(sim, "MARK", i, "an orderly stop leaves its mark");
+        s->doubted |= s->in_flight;
         s->open = 0;
         s->discard_asked = s->discard_due = false;
     }
@@ -755,6 +815,12 @@ void oracle_active(struct sim *sim, int account, bool active, bool answered)
         sim->oracle->accounts[account].off = false;
     else if (answered)
         sim->oracle->accounts[account].off = true;
+}
+
+void oracle_removed(struct sim *sim, int account)
+{
+    sim->oracle->accounts[account].off = true;
+    sim->oracle->accounts[account].gone_us = sim->clock.wall_us;
 }
 
 void oracle_resumed(struct sim *sim, uint64_t identity)

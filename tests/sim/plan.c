@@ -13,6 +13,7 @@ const char *action_name(enum action_kind kind)
         [ACT_ORDER] = "order",     [ACT_TOKEN] = "token",     [ACT_ON_FAILURE] = "on_failure",
         [ACT_RETRY] = "retry",     [ACT_DISCARD] = "discard", [ACT_RESUME] = "desk resume",
         [ACT_CLOCK] = "set clock", [ACT_DELETE] = "delete",   [ACT_SOURCE] = "source",
+        [ACT_REMOVE] = "remove",
     };
     return names[kind];
 }
@@ -154,7 +155,7 @@ static void make_troubles(struct plan *plan, struct chance *c)
         [ACT_STOP] = {0, 0, 0, 1, 4},       [ACT_SWITCH] = {0, 0, 2, 6, 20}, [ACT_ORDER] = {0, 0, 1, 3, 10},
         [ACT_ON_FAILURE] = {0, 0, 0, 1, 4}, [ACT_TOKEN] = {0, 0, 0, 1, 5},   [ACT_RETRY] = {0, 0, 3, 10, 30},
         [ACT_DISCARD] = {0, 0, 0, 5, 20},   [ACT_RESUME] = {0, 0, 1, 3, 10}, [ACT_CLOCK] = {0, 0, 0, 1, 3},
-        [ACT_DELETE] = {0, 0, 0, 1, 4},     [ACT_SOURCE] = {0, 0, 0, 2, 8},
+        [ACT_DELETE] = {0, 0, 0, 1, 4},     [ACT_SOURCE] = {0, 0, 0, 2, 8},  [ACT_REMOVE] = {0, 0, 0, 2, 8},
     };
     for (int kind = ACT_WEATHER; kind < ACT_KINDS; kind++) {
         int count = (int)pick(c, how_many[kind], 5);
@@ -172,7 +173,8 @@ static void make_keeping(struct plan *plan, struct chance *c)
 {
     bool apart = true;
     for (size_t i = 0; i < plan->action_count; i++)
-        apart &= plan->actions[i].kind != ACT_CLOCK && plan->actions[i].kind != ACT_SOURCE;
+        apart &= plan->actions[i].kind != ACT_CLOCK && plan->actions[i].kind != ACT_SOURCE &&
+                 plan->actions[i].kind != ACT_REMOVE;
     for (int i = 0; i < plan->events; i++)
         apart &= !plan->event[i].twin;
     plan->keep_bodies_us = PICK(c, 86400, 86400, 1, 60, 600) * SECOND;

@@ -27,6 +27,8 @@ struct question {
     struct store_change change;
     struct store_account_put put;
     struct store_account_active active;
+    struct store_account_gone gone;
+    int number; // of the account that is to be changed; -1: none is
     struct account *account;
     int64_t source_ids[MOST_SOURCES];
     struct by_hand hand;
@@ -499,16 +501,18 @@ static void on_committed(struct job *job)
         sim_after_here(p->sim, draw(&p->chance, 10, 2000), on_answer_given, parked);
 }
 
-static struct event make_event(struct sim *sim, struct arena *arena, int number)
+static struct event make_event(struct sim *sim, struct arena *arena, const struct account *account, int number)
 {
     char text[200];
     event_text(sim, number, text, sizeof text);
     bool first, migrated = platform_migrated(sim, number, &first);
+    bool knows = account->id ==
+                 sim->plan.event[number].account + 1; // one that was added anew never heard of the migration
     struct str who = arena_printf(arena, "k%d", sim->plan.event[number].conversation);
     return (struct event){
-        .migrated_from = first && sim->options->breakage != BREAK_MIGRATE ? who : STR_NONE,
+        .migrated_from = knows && first && sim->options->breakage != BREAK_MIGRATE ? who : STR_NONE,
         .dedupe_key = arena_printf(arena, "key-%d", number),
-        .conversation = migrated ? arena_printf(arena, "m%d", sim->plan.event[number].conversation) : who,
+        .conversation = knows && migrated ? arena_printf(arena, "m%d", sim->plan.event[number].conversation) : who,
         .sender_id = who,
         .sender_name = STR("Ann"),
         .text = arena_str(arena, str_of(text)),
@@ -532,7 +536,7 @@ bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t del
     struct parked *parked = mem_new_of(struct parked);
     struct event events[16];
     for (int i = 0; i < count; i++)
-        events[i] = make_event(sim, &parked->arena, parked->events[i] = numbers[i]);
+        events[i] = make_event(sim, &parked->arena, account, parked->events[i] = numbers[i]);
     parked->sim = sim;
     parked->count = count;
     parked->delivery = delivery;
@@ -554,15 +558,18 @@ bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t del
 
 // ---- by hand ----
 
-const struct account *process_account(struct sim *sim, int account)
+const struct account *process_account(const struct sim *sim, int account)
 {
-    return sim->process ? directory_find_id(sim->process->directory, account + 1) : NULL;
+    char name[30];
+    snprintf(name, sizeof name, "account-%d", account);
+    return sim->process ? directory_find(sim->process->directory, str_of(name)) : NULL;
 }
 
 static struct question *ask(struct sim *sim)
 {
     struct question *question = mem_new_of(struct question);
     question->sim = sim;
+    question->number = -1;
     DL_APPEND(sim->process->questions, question);
     return question;
 }
@@ -628,6 +635,7 @@ static void on_account_stored(struct question *question)
     if (question->job.err)
         return;
     account->id = question->put.id;
+    account->active = question->put.active;
     account->order = question->put.order;
     account->order_barrier = question->put.order_barrier;
     for (size_t i = 0; i < account->source_count; i++) {
@@ -635,7 +643,7 @@ static void on_account_stored(struct question *question)
         account->sources[i].account_id = account->id;
     }
     const struct account *before = directory_find_id(question->sim->process->directory, account->id);
-    struct account *whole = account_with_former(account, before);
+    struct account *whole = before ? account_with_former(account, before) : account_ref(account);
     publish(question->sim->process, whole);
     account_unref(whole);
     account_unref(before);
@@ -648,12 +656,12 @@ static void on_put_account(struct question *question)
 }
 
 // The layers above ask one thing of an account at a time.
-static bool is_being_changed(const struct sim *sim, int64_t account_id)
+static bool is_being_changed(const struct sim *sim, int number)
 {
     const struct question *question = NULL;
     DL_FOREACH(sim->process->questions, question)
     {
-        if (question->active.account_id == account_id || (question->account && question->account->id == account_id))
+        if (question->number == number)
             return true;
     }
     return false;
@@ -661,9 +669,11 @@ static bool is_being_changed(const struct sim *sim, int64_t account_id)
 
 void process_put_account(struct sim *sim, const struct account *account)
 {
-    if (is_being_changed(sim, account->id))
+    int number = account_number(account->name);
+    if (is_being_changed(sim, number))
         return;
     struct question *question = ask(sim);
+    question->number = number;
     question->account = account_copy(account);
     question->put = (struct store_account_put){.account = question->account, .source_ids = question->source_ids};
     post_question(question, on_put_account);
@@ -682,7 +692,7 @@ static void on_active_stored(struct question *question)
     }
     account_unref(now);
     if (!question->job.err && !p->dying)
-        oracle_active(question->sim, (int)question->active.account_id - 1, active, true);
+        oracle_active(question->sim, question->number, active, true);
 }
 
 static void on_set_active(struct question *question)
@@ -693,12 +703,58 @@ static void on_set_active(struct question *question)
 
 void process_set_active(struct sim *sim, int account, bool active)
 {
-    if (is_being_changed(sim, account + 1))
+    const struct account *now = process_account(sim, account);
+    if (!now || is_being_changed(sim, account)) {
+        account_unref(now);
         return;
+    }
     struct question *question = ask(sim);
-    question->active = (struct store_account_active){account + 1, active};
+    question->number = account;
+    question->active = (struct store_account_active){now->id, active};
+    account_unref(now);
     oracle_active(sim, account, active, false);
     post_question(question, on_set_active);
+}
+
+// As relay_accounts.c does.
+static void forget_account(struct process *p, const struct account *account)
+{
+    struct account *empty = account_copy(account);
+    empty->source_count = 0;
+    empty->active = false;
+    directory_remove(p->directory, account->id);
+    dispatcher_account_changed(p->dispatcher, account, empty);
+    account_unref(empty);
+}
+
+static void on_removed(struct question *question)
+{
+    struct process *p = question->sim->process;
+    const struct account *now = directory_find_id(p->directory, question->gone.account_id);
+    bool removed = !question->job.err && question->gone.applied && now;
+    if (removed && question->sim->options->breakage != BREAK_REMOVAL)
+        forget_account(p, now);
+    if (removed && !p->dying)
+        oracle_removed(question->sim, question->number);
+    account_unref(now);
+}
+
+static void on_remove_account(struct question *question)
+{
+    submit_question(question, (struct store_change){.kind = STORE_ACCOUNT_GONE, .account_gone = &question->gone},
+                    on_removed);
+}
+
+void process_remove_account(struct sim *sim, int account)
+{
+    const struct account *now = process_account(sim, account);
+    if (now && !is_being_changed(sim, account)) {
+        struct question *question = ask(sim);
+        question->number = account;
+        question->gone.account_id = now->id;
+        post_question(question, on_remove_account);
+    }
+    account_unref(now);
 }
 
 static void on_resume(struct question *question)
@@ -715,8 +771,12 @@ static void on_resume(struct question *question)
 
 void process_resume(struct sim *sim, int account)
 {
+    const struct account *now = process_account(sim, account);
+    if (!now)
+        return;
     struct question *question = ask(sim);
-    question->active.account_id = account + 1;
+    question->active.account_id = now->id;
+    account_unref(now);
     post_question(question, on_resume);
 }
 
@@ -811,7 +871,7 @@ bool process_suspends(const struct sim *sim, uint64_t identity)
 static int account_named(const struct sim *sim, struct str name)
 {
     const struct account *account = directory_find(sim->process->directory, name);
-    int number = account ? (int)account->id - 1 : -1;
+    int number = account ? account_number(account->name) : -1;
     account_unref(account);
     return number;
 }
@@ -847,6 +907,13 @@ void process_show_alarms(struct sim *sim)
 }
 
 // ---- accounts as they begin ----
+
+int account_number(struct str name)
+{
+    int64_t number = -1;
+    must(str_to_i64(str_sub(name, sizeof "account-" - 1, name.n), &number));
+    return (int)number;
+}
 
 void source_name(int number, char *out, size_t size)
 {

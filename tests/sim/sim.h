@@ -18,6 +18,7 @@
 
 #include <setjmp.h>
 
+enum { MOST_ACCOUNT_IDS = 256 };
 enum { SECOND = 1000000, MINUTE = 60 * SECOND };
 enum {
     MOST_ACCOUNTS = 6,
@@ -45,6 +46,7 @@ enum action_kind {
     ACT_RESUME, // of account `a`'s desk
     ACT_CLOCK,  // the wall clock is set by `us`
     ACT_SOURCE, // account `a`: its source `b` is removed, or comes back
+    ACT_REMOVE, // account `a`, or it is added again under its name
     ACT_DELETE, // agents delete the conversations of customer `b` at desk `a` (Intercom)
     ACT_KINDS,
 };
@@ -137,6 +139,7 @@ enum breakage {
     BREAK_DISCARD, // answered and not done
     BREAK_AGE,     // everything settled is forgotten at once
     BREAK_MIGRATE, // a thread that migrates is taken for another
+    BREAK_REMOVAL, // a removed account goes on taking messages
     BREAK_FLUSH,   // the disk says that it has flushed, and has not (with files)
     BREAKAGES,
 };
@@ -196,6 +199,7 @@ struct sim {
     int64_t away_us;
     bool healing, over;
     bool clock_was_set;
+    int number_of[MOST_ACCOUNT_IDS]; // of an account, by its id; one that is added again has another id
     int64_t healing_since_us;
     struct world *world;
     struct oracle *oracle;
@@ -235,6 +239,7 @@ bool process_is_up(const struct sim *sim);
 // A webhook with these events (numbers), answered by platform_answered. False when nobody listens.
 bool process_webhook(struct sim *sim, const int *events, int count, int64_t delivery);
 void process_put_account(struct sim *sim, const struct account *account);
+void process_remove_account(struct sim *sim, int account);
 void process_set_active(struct sim *sim, int account, bool active);
 void process_retry(struct sim *sim, int64_t message_id);
 void process_discard(struct sim *sim, int64_t message_id);
@@ -245,7 +250,8 @@ bool process_is_asked(const struct sim *sim); // something by hand, not answered
 // For how long the process has been up; whether it shows that desk as suspended, but not by the guard.
 int64_t process_since_us(const struct sim *sim);
 bool process_suspends(const struct sim *sim, uint64_t desk_identity);
-const struct account *process_account(struct sim *sim, int account); // counted
+const struct account *process_account(const struct sim *sim, int account); // counted; NULL: there is none
+int account_number(struct str name);
 void process_answered(struct sim *sim, void (*done)(void *arg, const struct http_response *response), void *arg,
                       const struct http_response *response);
 struct account *account_of_plan(const struct sim *sim, int index); // as it begins
@@ -333,6 +339,7 @@ void oracle_deleted(struct sim *sim, int desk, int thread);
 int oracle_event_of(const struct sim *sim, int64_t message_id); // -1: none
 void oracle_repeated(struct sim *sim, int event);               // the receiver knew the id
 void oracle_active(struct sim *sim, int account, bool active, bool answered);
+void oracle_removed(struct sim *sim, int account); // that was answered
 void oracle_resumed(struct sim *sim, uint64_t identity);
 void oracle_discarded(struct sim *sim, int64_t message_id, int err);
 void oracle_weather(struct sim *sim, int desk);

@@ -81,7 +81,7 @@ static const struct {
     {BREAK_SWITCH, "SWITCH"},    {BREAK_DOUBT, "DOUBT"},
     {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},
     {BREAK_AGE, "A13 A1"},       {BREAK_MIGRATE, "A3 A7 MARK"},
-    {BREAK_FLUSH, "A1 STORE"},
+    {BREAK_REMOVAL, "GONE A8"},  {BREAK_FLUSH, "A1 STORE"},
 };
 
 // The first history that fails; the result's list is the caller's.
