@@ -325,12 +325,13 @@ static void check_recovery(struct sim *sim)
         if (!account)
             continue;
         bool by_heads = account->desk.probe == DESK_PROBE_NONE; // whose waits a clock set back may have stretched
+        int64_t settle_us = by_heads ? sim->plan.settle_ms * 1000 : 0; // of the only head, perhaps
         int64_t since_us = by_heads && sim->clock_was_set ? INT64_MAX : world_free_since_us(sim, sim->plan.desk_of[a]);
         if (since_us < sim->healing_since_us)
             since_us = sim->healing_since_us;
         if (since_us < process_since_us(sim))
             since_us = process_since_us(sim);
-        if (since_us != INT64_MAX && sim_now(sim) - since_us > RECOVERY_S * (int64_t)SECOND &&
+        if (since_us != INT64_MAX && sim_now(sim) - since_us > RECOVERY_S * (int64_t)SECOND + settle_us &&
             process_suspends(sim, desk_identity(&account->desk)))
             sim_fail(sim, "A8", "the desk of account %d is well and free for %d s, and nobody asks it", a, RECOVERY_S);
         account_unref(account);

@@ -120,7 +120,10 @@ void oracle_show(const struct sim *sim, int event, char *out, size_t size)
 // Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
 static bool is_ambiguous(const struct sim *sim, int event)
 {
-    if (sim->oracle->said[event].reborn)
+    const struct event_plan *plan = &sim->plan.event[event];
+    bool anew = sim->oracle->accounts[plan->account].id !=
+                plan->account + 1; // added anew, it knows nothing of equal texts
+    if (sim->oracle->said[event].reborn || (anew && plan->twin))
         return true;
     for (int i = 0; i < sim->plan.events; i++) {
         const struct said *s = &sim->oracle->said[i];
