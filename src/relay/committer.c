@@ -13,7 +13,7 @@ enum {
     BATCH_MESSAGES = 512,   // accepted per transaction: bounds the time a verdict waits
     BATCH_CHANGES = 2048,   // in one transaction
     IDLE_WAIT_MS = 30000,   // between looks at housekeeping
-    AGE_WAIT_MS = 100,      // between its steps, while nothing else is to do
+    AGE_WAIT_MS = 100,      // between its steps, transactions that what is taken in waits for
     STALLED_WAIT_MS = 1000, // before what must be had is tried again
 };
 
@@ -32,8 +32,8 @@ struct committer {
     bool stalled;                 // something must be tried again later
     struct store_change *changes; // BATCH_CHANGES entries at least
     size_t changes_size;
-    int64_t aged_us; // monotonic: last housekeeping
-    bool ageing;     // it is not through yet
+    int64_t house_at_us; // monotonic: next step of housekeeping
+    bool ageing;         // it is not through yet
 };
 
 static void line_init(struct line *line)
@@ -68,6 +68,7 @@ struct committer *committer_new(const struct committer_options *options)
     line_init(&committer->urgent);
     line_init(&committer->accepts);
     line_init(&committer->loads);
+    committer->house_at_us = (int64_t)IDLE_WAIT_MS * 1000; // counted from the machine's start: at once
     committer->changes_size = BATCH_CHANGES;
     committer->changes = mem_new(BATCH_CHANGES * sizeof *committer->changes);
     return committer;
@@ -350,8 +351,7 @@ void committer_keep_house(struct committer *committer)
 {
     const struct committer_options *options = &committer->options;
     int64_t now = clock_mono_us(options->clock);
-    committer->ageing = false;
-    if (atomic_load(&committer->dead) || now - committer->aged_us < (int64_t)IDLE_WAIT_MS * 1000)
+    if (atomic_load(&committer->dead) || now < committer->house_at_us)
         return;
     int64_t wall = clock_wall_us(options->clock);
     bool more = false;
@@ -360,8 +360,7 @@ void committer_keep_house(struct committer *committer)
     if (err && !is_passing(err))
         die(committer, err);
     committer->ageing = more;
-    if (!more)
-        committer->aged_us = now;
+    committer->house_at_us = now + (int64_t)(more ? AGE_WAIT_MS : IDLE_WAIT_MS) * 1000;
 }
 
 // Whether messages would be stored again nobody would find out who sends nothing while /readyz says no.
@@ -388,7 +387,7 @@ static int longest_wait_ms(struct committer *committer)
 {
     if (committer->stalled || is_refusing(committer))
         return STALLED_WAIT_MS;
-    return committer->ageing ? AGE_WAIT_MS : IDLE_WAIT_MS;
+    return committer->ageing && !atomic_load(&committer->dead) ? AGE_WAIT_MS : IDLE_WAIT_MS;
 }
 
 void committer_run(struct committer *committer)

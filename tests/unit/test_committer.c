@@ -527,6 +527,7 @@ static void close_later(struct job *job)
 static void at_housekeeping(void)
 {
     if (asks('h', 1)) {
+        clock_manual_pass(&bench.clock, 100000);
         submit(changes('b', 1));
     } else if (asks('h', 2)) {
         bench.more_to_age = false;
@@ -567,8 +568,45 @@ static void test_housekeeping_comes_again_after_30_s(void **state)
 
 static void close_at_third_housekeeping(void)
 {
+    clock_manual_pass(&bench.clock, 100000);
     if (asks('h', 3))
         committer_close(bench.committer);
+}
+
+static void at_busy_housekeeping(void)
+{
+    if (asks('h', 1)) {
+        submit(changes('b', 1));
+    } else if (asks('a', 2)) {
+        struct named_job *last = changes('c', 1);
+        last->job.done = close_later;
+        submit(last);
+    }
+}
+
+// A step is a transaction of its own: one behind each group would halve what the store takes.
+static void test_housekeeping_takes_a_step_in_100_ms_while_messages_come(void **state)
+{
+    (void)state;
+    bench.before = at_busy_housekeeping;
+    bench.more_to_age = true;
+    clock_manual_pass(&bench.clock, 100 * 1000000);
+    last_pause_us = 99999;
+    submit(changes('a', 1));
+    committer_run(bench.committer);
+    asked("achacac");
+}
+
+static void test_housekeeping_takes_its_next_step_after_100_ms(void **state)
+{
+    (void)state;
+    bench.before = at_busy_housekeeping;
+    bench.more_to_age = true;
+    clock_manual_pass(&bench.clock, 100 * 1000000);
+    last_pause_us = 100000;
+    submit(changes('a', 1));
+    committer_run(bench.committer);
+    asked("achacach");
 }
 
 static int64_t real_ms(void)
@@ -721,6 +759,8 @@ int main(void)
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
         TEST(test_housekeeping_comes_again_after_30_s),
         TEST(test_housekeeping_goes_on_while_nothing_is_sent),
+        TEST(test_housekeeping_takes_a_step_in_100_ms_while_messages_come),
+        TEST(test_housekeeping_takes_its_next_step_after_100_ms),
         TEST(test_housekeeping_that_fails_breaks_the_store_unless_it_passes),
         TEST(test_whether_a_held_or_full_store_takes_messages_again_is_looked_at_without_one),
         TEST(test_a_held_store_that_breaks_is_asked_nothing_more),
