@@ -376,6 +376,12 @@ static void test_merged_contact_is_followed(void **state)
          {REPLY_TO, "\"intercom_user_id\":\"" OTHER "\"", 200, REPLIED});
     expect_delivered("132");
     expect_link(OTHER, "499", "132", "");
+    t.attempt.link = (struct link){.contact = STR(CONTACT)}; // known, with nothing said yet
+    new_attempt();
+    play({"POST /conversations", CONTACT, 410, MERGED, 0, "Link", "</contacts/" OTHER ">; rel=\"canonical\""},
+         {"POST /conversations", OTHER, 200, OPENED});
+    expect_delivered("403918330");
+    expect_link(OTHER, "499", "", "");
 }
 
 static void test_merged_without_a_link_is_looked_up(void **state)
@@ -797,6 +803,35 @@ static void test_equal_texts_of_a_second_are_counted(void **state)
         t.attempt.known_ref_count = rows[i].count;
         play({LOOK, NULL, 200, rows[i].answer});
         if (!str_eq_c(t.step.verdict.desk_ref, rows[i].found ? rows[i].found : ""))
+            fail_msg("row %zu: %.*s", i, STR_ARG(t.step.verdict.desk_ref));
+    }
+}
+
+// The one that began the conversation is one of them.
+static void test_an_equal_text_that_began_the_conversation_is_counted_too(void **state)
+{
+    (void)state;
+    static const char answer[] =
+        "{\"type\":\"conversation\",\"id\":\"499\",\"created_at\":1699999999,\"source\":{\"id\":\"13\",\"body\":"
+        "\"hello\",\"author\":{\"id\":\"" CONTACT
+        "\"}},\"conversation_parts\":{\"conversation_parts\":[" PART("132", CONTACT, "1699999999", "hello") "]}}";
+    static const struct {
+        struct str known[1];
+        size_t count;
+        const char *found;
+    } rows[] = {
+        {{{0}}, 0, "13"},
+        {{STR("unnamed")}, 1, "132"},
+        {{STR("13")}, 1, "132"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        known_conversation();
+        new_attempt();
+        t.attempt.in_doubt = t.attempt.look_only = true;
+        t.attempt.known_refs = rows[i].known;
+        t.attempt.known_ref_count = rows[i].count;
+        play({LOOK, NULL, 200, answer});
+        if (!str_eq_c(t.step.verdict.desk_ref, rows[i].found))
             fail_msg("row %zu: %.*s", i, STR_ARG(t.step.verdict.desk_ref));
     }
 }
@@ -1237,6 +1272,7 @@ int main(void)
         DESK_TEST(test_item_76_parts_in_any_order_among_hundreds),
         DESK_TEST(test_texts_are_the_same_in_other_clothes),
         DESK_TEST(test_equal_texts_of_a_second_are_counted),
+        DESK_TEST(test_an_equal_text_that_began_the_conversation_is_counted_too),
         DESK_TEST(test_desk_with_its_own_clock),
         DESK_TEST(test_a_clock_that_says_what_ours_says_is_not_known),
         DESK_TEST(test_look_up_in_trouble_keeps_the_doubt),

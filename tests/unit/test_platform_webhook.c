@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "model/webhook_signature.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
@@ -304,6 +305,43 @@ static void test_lengths_are_limited(void **state)
     struct receipt receipt = receive_long("text", 3 << 20);
     assert_int_equal(receipt.kind, RECEIPT_OK);
     assert_int_equal(receipt.events->text.n, 3 << 20);
+    char name[1026] = {0};
+    memset(name, 'x', 1025);
+    for (int n = 1024; n <= 1025; n++) {
+        struct str body = arena_printf(&arena,
+                                       "{\"id\":\"m\",\"conversation\":\"c\",\"text\":\"t\",\"sender\":{\"id\":\"s\","
+                                       "\"name\":\"%.*s\"}}",
+                                       n, name);
+        receipt = receive_open(body);
+        assert_int_equal(receipt.kind, n == 1024 ? RECEIPT_OK : RECEIPT_MALFORMED);
+    }
+    assert_true(plain_contains(receipt.why, "is too long"));
+}
+
+static void test_100_attachments_are_taken_and_101_are_not(void **state)
+{
+    (void)state;
+    for (int count = 100; count <= 101; count++) {
+        struct buf body;
+        buf_init(&body, 1 << 20);
+        struct json json = {.out = &body};
+        json_open(&json, '{');
+        json_key_str(&json, "id", STR("m"));
+        json_key_str(&json, "conversation", STR("c"));
+        json_key(&json, "sender");
+        json_raw(&json, STR("{\"id\":\"s\"}"));
+        json_key(&json, "attachments");
+        json_open(&json, '[');
+        for (int i = 0; i < count; i++)
+            json_raw(&json, STR("{\"url\":\"https://a/b\"}"));
+        json_close(&json, ']');
+        json_close(&json, '}');
+        struct receipt receipt = receive_open(buf_str(&body));
+        assert_int_equal(receipt.kind, count == 100 ? RECEIPT_OK : RECEIPT_MALFORMED);
+        if (count == 101)
+            assert_true(plain_contains(receipt.why, "must not be more than 100"));
+        buf_done(&body);
+    }
 }
 
 static void test_deep_nesting_is_harmless(void **state)
@@ -346,6 +384,7 @@ int main(void)
         cmocka_unit_test_teardown(test_content_type_must_be_json, clean),
         cmocka_unit_test_teardown(test_malformed_is_refused_with_words, clean),
         cmocka_unit_test_teardown(test_lengths_are_limited, clean),
+        cmocka_unit_test_teardown(test_100_attachments_are_taken_and_101_are_not, clean),
         cmocka_unit_test_teardown(test_deep_nesting_is_harmless, clean),
         cmocka_unit_test_teardown(test_settings_are_checked, clean),
     };
