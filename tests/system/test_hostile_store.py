@@ -162,6 +162,35 @@ def test_61_a_flipped_bit_far_behind_is_an_alarm_with_verify_and_set_aside_in_it
     assert not alarms(relay)
 
 
+def test_61_a_damaged_account_of_the_file_is_taken_again_and_one_by_hand_waits_for_a_person(source, relay, desk):
+    relay.allow("alarm", "alarm_end", "account_damaged")
+    hook = {"name": "hook", "platform": "webhook", "secret": "none"}
+    made = relay.api("POST", "/api/v1/accounts", {"name": "byhand", "sources": [hook], "desk": desk.config()})
+    assert made.status == 201, made
+    relay.stop()
+    connection = sqlite3.connect(relay.database)
+    connection.execute("UPDATE accounts SET desk_url = replace(desk_url, '127', '128')")
+    connection.commit()
+    connection.close()
+    relay.start()
+    assert [e["account"] for e in relay.logged("account_damaged")] == ["acme"]
+    source.send("m1")
+    relay.wait_settled()
+    assert desk.keys() == ["m1"]
+    assert [a["subject"] for a in alarms(relay)] == ["byhand"]
+    assert relay.api("GET", "/api/v1/accounts/byhand").json["active"] is False
+    other = WebhookSource(relay, "byhand")
+    other.send("m2")
+    assert relay.status()["pending"] == 1
+    assert "account byhand (2) is not what was stored" in relay.cli("verify", "--socket", relay.socket, check=False).stdout
+    relay.cli("desk", "set", "byhand", "--url", desk.config()["url"], "--socket", relay.socket)
+    relay.set_active("byhand", True)
+    relay.wait_settled()
+    assert desk.keys() == ["m1", "m2"]
+    relay.verify()
+    assert not alarms(relay)
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced by a copy"])
 def test_63_store_taken_away_while_in_use(make_relay, desk, suffix, how):
