@@ -163,7 +163,7 @@ void intercom_go_on(struct intercom *s)
     struct desk_attempt *attempt = s->attempt;
     bool in_doubt = attempt->in_doubt && !s->run->looked;
     if (!attempt->link.contact.n)
-        intercom_send_find(s);
+        intercom_send_find_or_make(s);
     else if (in_doubt && attempt->link.conversation.n)
         intercom_send(s, PHASE_LOOK, "GET", intercom_conversation_path(s, "?display_as=plaintext"), STR_NONE);
     else if (in_doubt)
@@ -374,6 +374,8 @@ static struct intercom_run *begin(struct intercom *s)
     run->note = intercom_note_read(s->attempt->link.note);
     if (run->note.made_s <= s->attempt->now_us / 1000000 - INTERCOM_NEWS_S)
         run->note.made_s = 0;
+    if (run->note.absent_s <= s->attempt->now_us / 1000000 - INTERCOM_ABSENT_S)
+        run->note.absent_s = 0;
     run->created_s = sent_us / 1000000;
     run->body = body_of(s);
     return run;

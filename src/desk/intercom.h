@@ -6,6 +6,7 @@
 // What link.note holds, as "name=value" words (a person may read them in the store):
 //   space=2        the external id goes with "~2": the plain one is locked at the desk
 //   made=S         when the contact was made (Unix seconds), while that is news
+//   absent=S       the contact was not there then, and the desk had no room for the request that makes it
 //   sought=ID@US   the create of this message was looked for in vain, then
 //   clock=desk     the desk keeps its own created_at instead of the one we send
 //   clock=ours     it keeps ours, as a time shows that its own clock cannot have said; without the word it is not known
@@ -15,14 +16,15 @@ enum intercom_clock { CLOCK_NOT_KNOWN, CLOCK_OURS, CLOCK_DESKS };
 
 struct intercom_note {
     int64_t space; // 0: the plain external id
-    int64_t made_s;
+    int64_t made_s, absent_s;
     int64_t sought_id, sought_us; // 0: none
     enum intercom_clock clock;
     struct str old;
 };
 
-enum { INTERCOM_SKEW_S = 60 }; // the desk's clock is ours, give or take
-enum { INTERCOM_NEWS_S = 60 }; // a contact as young as this may not be known everywhere at the desk yet
+enum { INTERCOM_ABSENT_S = 600 }; // so long nobody else is thought to have made a contact that was not there
+enum { INTERCOM_SKEW_S = 60 };    // the desk's clock is ours, give or take
+enum { INTERCOM_NEWS_S = 60 };    // a contact as young as this may not be known everywhere at the desk yet
 
 struct intercom_note intercom_note_read(struct str text);
 struct str intercom_note_write(const struct intercom_note *note, struct arena *arena);
@@ -103,6 +105,7 @@ void intercom_end_delivered(struct intercom *s, int status, struct str ref);
 // What comes next, from what is known.
 void intercom_go_on(struct intercom *s);
 void intercom_send_find(struct intercom *s);
+void intercom_send_find_or_make(struct intercom *s);
 void intercom_send_search(struct intercom *s);
 // The desk does not know our contact any more: found anew, a few times.
 void intercom_contact_lost(struct intercom *s, const struct http_response *last);

@@ -41,6 +41,15 @@ static void send_make_contact(struct intercom *s)
     intercom_send(s, PHASE_MAKE_CONTACT, "POST", STR("/contacts"), intercom_written(s, &buf));
 }
 
+// A desk that takes few requests a time would have room for the look again and again, and never for what follows it.
+void intercom_send_find_or_make(struct intercom *s)
+{
+    if (s->run->note.absent_s && !s->attempt->look_only)
+        send_make_contact(s);
+    else
+        intercom_send_find(s);
+}
+
 // The desk says that our contact is not there, though it was: its id may have changed with a merge or a
 // deletion.
 void intercom_contact_lost(struct intercom *s, const struct http_response *last)
@@ -157,6 +166,7 @@ static void on_conflict(struct intercom *s, const struct http_response *last)
 void intercom_on_make_contact(struct intercom *s, const struct http_response *last)
 {
     bool content = intercom_answered(last, 400) || intercom_answered(last, 422);
+    s->run->note.absent_s = intercom_answered(last, 429) ? s->attempt->now_us / 1000000 : 0;
     if (intercom_is_2xx(last)) {
         if (!take_contact(s, last, true))
             return;

@@ -12,6 +12,8 @@ static void read_word(struct intercom_note *note, struct str name, struct str va
         note->space = 0;
     else if (str_eq_c(name, "made") && !str_to_i64(value, &note->made_s))
         note->made_s = 0;
+    else if (str_eq_c(name, "absent") && !str_to_i64(value, &note->absent_s))
+        note->absent_s = 0;
     else if (str_eq_c(name, "sought") && (!str_to_i64(str_sub(value, 0, at), &note->sought_id) ||
                                           !str_to_i64(str_sub(value, at + 1, value.n), &note->sought_us)))
         note->sought_id = note->sought_us = 0;
@@ -42,6 +44,8 @@ struct str intercom_note_write(const struct intercom_note *note, struct arena *a
         buf_printf(&out, " space=%" PRId64, note->space);
     if (note->made_s)
         buf_printf(&out, " made=%" PRId64, note->made_s);
+    if (note->absent_s)
+        buf_printf(&out, " absent=%" PRId64, note->absent_s);
     if (note->sought_id)
         buf_printf(&out, " sought=%" PRId64 "@%" PRId64, note->sought_id, note->sought_us);
     if (note->clock)

@@ -896,6 +896,30 @@ static void test_a_clock_that_says_what_ours_says_is_not_known(void **state)
     expect(VERDICT_RETRY, false, true);
 }
 
+// With one request a time the look would take it for ever, and the contact never be made.
+static void test_a_desk_of_few_requests_is_not_asked_again_for_a_contact_that_was_absent(void **state)
+{
+    (void)state;
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 429, ""});
+    expect(VERDICT_DESK_DOWN, false, false);
+    assert_str(t.attempt.link.note, "absent=1700000000");
+    new_attempt();
+    play({"POST /contacts", NULL, 429, ""});
+    assert_str(t.attempt.link.note, "absent=1700000000");
+    new_attempt();
+    t.attempt.now_us += 601 * SECOND; // somebody may have made it
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 429, ""});
+    assert_str(t.attempt.link.note, "absent=1700000601");
+    new_attempt();
+    t.attempt.in_doubt = t.attempt.look_only = true; // nothing is made
+    play({FIND, NULL, 404, NOT_FOUND});
+    expect(VERDICT_RETRY, false, true);
+    new_attempt();
+    play({"POST /contacts", NULL, 409, CONFLICT("exists")}, {FIND, NULL, 200, A_CONTACT},
+         {"POST /conversations", CONTACT, 200, OPENED});
+    assert_str(t.attempt.link.note, "clock=ours");
+}
+
 static void test_look_up_in_trouble_keeps_the_doubt(void **state)
 {
     (void)state;
@@ -1275,6 +1299,7 @@ int main(void)
         DESK_TEST(test_an_equal_text_that_began_the_conversation_is_counted_too),
         DESK_TEST(test_desk_with_its_own_clock),
         DESK_TEST(test_a_clock_that_says_what_ours_says_is_not_known),
+        DESK_TEST(test_a_desk_of_few_requests_is_not_asked_again_for_a_contact_that_was_absent),
         DESK_TEST(test_look_up_in_trouble_keeps_the_doubt),
         DESK_TEST(test_lost_create_is_adopted),
         DESK_TEST(test_lost_create_is_looked_for_twice),
