@@ -234,8 +234,9 @@ static void run(const struct sweep *sweep, const struct life *old, const char *o
                 struct found *found)
 {
     int64_t count = count_points(sweep, old, old_path);
-    int64_t first = control ? scratch[0].calls_at_start + 1 : 1;
-    int64_t step = control ? 3 : full ? 1 : count / SAMPLE + 1;
+    int64_t step = control ? 3 : full ? 1 : (count + SAMPLE - 1) / SAMPLE;
+    static int64_t turn; // samples of different sweeps lie at different places
+    int64_t first = 1 + (control ? scratch[0].calls_at_start : full ? 0 : (turn++ * 7919) % step);
     pid_t workers[WORKERS];
     memset(found, 0, WORKERS * sizeof *found);
     fflush(NULL);
@@ -309,6 +310,7 @@ static const struct sweep sweeps[] = {
     {.name = "system-files", .points = SYSTEM(EMFILE)},
 };
 
+#if !TRIBUTARY_CHECKS
 // What must be found.
 static const struct sweep controls[] = {
     {.name = "control: memory, an accident", .points = {.kind = POINT_MEMORY, .how = POINT_ACCIDENT}},
@@ -319,6 +321,7 @@ static const struct sweep controls[] = {
     {.name = "control: sqlite-memory, told early", .points = SQLITE_MEMORY, .told_early = true},
     {.name = "control: system, an accident", .points = {.kind = POINT_SYSTEM, .how = POINT_ACCIDENT}},
 };
+#endif
 
 static const char *wanted = "";
 static struct found *found;
@@ -350,13 +353,16 @@ static void test_nothing_that_fails_breaks_the_promise(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps; i++)
         for (int lasting = 0; lasting < 2; lasting++) {
-            sweep_variant(&sweeps[i], lasting, false, false);
-            sweep_variant(&sweeps[i], lasting, true, false);
+            sweep_variant(&sweeps[i], lasting, i & 1, false);
+            if (TRIBUTARY_CHECKS) // many times slower
+                continue;
+            sweep_variant(&sweeps[i], lasting, !(i & 1), false);
             sweep_variant(&sweeps[i], lasting, false, true);
         }
     print_message("# %d points in all\n", total);
 }
 
+#if !TRIBUTARY_CHECKS
 static void test_what_breaks_the_promise_is_found(void **state)
 {
     (void)state;
@@ -370,6 +376,7 @@ static void test_what_breaks_the_promise_is_found(void **state)
             fail_msg("%s: nothing was found", control.name);
     }
 }
+#endif
 
 static int set_up(void **state)
 {
@@ -406,7 +413,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_that_fails_breaks_the_promise),
+#if !TRIBUTARY_CHECKS // a sanitizer's report of the accidents would be one too many
         cmocka_unit_test(test_what_breaks_the_promise_is_found),
+#endif
     };
     const char *own = getenv("TMPDIR"); // a directory of this run's
     full = getenv("FULL");
