@@ -289,7 +289,7 @@ static void run(const struct sweep *sweep, const struct life *old, const char *o
     }
 #define SYSTEM(code_)                                                                                                  \
     {                                                                                                                  \
-        .kind = POINT_SYSTEM, .code = code_                                                                            \
+        .kind = POINT_SYSTEM, .code = (code_)                                                                          \
     }
 
 // Each once and from then on, at both kinds of desk; what is met at the start also with a store of the first version.
