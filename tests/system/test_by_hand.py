@@ -217,6 +217,9 @@ def test_all_skipped_ones_of_an_account_oldest_first(make_relay, desk):
     relay.set_active("acme", True)
     desk.wait_taken(count, timeout_s=60 * SLOW)
     wait_for(lambda: relay.status()["pending"] == 0, "all delivered")
+    relay.set_active("other", True)
+    relay.cli("retry", "--account", "other", "--skipped")
+    desk.wait_taken(count + 1)
     for target, status in (("/api/v1/accounts/nobody/retry?state=skipped", 404), ("/api/v1/accounts/acme/retry", 400),
                            ("/api/v1/accounts/acme/retry?state=pending", 400), ("/api/v1/accounts/acme/retry?state=skipped&after=zz", 400)):
         assert relay.api("POST", target).status == status, target

@@ -1382,6 +1382,31 @@ static void test_a_clock_set_back_stretches_no_window_of_a_desks_rate(void **sta
     rig_done(&rig);
 }
 
+static void test_what_a_desk_told_of_its_rate_holds_though_nothing_waited_for_it(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom", .order = ORDER_CONVERSATION});
+    rig_say(&rig, "acme", "c1", "one");
+    char reset[32];
+    snprintf(reset, sizeof reset, "%lld", (long long)(rig.clock.wall_us / 1000000 + 10));
+    struct http_header headers[] = {{STR("x-ratelimit-remaining"), STR("1")},
+                                    {STR("x-ratelimit-reset"), str_of(reset)}};
+    struct http_response response = {.written = true, .status = 200, .headers = headers, .header_count = 2};
+    rig_answer(&rig, rig_open_with(&rig, "/contacts"), 200, intercom_contact);
+    response.body = str_of(intercom_created);
+    struct rig_call *call = rig_open_with(&rig, "/conversations");
+    call->open = false;
+    call->done(call->arg, &response);
+    rig_turn(&rig);
+    rig_say(&rig, "acme", "c2", "two");
+    rig_say(&rig, "acme", "c3", "three");
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_pass(&rig, 11 * SECOND_MS);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, rig_open_with(&rig, "/contacts") ? intercom_contact : intercom_created);
+    rig_done(&rig);
+}
+
 static void test_a_clock_set_back_before_a_restart_stretches_no_wait_beyond_a_settle_time(void **state)
 {
     (void)state;
@@ -1771,6 +1796,7 @@ int main(void)
         cmocka_unit_test(test_the_ceiling_holds_between_messages_that_come_one_by_one),
         cmocka_unit_test(test_a_clock_set_back_stretches_no_pause_of_a_desk),
         cmocka_unit_test(test_a_clock_set_back_stretches_no_window_of_a_desks_rate),
+        cmocka_unit_test(test_what_a_desk_told_of_its_rate_holds_though_nothing_waited_for_it),
         cmocka_unit_test(test_a_clock_set_back_before_a_restart_stretches_no_wait_beyond_a_settle_time),
         cmocka_unit_test(test_a_clock_set_forward_skips_nothing_and_hurries_no_doubt),
         cmocka_unit_test(test_marks_of_an_earlier_process_settle_whatever_the_clock_does),

@@ -146,6 +146,20 @@ static void test_the_operators_ceiling_is_a_pace(void **state)
     assert_in_range(started, 990, 1020);
 }
 
+static void test_the_ceiling_saves_nothing_up_in_a_pause(void **state)
+{
+    (void)state;
+    struct governor governor;
+    governor_init(&governor, 64, 6000, 0); // 100 a second: a tenth of a second's worth is 10
+    int started = 0;
+    while (!governor_blocked_until(&governor, INT64_C(60) * 1000000) && started < 100) {
+        governor_start(&governor);
+        governor_end(&governor, true, 0);
+        started++;
+    }
+    assert_int_equal(started, 10);
+}
+
 static void test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it(void **state)
 {
     (void)state;
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_the_desks_first_word_counts_and_a_negative_one_does_not),
         cmocka_unit_test(test_the_word_of_another_window_of_the_desks_counts),
         cmocka_unit_test(test_the_operators_ceiling_is_a_pace),
+        cmocka_unit_test(test_the_ceiling_saves_nothing_up_in_a_pause),
         cmocka_unit_test(test_backoff_doubles_to_its_cap_and_spreads_over_half_of_it),
         cmocka_unit_test(test_the_guard_lets_exactly_five_go_and_its_pauses_grow_to_six_hours),
         cmocka_unit_test(test_a_closed_guard_opens_whatever_it_has_counted),
