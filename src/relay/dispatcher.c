@@ -63,6 +63,7 @@ void dispatcher_free(struct dispatcher *d)
         free(memory);
     }
     troubled_lanes_free(d);
+    kept_waits_free(d);
     heap_done(&d->dues);
     free(d);
 }

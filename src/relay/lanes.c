@@ -76,6 +76,7 @@ struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t 
     DL_APPEND2(owner->lanes, lane, all_prev, all_next);
     owner->lanes_in_state[LANE_IDLE]++;
     lane_look_for_trouble(d, lane);
+    wait_take_back(d, lane);
     return lane;
 }
 
@@ -277,8 +278,11 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         lane_truncate(d, lane, 0);
         lane->more = true;
         break;
-    case LANE_IDLE:
     case LANE_STOPPED:
+        wait_keep(d, lane);
+        lane_free(d, lane);
+        break;
+    case LANE_IDLE:
         lane_free(d, lane);
         break;
     default:

@@ -153,6 +153,7 @@ struct dispatcher {
     struct desk_state *desks;           // hash
     struct conversation *conversations; // hash
     struct guard_memory *guards;        // hash
+    struct kept_wait *kept_waits;       // hash
     struct troubled_lane *troubled;     // hash
     struct desk_state *ready;           // ring of desks that may start something
     struct lane_account *to_load;       // ring; those that have nothing in memory first
@@ -212,6 +213,10 @@ int64_t dispatcher_mono_us(struct dispatcher *d); // monotonic time
 int64_t lane_due_us(struct dispatcher *d, struct lane *lane);
 // This process makes the head wait from now on, until a wall time that it stores.
 void lane_keep_wait(struct dispatcher *d, struct lane *lane, int64_t message_id, int64_t next_attempt_us);
+// kept_waits.c: a lane that leaves memory with its account's activity, and one that comes into memory.
+void wait_keep(struct dispatcher *d, const struct lane *lane);
+void wait_take_back(struct dispatcher *d, struct lane *lane);
+void kept_waits_free(struct dispatcher *d);
 
 // desk_health.c: the time its suspension or its governor waited for has come.
 void desk_pause_over(struct dispatcher *d, struct due *due);

@@ -1441,6 +1441,28 @@ static void test_a_clock_set_forward_skips_nothing_and_hurries_no_doubt(void **s
     rig_done(&rig);
 }
 
+static void test_a_doubt_settles_over_a_switch_whatever_the_clock_does(void **state)
+{
+    (void)state;
+    for (int in_flight = 0; in_flight < 2; in_flight++) {
+        at_the_desk(true, (struct rig_options){0});
+        if (in_flight)
+            rig_set_active(&rig, "acme", false);
+        rig_lose(&rig, its_request(), HTTP_DROPPED, true);
+        if (probe())
+            probe_is(true);
+        rig_set_active(&rig, "acme", false);
+        set_clock(HOUR_MS);
+        rig_pass(&rig, 5 * SECOND_MS);
+        rig_set_active(&rig, "acme", true);
+        rig_pass(&rig, 9 * SECOND_MS);
+        assert_int_equal(rig_open_count(&rig), 0); // 15 s are 15 s
+        rig_pass(&rig, 2 * SECOND_MS);
+        assert_true(is(rig_open(&rig), "GET"));
+        rig_done(&rig);
+    }
+}
+
 static void test_marks_of_an_earlier_process_settle_whatever_the_clock_does(void **state)
 {
     (void)state;
@@ -1799,6 +1821,7 @@ int main(void)
         cmocka_unit_test(test_what_a_desk_told_of_its_rate_holds_though_nothing_waited_for_it),
         cmocka_unit_test(test_a_clock_set_back_before_a_restart_stretches_no_wait_beyond_a_settle_time),
         cmocka_unit_test(test_a_clock_set_forward_skips_nothing_and_hurries_no_doubt),
+        cmocka_unit_test(test_a_doubt_settles_over_a_switch_whatever_the_clock_does),
         cmocka_unit_test(test_marks_of_an_earlier_process_settle_whatever_the_clock_does),
         cmocka_unit_test(test_many_damaged_rows_are_set_aside_in_turns_not_in_depth),
         cmocka_unit_test(test_a_damaged_head_is_reported_and_is_no_probe),
