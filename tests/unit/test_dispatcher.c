@@ -337,6 +337,29 @@ static void test_a_delivery_between_them_keeps_the_guard_open(void **state)
     rig_done(&rig);
 }
 
+static void skip_some(int count)
+{
+    for (int i = 0; i < count; i++) {
+        int64_t id = rig_say(&rig, "acme", "c1", "refused");
+        rig_answer(&rig, rig_open(&rig), 400, "");
+        assert_int_equal(rig_state_of(&rig, id), MESSAGE_SKIPPED);
+    }
+}
+
+static void test_a_delivery_is_remembered_over_a_crash(void **state)
+{
+    (void)state;
+    struct rig_options options = {0};
+    with(options);
+    skip_some(3);
+    rig_say(&rig, "acme", "c1", "taken");
+    rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_crash(&rig, &options);
+    skip_some(5);
+    assert_int_equal(rig_alarms(&rig, "skip_guard"), 0);
+    rig_done(&rig);
+}
+
 // ---- fairness ----
 
 static void test_one_account_does_not_starve_another_at_the_same_desk(void **state)
@@ -1324,6 +1347,7 @@ int main(void)
         cmocka_unit_test(test_five_skips_in_a_row_close_the_desk_and_the_sixth_stays),
         cmocka_unit_test(test_the_guard_outlives_a_crash_and_opens_by_hand),
         cmocka_unit_test(test_a_delivery_between_them_keeps_the_guard_open),
+        cmocka_unit_test(test_a_delivery_is_remembered_over_a_crash),
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
         cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
