@@ -647,6 +647,30 @@ static void test_housekeeping_that_fails_breaks_the_store_unless_it_passes(void 
 
 static const char *alarm_meanwhile;
 
+static void close_after_housekeeping(void)
+{
+    if (!asks('h', 1))
+        return;
+    struct named_job *last = changes('b', 1);
+    last->job.done = close_later;
+    submit(last);
+}
+
+static void test_a_store_that_breaks_in_housekeeping_with_more_to_do_is_asked_nothing_more(void **state)
+{
+    (void)state;
+    last_pause_us = 100 * 1000000;
+    clock_manual_pass(&bench.clock, 100 * 1000000);
+    bench.before = close_after_housekeeping;
+    bench.more_to_age = true;
+    bench.errors = "..i";
+    submit(changes('a', 1));
+    committer_run(bench.committer);
+    asked("ach");
+    heard("aB");
+    assert_int_equal(bench.fatals, 1);
+}
+
 static void while_held(void)
 {
     if (!asks('a', 2) && !asks('a', 3) && !asks('a', 4))
@@ -762,6 +786,7 @@ int main(void)
         TEST(test_housekeeping_takes_a_step_in_100_ms_while_messages_come),
         TEST(test_housekeeping_takes_its_next_step_after_100_ms),
         TEST(test_housekeeping_that_fails_breaks_the_store_unless_it_passes),
+        TEST(test_a_store_that_breaks_in_housekeeping_with_more_to_do_is_asked_nothing_more),
         TEST(test_whether_a_held_or_full_store_takes_messages_again_is_looked_at_without_one),
         TEST(test_a_held_store_that_breaks_is_asked_nothing_more),
         TEST(test_a_hurry_ends_the_wait_of_outcomes),
