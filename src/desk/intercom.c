@@ -114,6 +114,7 @@ void intercom_send(struct intercom *s, enum intercom_phase phase, const char *me
 // The writer's text in the arena.
 struct str intercom_written(struct intercom *s, struct buf *buf)
 {
+    buf_must(buf); // a message that is cut would be delivered
     struct str text = arena_str(s->arena, buf_str(buf));
     buf_done(buf);
     return text;

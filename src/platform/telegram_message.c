@@ -154,6 +154,7 @@ static struct str say_rich(const struct saying *s)
     for (i = 0; i < all.n; i++)
         if (!all.p[i])
             all.p[i] = ' ';
+    buf_must(&all); // a message that is cut would be stored
     struct str text = arena_str(s->arena, str_trim(buf_str(&all)));
     buf_done(&all);
     return text.n ? text : STR("(formatted message)");

@@ -24,6 +24,7 @@ struct str telegram_text(yyjson_val *value, struct arena *arena)
             buf_add_str(&out, STR("\xEF\xBF\xBD"));
         at = end + 1;
     }
+    buf_must(&out);
     text = arena_str(arena, buf_str(&out));
     buf_done(&out);
     return text;
@@ -115,6 +116,7 @@ struct str telegram_linked_text(yyjson_val *text_value, yyjson_val *entities, st
         at = links[i].to;
     }
     buf_add_str(&out, str_sub(text, at, text.n));
+    buf_must(&out);
     text = arena_str(arena, buf_str(&out));
     buf_done(&out);
     return text;
