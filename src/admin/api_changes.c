@@ -68,6 +68,12 @@ static void on_all_switched(struct api_work *work)
     api_json_send(work->call, 200, &answer);
 }
 
+// Activating it is more than a switch: its definition is looked at as a whole.
+static bool wants_a_look(const struct account *account)
+{
+    return account->left_file || account->damaged;
+}
+
 static void gather_all(struct api_call *call, bool active, struct switches *out)
 {
     const struct account *page[API_LIMIT_MAX];
@@ -76,7 +82,7 @@ static void gather_all(struct api_call *call, bool active, struct switches *out)
         count = directory_page(admin_of(call)->directory, after, API_LIMIT_MAX, page);
         after = count ? arena_str(call->arena, page[count - 1]->name) : after;
         for (size_t i = 0; i < count; i++) {
-            if (page[i]->active != active && !(active && page[i]->left_file))
+            if (page[i]->active != active && !(active && wants_a_look(page[i])))
                 add_switch(out, call->arena, page[i]->id);
             account_unref(page[i]);
         }
@@ -92,17 +98,17 @@ static bool gather_named(struct api_call *call, yyjson_val *names, bool active, 
     {
         struct str text = json_val_str(name);
         const struct account *account = text.p ? directory_find(admin_of(call)->directory, text) : NULL;
-        bool left = account && active && account->left_file;
+        bool look = account && active && wants_a_look(account);
         if (!account)
             api_problem(call, 404, "There is no account of the name \"%.*s\"; none was changed.",
                         STR_ARG(str_sub(text, 0, 64)));
-        else if (left)
-            api_problem(call, 409, "The account %.*s left the configuration file; activate it alone. None was changed.",
-                        STR_ARG(text));
+        else if (look)
+            api_problem(call, 409, "The account %.*s %s; activate it alone. None was changed.", STR_ARG(text),
+                        account->left_file ? "left the configuration file" : "is not what was stored");
         else if (account->active != active)
             add_switch(out, call->arena, account->id);
         account_unref(account);
-        if (!account || left)
+        if (!account || look)
             return false;
     }
     return true;
@@ -306,9 +312,7 @@ static enum patch read_patch(struct api_call *call, const struct account *accoun
         return PATCH_WRONG;
     if (active && !is_bool)
         return PATCH_WRONG_ACTIVE;
-    return active && alone && !(*out && account->left_file) // taking it up again is more than a switch
-               ? PATCH_SWITCH
-               : PATCH_DEFINITION;
+    return active && alone && !(*out && wants_a_look(account)) ? PATCH_SWITCH : PATCH_DEFINITION;
 }
 
 void api_accounts_patch(struct api_call *call)

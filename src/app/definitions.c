@@ -6,6 +6,8 @@
 #include "app/accounts_file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "desk/desk.h"
+#include "platform/platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,9 +35,22 @@ void definitions_done(struct definitions *d)
     pthread_mutex_destroy(&d->lock);
 }
 
+// Of a row without a checksum, from before there were any, this is all that can be seen.
+static bool names_what_there_is_not(const struct account *account)
+{
+    bool missing = !desk_connector_find(account->desk.platform);
+    for (size_t i = 0; i < account->source_count; i++)
+        missing = missing || !platform_find(account->sources[i].platform);
+    return missing;
+}
+
 static void add_known(void *arg, struct account *account, struct str file_text)
 {
     struct definitions *d = arg;
+    if (names_what_there_is_not(account)) {
+        account->damaged = true;
+        account->active = false;
+    }
     if ((d->known_count & (d->known_count - 1)) == 0)
         d->known = mem_resize(d->known, (d->known_count * 2 + 1) * sizeof *d->known);
     struct str text = file_text.p ? (struct str){mem_dup(file_text.p, file_text.n), file_text.n} : STR_NONE;

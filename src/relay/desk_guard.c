@@ -72,7 +72,7 @@ static void show_if_closed(struct dispatcher *d, const struct account *account)
     uint64_t identity = desk_identity(&account->desk);
     struct guard_memory *memory = NULL;
     HASH_FIND(hh, d->guards, &identity, sizeof identity, memory);
-    if (memory && memory->guard.closed)
+    if (memory && memory->guard.closed && desk_connector_find(account->desk.platform))
         desk_state_unref(d, desk_state_get(d, account));
 }
 

@@ -593,6 +593,8 @@ bool dispatcher_is_busy_with(struct dispatcher *d, int64_t account_id)
 
 void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 {
+    if (!desk_connector_find(account->desk.platform)) // a damaged definition
+        return;
     struct desk_state *desk = desk_state_get(d, account);
     if (skip_guard_open(&desk->guard)) // a desk that is found well by a probe has delivered nothing yet
         desk_store_health(d, desk);

@@ -216,7 +216,10 @@ static void take_hook(struct intake *intake, struct http_exchange *exchange, con
 {
     struct receipt receipt = {0};
     const struct platform *platform = platform_find(source->platform);
-    must(platform);
+    if (!platform) { // a damaged definition: they are sent again when somebody has set it
+        answer_problem(exchange, 503, "Service Unavailable", STR("the stored definition of this source is damaged"));
+        return;
+    }
     platform->receive(source, http_exchange_request(exchange), clock_wall_us(intake->clock),
                       http_exchange_arena(exchange), &receipt);
     if (receipt.kind == RECEIPT_UNTIMELY)

@@ -321,8 +321,11 @@ struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id)
     if (owner)
         return owner;
     const struct account *account = directory_find_id(d->options.directory, account_id);
-    if (!account)
+    // A damaged definition may name a desk that there is not; it is inactive.
+    if (!account || !desk_connector_find(account->desk.platform)) {
+        account_unref(account);
         return NULL;
+    }
     owner = mem_new_of(struct lane_account);
     owner->id = account_id;
     owner->account = account;

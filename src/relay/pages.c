@@ -35,6 +35,26 @@ static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page 
     }
 }
 
+// Of a damaged row, or one that its index contradicts, the account may be anybody's: a whole one says whose the lane is. 0: none.
+static int64_t account_of(const struct lane_page *page)
+{
+    for (size_t i = 0; i < page->count; i++)
+        if (page->entries[i].message->reason != REASON_DAMAGED)
+            return page->entries[i].message->account_id;
+    return 0;
+}
+
+// What was damaged at the start of the lane had it taken for another account's: it begins anew.
+static bool is_anothers(struct dispatcher *d, struct lane *lane, const struct lane_page *page)
+{
+    int64_t lane_id = lane->id, account_id = account_of(page);
+    if (!account_id || account_id == lane->owner->id)
+        return false;
+    lane_set_state(d, lane, LANE_IDLE);
+    dispatcher_work(d, account_id, lane_id);
+    return true;
+}
+
 static void on_page(struct loop_task *task)
 {
     struct load *load = (struct load *)job_of(task);
@@ -42,7 +62,7 @@ static void on_page(struct loop_task *task)
     struct lane *lane = lane_find(d, load->job.load.lane);
     d->busy--;
     d->loads_asked--;
-    if (lane && lane->load == &load->job && !load->job.err) {
+    if (lane && lane->load == &load->job && !load->job.err && !is_anothers(d, lane, &load->job.load.page)) {
         take_page(d, lane, &load->job.load.page);
         lane_go_on(d, lane);
     }
@@ -130,13 +150,22 @@ static void feed_end(struct feed *feed)
         lane_account_release(d, owner);
 }
 
-// A lane that was not in memory: its first message says whose it is.
+static int64_t account_fed(const struct load *load)
+{
+    const struct lane_page *page = &load->job.load.page;
+    int64_t lane_id = load->job.load.lane, account_id = account_of(page);
+    if (!account_id && lane_id_kind(lane_id) == LANE_ACCOUNT)
+        account_id = lane_id_owner(lane_id);
+    return account_id ? account_id : page->entries[0].message->account_id;
+}
+
+// A lane that was not in memory: its messages say whose it is.
 static void take_fed_page(struct dispatcher *d, struct load *load)
 {
     struct lane_page *page = &load->job.load.page;
     if (load->job.err || !page->count || lane_find(d, load->job.load.lane))
         return;
-    struct lane_account *owner = lane_account_get(d, page->entries[0].message->account_id);
+    struct lane_account *owner = lane_account_get(d, account_fed(load));
     if (!owner)
         return;
     if (owner->account->active) {

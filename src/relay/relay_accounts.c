@@ -53,6 +53,8 @@ static struct account *with_former(struct relay *relay, struct account *account)
 {
     const struct account *now = directory_find_id(relay->options.directory, account->id);
     struct account *whole = now ? account_with_former(account, now) : account_ref(account);
+    if (now)
+        whole->damaged = now->damaged && !account->active; // part of it was set: the alarm stands until it is activated
     account_unref(now);
     return whole;
 }

@@ -191,6 +191,62 @@ def test_61_a_damaged_account_of_the_file_is_taken_again_and_one_by_hand_waits_f
     assert not alarms(relay)
 
 
+@pytest.mark.parametrize("what", ["accounts SET desk_platform = 'wabhook' WHERE id = 2", "sources SET platform = 'wabhook' WHERE account_id = 2"])
+def test_61_a_definition_that_names_what_there_is_not_waits_for_a_person(relay, desk, what):
+    """With messages that wait, webhooks that come, and somebody who activates it without a look: the process ended by itself."""
+    relay.allow("alarm", "alarm_end")
+    hook = {"name": "hook", "platform": "webhook", "secret": "none"}
+    made = relay.api("POST", "/api/v1/accounts", {"name": "byhand", "active": False, "sources": [hook], "desk": desk.config()})
+    assert made.status == 201, made
+    source = WebhookSource(relay, "byhand")
+    source.send("m1")
+    relay.stop()
+    change(relay, f"UPDATE {what}; UPDATE accounts SET sum = NULL; UPDATE sources SET sum = NULL")
+    relay.start()
+    assert [a["subject"] for a in alarms(relay)] == ["byhand"]
+    assert source.post(source.event("m2", "d")).status == (503 if what.startswith("sources") else 200)
+    assert relay.api("POST", "/api/v1/accounts/byhand/desk/resume").status < 500
+    assert relay.api("PATCH", "/api/v1/accounts/byhand", {"active": True}).status in (400, 409, 422)
+    assert relay.cli("account", "activate", "--all", "--socket", relay.socket, check=False).returncode == 0
+    assert relay.api("GET", "/api/v1/accounts/byhand").json["active"] is False
+    relay.stop()
+    relay.start()
+    relay.api("PUT", "/api/v1/accounts/byhand/desk", desk.config())
+    relay.api("PATCH", "/api/v1/accounts/byhand/sources/hook", {"platform": "webhook", "secret": "none"})
+    relay.set_active("byhand", True)
+    relay.wait_settled()
+    assert desk.keys()[0] == "m1" and not alarms(relay)
+
+
+def change(relay, sql, with_indexes=True):
+    """The relay is stopped."""
+    hide = ("PRAGMA writable_schema = ON; CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL;"
+            "DELETE FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL; PRAGMA writable_schema = RESET;")
+    show = "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM kept; PRAGMA writable_schema = RESET;"
+    connection = sqlite3.connect(relay.database)
+    connection.executescript(sql if with_indexes else f"{hide} {sql}; {show}")
+    connection.close()
+
+
+@pytest.mark.parametrize("order, bad, named", [("account", 1, 2), ("account", 10, 9), ("conversation", 1, 9), ("conversation", 10, 2)])
+def test_61_an_index_that_names_another_account_sends_nothing_to_its_desk(make_relay, make_desk, order, bad, named):
+    right, wrong = make_desk(), make_desk()
+    relay = make_relay([account("acme", right.config(), order=order), account("bolt", wrong.config())])
+    relay.allow("alarm", "alarm_end", "message_.*", "attempt_.*").start()
+    relay.set_active("acme", False)
+    source = WebhookSource(relay, "acme")
+    for i in range(13):
+        source.send(f"m{i}", "c")
+    relay.stop()
+    change(relay, f"UPDATE messages SET account_id = {named} WHERE id <= {bad}; UPDATE accounts SET active = 1, sum = NULL")
+    change(relay, f"UPDATE messages SET account_id = 1 WHERE id <= {bad}", with_indexes=False)
+    relay.start()
+    relay.wait_settled()
+    assert right.keys() == [f"m{i}" for i in range(bad, 13)] and not wrong.keys()
+    assert [m["reason"] for m in relay.messages(state="skipped")] == ["damaged"] * bad
+    assert alarms(relay)
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced by a copy"])
 def test_63_store_taken_away_while_in_use(make_relay, desk, suffix, how):
