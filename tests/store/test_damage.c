@@ -215,6 +215,68 @@ static void test_retention_passes_by_damaged_rows(void **state)
     assert_int_equal(kit_store(store, "new", "c").result, ACCEPT_STORED);
 }
 
+// Both the row and its index say that the last one stands in front.
+static void test_a_damaged_place_lets_nobody_overtake(void **state)
+{
+    (void)state;
+    settle(kit_store(store, "a", "c").message_id, MESSAGE_DELIVERED);
+    struct store_accept b = kit_store(store, "b", "c"), last = kit_store(store, "last", "c");
+    store->ops->close(store, true);
+    kit_change(path, "UPDATE messages SET place = 1 WHERE dedupe_key = 'last'");
+    open_store();
+    struct lane_page page;
+    assert_int_equal(store->ops->load_lane(store, b.lane, 0, 10, &page), 0);
+    assert_int_equal(page.count, 2);
+    assert_int_equal(page.entries[0].message->id, last.message_id);
+    assert_int_equal(page.entries[0].message->reason, REASON_DAMAGED);
+    assert_int_equal(page.entries[1].message->reason, REASON_NONE);
+    lane_page_done(&page);
+}
+
+static void test_what_is_learned_heals_no_damaged_conversation(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c");
+    kit_store(store, "b", "c");
+    damage("UPDATE conversations SET contact = 'anybody'");
+    struct store_outcome outcome = kit_outcome(a.message_id, MESSAGE_DELIVERED);
+    struct link link = {.contact = STR("contact"), .conversation = STR("theirs")};
+    outcome.conversation_id = a.conversation_id;
+    outcome.link = &link;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    assert_true(outcome.applied);
+    bool damaged;
+    take_head(a.lane, &damaged);
+    assert_true(damaged);
+}
+
+static void test_a_damaged_row_sends_nobody_to_another_conversation(void **state)
+{
+    (void)state;
+    struct store_accept theirs = kit_store(store, "a", "c"), others = kit_store(store, "b", "d");
+    char sql[100];
+    snprintf(sql, sizeof sql, "UPDATE conversations SET goes_on_in = %d WHERE id = %d", (int)others.conversation_id,
+             (int)theirs.conversation_id);
+    damage(sql);
+    assert_int_equal(kit_store(store, "n", "c").conversation_id, theirs.conversation_id);
+}
+
+static void test_a_damaged_message_stays_so_without_its_text(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c");
+    settle(a.message_id, MESSAGE_DELIVERED);
+    damage("UPDATE messages SET sent_at = 5");
+    bool more = true;
+    while (more)
+        assert_int_equal(store->ops->age_out(store, INT64_MAX, 0, &more), 0);
+    struct message *m = kit_message(store, a.message_id);
+    assert_null(m->text.p);
+    assert_int_equal(m->reason, REASON_DAMAGED);
+    message_free(m);
+    assert_int_equal(count_damaged(), 1);
+}
+
 // ---- rows of the other tables
 
 static void put_account(const char *name)
@@ -319,6 +381,10 @@ int main(void)
         DAMAGE_TEST(test_a_stale_outcome_is_stale_though_it_says_damaged),
         DAMAGE_TEST(test_a_damaged_message_is_shown_as_such_and_not_tried_again),
         DAMAGE_TEST(test_retention_passes_by_damaged_rows),
+        DAMAGE_TEST(test_a_damaged_place_lets_nobody_overtake),
+        DAMAGE_TEST(test_what_is_learned_heals_no_damaged_conversation),
+        DAMAGE_TEST(test_a_damaged_row_sends_nobody_to_another_conversation),
+        DAMAGE_TEST(test_a_damaged_message_stays_so_without_its_text),
         DAMAGE_TEST(test_a_damaged_account_or_source_is_inactive_until_it_is_set_again),
         DAMAGE_TEST(test_a_damaged_attempt_is_shown_as_such),
         DAMAGE_TEST(test_damaged_totals_are_told_at_the_start_and_no_number_is_given_again),

@@ -136,6 +136,14 @@ static void run_sql(sqlite3 *db, const char *sql)
     assert_null(error);
 }
 
+void kit_change(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    run_sql(db, sql);
+    sqlite3_close(db);
+}
+
 void kit_damage(const char *path, const char *sql)
 {
     sqlite3 *db = NULL;

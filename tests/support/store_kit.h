@@ -23,5 +23,7 @@ struct message *kit_message(struct store *store, int64_t id);
 bool kit_verify(struct store *store, bool deep);
 // The same, with what the caller wants of it.
 void kit_check(struct store *store, struct store_check *check);
+// Changes rows by SQL and their indexes with them. The store is closed.
+void kit_change(const char *path, const char *sql);
 // Changes rows by SQL behind the back of their indexes, as flipped bits in the file do. The store is closed.
 void kit_damage(const char *path, const char *sql);
