@@ -191,7 +191,7 @@ def make_skipped(relay, count):
     connection = sqlite3.connect(relay.database)
     with connection:
         connection.execute("UPDATE messages SET state = 2, reason = 2, attempts = 5, changed_at = received_at WHERE state = 0")
-        connection.execute("UPDATE totals SET skipped = skipped + ?", (count,))
+        connection.execute("UPDATE totals SET skipped = skipped + ?, sum = NULL", (count,))
     connection.close()
 
 
