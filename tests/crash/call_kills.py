@@ -71,8 +71,8 @@ def drop_last_commit(store):
 
 
 class Scenario:
-    def __init__(self, name, directory, early=False, tamper=None):
-        self.name, self.directory, self.early, self.tamper = name, directory, early, tamper
+    def __init__(self, name, directory, early=False, tamper=None, sent="KILL"):
+        self.name, self.directory, self.early, self.tamper, self.sent = name, directory, early, tamper, sent
         self.template = os.path.join(directory, "before")
         os.mkdir(self.template)
         done = program("prepare", name, self.template)
@@ -107,16 +107,21 @@ class Scenario:
         return work
 
     def kill_at(self, place):
-        """(kill, counts, why it is bad or None, whether the process was killed and the control was done)"""
+        """(kill, counts, why it is bad or None, whether the process was killed and the control was done)
+
+        A process that was not killed, because the call was made once less than when they were listed, came to its end and is
+        judged as well; one that ended in another way is bad by that alone."""
         kill = self.calls[place]
         work = self._copy(str(place))
         try:
-            status, calls = self._run(work, ["-e", f"inject={kill.call}:signal=KILL:when={kill.number}"])
+            status, calls = self._run(work, ["-e", f"inject={kill.call}:signal={self.sent}:when={kill.number}"])
             killed = status in (-signal.SIGKILL, 128 + signal.SIGKILL)
             tampered = self.tamper is None or self.tamper(os.path.join(work, "store.db"))
             done = program("finish", self.name, work)
             counts = dict(re.findall(r"(acked|lost|doubled|reordered|wrong) (\d+)", done.stdout))
             why = None if done.returncode == 0 else f"exit {done.returncode}: {done.stdout}{done.stderr[-600:]}"
+            if not killed and status != 0:
+                why = f"it ended by itself with status {status}; {why or 'all was there'}"
             return kill, {k: int(v) for k, v in counts.items()}, why, killed and tampered
         finally:
             shutil.rmtree(work)
@@ -129,7 +134,7 @@ class Scenario:
                 for kill, counts, why, counted in pool.map(self.kill_at, places[begin:begin + 50]):
                     result.points[kill.call] += counted
                     result.counts.update(counts)
-                    if why and counted:
+                    if why and (counted or self.tamper is None):  # a control says nothing where it could not be done
                         result.bad.append((kill, why))
                 if until_bad and result.bad:
                     break

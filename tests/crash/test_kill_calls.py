@@ -26,3 +26,8 @@ def test_kill_9_at_system_calls(name):
 def test_a_relay_that_breaks_its_promise_is_found_out(name, code, stride, broken):
     found, result = is_found(name, code, stride, **broken)
     assert found, result.line(name)
+
+
+def test_a_process_that_ends_by_itself_is_found_out():
+    result = sweep("stop", 23, sent="ABRT")
+    assert result.bad and not sum(result.points.values()), result.line("stop")
