@@ -1,24 +1,32 @@
 // A row and its index that contradict each other, as flipped bits make it: SQLite refuses to change such a row. The rows are
 // what is believed, and the indexes are made anew. But a row that the index of what waits has, and that says of itself that it
-// is settled, is taken for waiting, as the totals do, and as damaged: it is set aside in its turn and not silently dropped.
+// is settled, is taken for waiting, as the totals do, and as damaged: it is set aside in its turn and not silently dropped. And
+// one that says that it waits, of which the index knows nothing, may have been delivered: where its times do not tell
+// (sqlite_row.c), since it was retried once, it is taken for damaged, too.
 //
 // It reads the whole table, which takes seconds per million messages; nothing else could go on with that row.
 #include "store/sqlite.h"
 
 #include <stdio.h>
 
-static int mend_rows(struct sqlite_store *s)
+static int set_damaged(struct sqlite_store *s, const char *which)
 {
     char text[512];
+    int n = snprintf(text, sizeof text, "UPDATE messages SET state = 0, reason = %d WHERE id IN (%s)", REASON_DAMAGED,
+                     which);
+    return n < (int)sizeof text ? sql_exec(&s->sql, text, NULL) : ERR_INVALID;
+}
+
+static int mend_rows(struct sqlite_store *s)
+{
     // With a writable schema an entry that is missing is none to delete. What the index says of `state` is not the row's word.
-    int n = snprintf(text, sizeof text,
-                     "UPDATE messages SET state = 0, reason = %d WHERE id IN (SELECT m.id FROM messages m "
-                     "INDEXED BY messages_pending WHERE m.state = 0 AND "
-                     "(SELECT r.state FROM messages r NOT INDEXED WHERE r.id = m.id) <> 0)",
-                     REASON_DAMAGED);
-    int err = n < (int)sizeof text ? sql_exec(&s->sql, "PRAGMA writable_schema = ON", NULL) : ERR_INVALID;
+    int err = sql_exec(&s->sql, "PRAGMA writable_schema = ON", NULL);
     if (!err)
-        err = sql_exec(&s->sql, text, NULL);
+        err = set_damaged(s, "SELECT id FROM messages NOT INDEXED WHERE state = 0 AND late = 1 EXCEPT "
+                             "SELECT id FROM messages INDEXED BY messages_pending WHERE state = 0");
+    if (!err)
+        err = set_damaged(s, "SELECT m.id FROM messages m INDEXED BY messages_pending WHERE m.state = 0 AND "
+                             "(SELECT r.state FROM messages r NOT INDEXED WHERE r.id = m.id) <> 0");
     int off = sql_exec(&s->sql, "PRAGMA writable_schema = OFF", NULL);
     return err ? err : off;
 }

@@ -42,11 +42,17 @@ static bool is_in_range(sqlite3_stmt *q)
     return true;
 }
 
+// It says that it waits, and that its state has changed since it came: a delivered one would be delivered again.
+static bool was_settled(sqlite3_stmt *q, const struct message *m)
+{
+    return m->state == MESSAGE_PENDING && !m->late && sql_column_int(q, 16) != m->received_at_us;
+}
+
 void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row)
 {
     *out = (struct message){0};
     read_numbers(statement, out);
-    out_row->in_range = is_in_range(statement);
+    out_row->in_range = is_in_range(statement) && !was_settled(statement, out);
     out_row->digest = (uint64_t)sql_column_int(statement, 17);
     out_row->sum = (uint64_t)sql_column_int(statement, 18);
     out_row->dedupe_key = sql_column_str(statement, 19);

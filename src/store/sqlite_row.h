@@ -8,7 +8,7 @@
 struct sqlite_row {
     uint64_t digest, sum;
     struct str dedupe_key;
-    bool in_range; // every number is one that we write
+    bool in_range; // every number is one that we write, and they fit each other
 };
 
 struct sqlite_conversation {

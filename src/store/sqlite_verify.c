@@ -201,13 +201,18 @@ static int check_message(struct check *check, const struct message *m, const str
     int err = is_in_line(check, m, &in_line);
     if (err)
         return err;
+    bool whole = sqlite_row_is_whole(m, row);
     if (in_line != (m->state == MESSAGE_PENDING))
-        verify_find(check, FINDING_SUM, m->id,
-                    in_line ? "it is set aside when its turn comes, never delivered"
-                            : "stop the relay, run sqlite3 STORE REINDEX, start it, and verify again",
-                    "message %lld is %s by its row, but the index of what waits %s it", (long long)m->id,
-                    message_state_name(m->state), in_line ? "has" : "lacks");
-    if (!sqlite_row_is_whole(m, row)) {
+        verify_find(
+            check, FINDING_SUM, m->id,
+            in_line  ? "it is set aside when its turn comes, never delivered"
+            : !whole ? "it may have been delivered: it is not tried again"
+            : m->late
+                ? "it was tried again by hand once, and may have been delivered: look at the desk, then discard it"
+                : "stop the relay, run sqlite3 STORE REINDEX, start it, and verify again",
+            "message %lld is %s by its row, but the index of what waits %s it", (long long)m->id,
+            message_state_name(m->state), in_line ? "has" : "lacks");
+    if (!whole) {
         find_damaged(check, m);
         return 0;
     }
