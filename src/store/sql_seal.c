@@ -11,7 +11,7 @@ static void row_sum(sqlite3_context *context, int count, sqlite3_value **values)
     struct str texts[2 * VALUES_MAX];
     int64_t numbers[VALUES_MAX];
     static const char kinds[] = "?ifsbn"; // by SQLite's numbers of types
-    must(count <= VALUES_MAX); // the statements are ours
+    must(count <= VALUES_MAX);            // the statements are ours
     for (int i = 0; i < count; i++) {
         int type = sqlite3_value_type(values[i]);
         texts[2 * i] = (struct str){&kinds[type], 1};

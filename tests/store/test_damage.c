@@ -215,7 +215,6 @@ static void test_retention_passes_by_damaged_rows(void **state)
     assert_int_equal(kit_store(store, "new", "c").result, ACCEPT_STORED);
 }
 
-<<<<<<< HEAD
 // Both the row and its index say that the last one stands in front.
 static void test_a_damaged_place_lets_nobody_overtake(void **state)
 {
@@ -278,7 +277,6 @@ static void test_a_damaged_message_stays_so_without_its_text(void **state)
     assert_int_equal(count_damaged(), 1);
 }
 
-=======
 // Its entry is gone from the index, and what another row has made anew must not bring it back.
 static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again(void **state)
 {
@@ -311,7 +309,6 @@ static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again
     assert_true(damaged);
 }
 
->>>>>>> f92b8ba (A delivered message whose stored state is damaged is not delivered again when the indexes are made anew)
 // ---- rows of the other tables
 
 static void put_account(const char *name)
@@ -416,14 +413,11 @@ int main(void)
         DAMAGE_TEST(test_a_stale_outcome_is_stale_though_it_says_damaged),
         DAMAGE_TEST(test_a_damaged_message_is_shown_as_such_and_not_tried_again),
         DAMAGE_TEST(test_retention_passes_by_damaged_rows),
-<<<<<<< HEAD
         DAMAGE_TEST(test_a_damaged_place_lets_nobody_overtake),
         DAMAGE_TEST(test_what_is_learned_heals_no_damaged_conversation),
         DAMAGE_TEST(test_a_damaged_row_sends_nobody_to_another_conversation),
         DAMAGE_TEST(test_a_damaged_message_stays_so_without_its_text),
-=======
         DAMAGE_TEST(test_a_settled_message_whose_state_is_damaged_is_not_delivered_again),
->>>>>>> f92b8ba (A delivered message whose stored state is damaged is not delivered again when the indexes are made anew)
         DAMAGE_TEST(test_a_damaged_account_or_source_is_inactive_until_it_is_set_again),
         DAMAGE_TEST(test_a_damaged_attempt_is_shown_as_such),
         DAMAGE_TEST(test_damaged_totals_are_told_at_the_start_and_no_number_is_given_again),

@@ -27,5 +27,3 @@ void kit_check(struct store *store, struct store_check *check);
 void kit_change(const char *path, const char *sql);
 // Changes rows by SQL behind the back of their indexes, as flipped bits in the file do. The store is closed.
 void kit_damage(const char *path, const char *sql);
-// The same with the indexes, which follow.
-void kit_change(const char *path, const char *sql);
