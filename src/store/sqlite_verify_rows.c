@@ -4,6 +4,8 @@
 #include "store/sqlite.h"
 #include "store/sqlite_row.h"
 
+#include <string.h>
+
 static int check_conversation_page(struct check *check, int64_t *after, bool *out_more)
 {
     struct sql *sql = &check->reader->sql;
@@ -106,6 +108,18 @@ int verify_rows(struct check *check)
 
 // ---- the file
 
+// In the words of SQLite's checker, which goes on: a page that the disk did not give is no damage of what was stored.
+static bool could_not_be_read(struct str line)
+{
+    static const char code_is[] = "error code=";
+    const char *code = memmem(line.p, line.n, code_is, sizeof code_is - 1);
+    struct str rest = code ? (struct str){code, (size_t)(line.p + line.n - code)} : STR_NONE;
+    int64_t number = 0;
+    for (size_t i = sizeof code_is - 1; i < rest.n && rest.p[i] >= '0' && rest.p[i] <= '9'; i++)
+        number = (number * 10 + rest.p[i] - '0') % (1 << 20);
+    return (number & 0xff) == SQLITE_IOERR || memmem(line.p, line.n, "failed to get page", 18);
+}
+
 // SQLite reads all of it in one snapshot, and the log grows by what is written meanwhile: up to a bound.
 static int check_structure(struct check *check, const char *pragma, const char *table)
 {
@@ -114,13 +128,17 @@ static int check_structure(struct check *check, const char *pragma, const char *
     sqlite3_stmt *q = NULL;
     sqlite3_snprintf(sizeof text, text, pragma, table);
     sqlite_reader_bound_log(r, true);
+    bool unread = false;
     int code = sqlite3_prepare_v2(r->sql.db, text, -1, &q, NULL);
-    if (code == SQLITE_OK)
-        while ((code = sqlite3_step(q)) == SQLITE_ROW)
-            if (!str_eq_c(sql_column_str(q, 0), "ok"))
-                verify_find(check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files",
-                            "the file: %.*s", STR_ARG(sql_column_str(q, 0)));
-    int err = sql_error(&r->sql, code);
+    bool asked = code == SQLITE_OK;
+    while (asked && !unread && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct str line = sql_column_str(q, 0);
+        unread = could_not_be_read(line);
+        if (!unread && !str_eq_c(line, "ok"))
+            verify_find(check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files", "the file: %.*s",
+                        STR_ARG(line));
+    }
+    int err = unread ? ERR_IO : sql_error(&r->sql, code);
     sqlite3_finalize(q);
     sqlite_reader_bound_log(r, false);
     return err;
