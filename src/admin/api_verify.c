@@ -12,6 +12,7 @@ struct verification {
     struct json findings;
     int64_t damaged[NAMED];
     size_t damaged_count;
+    bool contradicts; // the sum or the file is wrong
     int64_t began_us;
 };
 
@@ -29,6 +30,7 @@ static void on_finding(void *arg, const struct store_finding *finding)
     json_key_str(json, "text", finding->text);
     json_key_str(json, "advice", finding->advice);
     json_close(json, '}');
+    v->contradicts = v->contradicts || finding->kind == FINDING_SUM || finding->kind == FINDING_FILE;
     if (finding->kind == FINDING_DAMAGED && finding->message_id && v->damaged_count < NAMED)
         v->damaged[v->damaged_count++] = finding->message_id;
 }
@@ -52,15 +54,19 @@ static void run(struct api_work *work)
     atomic_store(&v->progress->part, NULL);
 }
 
-// At once, and not when a damaged message comes to its turn. A look that finds none ends it.
+// At once, and not when a damaged message comes to its turn. A look that finds nothing ends it; one that could not see all does
+// not.
 static void set_alarm(struct api_call *call, const struct verification *v)
 {
     struct board *board = admin_of(call)->board;
     struct str ids = STR("");
-    if (!v->check.damaged) {
+    if (v->check.ok)
         board_alarm_end(board, "store_damaged", STR(""));
+    else if (!v->check.damaged && v->contradicts)
+        board_alarm(board, "store_damaged", STR(""),
+                    STR("the sum is not true, or the file contradicts itself: tributary verify tells more"));
+    if (!v->check.damaged)
         return;
-    }
     for (size_t i = 0; i < v->damaged_count; i++)
         ids = arena_printf(call->arena, "%.*s%s%lld", STR_ARG(ids), i ? ", " : "", (long long)v->damaged[i]);
     board_alarm(board, "store_damaged", STR(""),

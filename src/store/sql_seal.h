@@ -17,4 +17,6 @@ int sql_seal_register(sqlite3 *db);
 #define SQL_SOURCE_SUM                                                                                                 \
     "row_sum(id, account_id, name, gone, platform, token, secret, mode, take_over, api_url, made_secret, "             \
     "registered_url)"
+// In an UPDATE by nobody's word, before the row is sealed where its sum is NULL: a damaged one keeps its sum, and stays damaged.
+#define SQL_OPEN_WHOLE(row_sum) "sum = CASE WHEN sum = " row_sum " THEN NULL ELSE sum END"
 #define SQL_WHOLE(row_sum) "(sum IS NULL OR sum = " row_sum ")"

@@ -65,7 +65,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
 
     [SQL_FIND_ACCOUNT] = {SQL_WRITER, "SELECT id FROM accounts WHERE name = ?1"},
     [SQL_GET_ORDER] = {SQL_WRITER, "SELECT order_rule, order_barrier FROM accounts WHERE id = ?1"},
-    [SQL_SET_ORDER_BARRIER] = {SQL_WRITER, "UPDATE accounts SET order_barrier = ?2 WHERE id = ?1"},
+    [SQL_SET_ORDER_BARRIER] = {SQL_WRITER, "UPDATE accounts SET order_barrier = ?2, " SQL_OPEN_WHOLE(
+                                               SQL_ACCOUNT_SUM) " WHERE id = ?1"},
     [SQL_INSERT_ACCOUNT] =
         {SQL_WRITER, "INSERT INTO accounts (name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, "
                      "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, "
@@ -96,10 +97,13 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                     "made_secret = ifnull(?10, made_secret), "
                                     "registered_url = ifnull(?11, registered_url) WHERE id = ?1"},
     [SQL_SET_SOURCE_LEARNED] = {SQL_WRITER, "UPDATE sources SET made_secret = ifnull(?2, made_secret), "
-                                            "registered_url = ifnull(?3, registered_url) WHERE id = ?1"},
+                                            "registered_url = ifnull(?3, registered_url), " SQL_OPEN_WHOLE(
+                                                SQL_SOURCE_SUM) " WHERE id = ?1"},
     [SQL_SEAL_ACCOUNT] = {SQL_WRITER, "UPDATE accounts SET sum = " SQL_ACCOUNT_SUM " WHERE id = ?1"},
     [SQL_SEAL_SOURCES] = {SQL_WRITER, "UPDATE sources SET sum = " SQL_SOURCE_SUM " WHERE account_id = ?1"},
-    [SQL_SEAL_SOURCE] = {SQL_WRITER, "UPDATE sources SET sum = " SQL_SOURCE_SUM " WHERE id = ?1"},
+    [SQL_SEAL_WHOLE_ACCOUNT] = {SQL_WRITER,
+                                "UPDATE accounts SET sum = " SQL_ACCOUNT_SUM " WHERE id = ?1 AND sum IS NULL"},
+    [SQL_SEAL_WHOLE_SOURCE] = {SQL_WRITER, "UPDATE sources SET sum = " SQL_SOURCE_SUM " WHERE id = ?1 AND sum IS NULL"},
     [SQL_SET_DESK_HEALTH] = {SQL_WRITER, "INSERT INTO desk_health (desk, skips_in_row, guard_suspended) "
                                          "VALUES (?1, ?2, ?3) ON CONFLICT (desk) DO UPDATE SET "
                                          "skips_in_row = ?2, guard_suspended = ?3"},

@@ -408,20 +408,29 @@ static int check_unclean(struct sqlite_store *s, int64_t after, int64_t *out_dam
     return err ? err : check_recent(s, after, out_damaged);
 }
 
-// Damaged totals are told, and count on from what they say: only verify knows what is true. But a number is never given again.
+static int64_t later_number(int64_t number, int64_t said)
+{
+    static const int64_t most = INT64_C(1) << 50; // more than that nobody has given
+    return said > number && said < most ? said : number;
+}
+
+// Damaged totals are told, and count on from what they say: only verify knows what is true. But a number is never given again:
+// rows that have aged out had higher ones than those that are left, so all that the totals say of it is believed, and more.
 static int read_totals(struct sqlite_store *s)
 {
-    enum { FAR = 1000000 }; // rows that have aged out may have had higher numbers than those that are left
+    enum { FAR = 1000000 };
+    struct sqlite_totals *t = &s->totals;
     bool whole;
-    int64_t highest = 0;
-    int err = sqlite_totals_read(&s->sql, &s->totals, &whole);
+    int64_t number = 0;
+    int err = sqlite_totals_read(&s->sql, t, &whole);
     if (!err && !whole)
-        err = sql_exec(&s->sql, "SELECT max(ifnull(max(id), 0), ifnull(max(place), 0)) FROM messages", &highest);
+        err = sql_exec(&s->sql, "SELECT max(ifnull(max(id), 0), ifnull(max(place), 0)) FROM messages", &number);
     if (err || whole)
         return err;
-    if (s->totals.last_number < highest || s->totals.last_number > highest + FAR)
-        s->totals.last_number = highest + FAR;
-    s->totals.moved_number = 0;
+    number = later_number(number, t->last_number);
+    number = later_number(number, t->accepted); // each has taken one
+    t->last_number = later_number(number, t->moved_number) + FAR;
+    t->moved_number = 0;
     tell(s, "store_damaged",
          STR("the totals are not what was stored: tributary verify tells whether the sum is still true"));
     return 0;

@@ -72,7 +72,7 @@ ERR_CHECK int sqlite_order_over(struct sqlite_store *s, struct store_order_over 
 ERR_CHECK int sqlite_order_get(struct sqlite_store *s, int64_t account_id, enum order_rule *order,
                                int64_t *out_barrier);
 ERR_CHECK int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t barrier);
-// After each change of the row.
+// After a change of the row that nobody asked for: a damaged one stays so.
 ERR_CHECK int sqlite_account_seal(struct sqlite_store *s, int64_t account_id);
 ERR_CHECK int sqlite_account_active(struct sqlite_store *s, const struct store_account_active *change);
 ERR_CHECK int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone);

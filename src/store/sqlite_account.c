@@ -120,7 +120,7 @@ static int seal(struct sqlite_store *s, enum sql_statement name, int64_t id)
 
 int sqlite_account_seal(struct sqlite_store *s, int64_t account_id)
 {
-    return seal(s, SQL_SEAL_ACCOUNT, account_id);
+    return seal(s, SQL_SEAL_WHOLE_ACCOUNT, account_id);
 }
 
 static int seal_all(struct sqlite_store *s, int64_t account_id)
@@ -191,7 +191,7 @@ int sqlite_source_learned(struct sqlite_store *s, const struct store_source_lear
     sql_str(q, 2, learned->made_secret);
     sql_str(q, 3, learned->registered_url);
     int err = sql_finish(&s->sql, q);
-    return err ? err : seal(s, SQL_SEAL_SOURCE, learned->source_id);
+    return err ? err : seal(s, SQL_SEAL_WHOLE_SOURCE, learned->source_id);
 }
 
 int sqlite_desk_health(struct sqlite_store *s, const struct store_desk_health *health)

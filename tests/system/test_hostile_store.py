@@ -218,6 +218,30 @@ def test_61_a_definition_that_names_what_there_is_not_waits_for_a_person(relay, 
     assert desk.keys()[0] == "m1" and not alarms(relay)
 
 
+def test_61_an_alarm_about_damaged_totals_outlives_the_verify_that_finds_them_wrong(source, relay, desk):
+    """It said that no row was damaged, and the alarm ended while the sum was not true."""
+    relay.allow("alarm", "alarm_end")
+    source.send("m1")
+    relay.wait_settled()
+    relay.stop()
+    change(relay, "UPDATE totals SET delivered = delivered + 4")
+    relay.start()
+    source.send("m2")
+    assert alarms(relay)
+    assert relay.cli("verify", "--socket", relay.socket, check=False).returncode == 1
+    assert "sum" in alarms(relay)[0]["text"]
+    relay.stop()
+    relay.start()
+    assert not alarms(relay)
+    assert relay.cli("verify", "--socket", relay.socket, check=False).returncode == 1
+    assert alarms(relay)
+    relay.stop()
+    change(relay, "UPDATE totals SET delivered = delivered - 4, sum = NULL")
+    relay.start()
+    relay.verify()
+    assert not alarms(relay)
+
+
 def change(relay, sql, with_indexes=True):
     """The relay is stopped."""
     hide = ("PRAGMA writable_schema = ON; CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL;"
