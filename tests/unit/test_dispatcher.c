@@ -941,6 +941,30 @@ static void test_a_clean_stop_leaves_no_marks(void **state)
     rig_done(&rig);
 }
 
+static void test_a_stop_and_a_switch_let_no_next_request_leave(void **state)
+{
+    (void)state;
+    char answer[600];
+    snprintf(answer, sizeof answer, intercom_part, 77);
+    for (int stops = 0; stops < 2; stops++) {
+        with((struct rig_options){.desk = "intercom"});
+        rig_say(&rig, "acme", "c1", "one");
+        int64_t second = rig_say(&rig, "acme", "c1", "two"), third = rig_say(&rig, "acme", "c1", "three");
+        through_first_message();
+        if (stops)
+            dispatcher_stop(rig.dispatcher);
+        else
+            rig_set_active(&rig, "acme", false);
+        rig_answer(&rig, rig_open_with(&rig, "/reply"), 200, answer); // the next would be marked and sent at once
+        assert_int_equal(rig_state_of(&rig, second), MESSAGE_DELIVERED);
+        assert_int_equal(rig_open_count(&rig), 0);
+        assert_false(rig_is_marked(&rig, third));
+        assert_false(rig_is_in_doubt(&rig, third));
+        assert_int_equal(rig.stopped, stops);
+        rig_done(&rig);
+    }
+}
+
 // ---- hard moments ----
 
 static void ignore_job(struct job *job)
@@ -1372,6 +1396,7 @@ int main(void)
         cmocka_unit_test(test_after_a_crash_a_marked_head_is_looked_up_when_it_has_settled),
         cmocka_unit_test(test_a_lost_answer_is_in_doubt_and_found_at_the_desk),
         cmocka_unit_test(test_a_clean_stop_leaves_no_marks),
+        cmocka_unit_test(test_a_stop_and_a_switch_let_no_next_request_leave),
         cmocka_unit_test(test_a_failure_that_may_be_the_messages_own_is_recorded_while_the_daemon_stops),
         cmocka_unit_test(test_a_stop_waits_no_longer_for_a_busy_store_than_it_must_and_keeps_the_mark),
         cmocka_unit_test(test_the_next_may_be_discarded_by_hand_while_the_outcome_that_marks_it_is_on_its_way),
