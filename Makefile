@@ -212,4 +212,4 @@ distclean:
 	rm -rf build
 
 .SECONDARY:
-.PHONY: all tests fuzzers bench sim crash check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
+.PHONY: all tests fuzzers bench sim crash fault check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE

@@ -7,8 +7,8 @@ On ext4 and XFS over a disk whose reads and writes are made to fail (small_disk.
   full     the file system is filled: no 2xx, /readyz 503, delivering goes on; emptied again, all is well without a webhook
   read     killed, and reads fail at the start: it says why and ends; then they do not
 After each round the file system is mounted anew, so that only what is on the disk counts. At the end all is drained and judged:
-nothing lost, doubled or reordered. Then the negative control: a plain SQLite program that goes on after the error, or restarts
-without dropping the cache, loses what it acknowledged. Needs root and script/deps crash; says so where it cannot run.
+nothing lost, doubled or reordered. Then the negative control: a plain SQLite program that restarts after the error without dropping
+the cache loses what it acknowledged, and with the cache dropped nothing (one that goes on loses it on ext4). Needs root and script/deps crash; says so where it cannot run.
 """
 import argparse
 import os
