@@ -457,7 +457,6 @@ void relay_end_calls(struct relay *relay)
 static void on_cut(void *arg)
 {
     struct relay *relay = arg;
-    committer_hurry(relay->committer);
     dispatcher_cut(relay->dispatcher);
 }
 

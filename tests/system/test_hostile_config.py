@@ -255,6 +255,25 @@ def test_55_64_descriptors(make_relay, desk):
 
 
 @pytest.mark.release_only
+def test_55_desks_without_an_answer_leave_descriptors_for_webhooks(make_relay, make_desk):
+    """With 64 descriptors as many requests are wanted, and all hang: a quarter is for them, who sends now is served all the same."""
+    desks = [make_desk() for _ in range(8)]
+    accounts = [account(f"a{i}", desk.config(), order="conversation") for i, desk in enumerate(desks)]
+    relay = make_relay(accounts, delivery={"timeout": "600s", "shutdown": "100ms"})
+    relay.wrapper = ["prlimit", "--nofile=64:64"]
+    relay.start()
+    for i, desk in enumerate(desks):
+        desk.script = lambda request: Stall() if request.method == "POST" else None
+        source = WebhookSource(relay, f"a{i}")
+        for k in range(8):
+            source.send(f"m{k}", f"c{k}")
+        source.hang_up()
+    wait_for(lambda: sum(len(desk.posts()) for desk in desks) >= 16, "requests")
+    source.send("again")  # by a connection of its own
+    assert sum(len(desk.posts()) for desk in desks) == 16
+
+
+@pytest.mark.release_only
 def test_55_limit_on_file_sizes_is_503_and_passes(make_relay, desk):
     relay = make_relay([account("acme", desk.config(), order="conversation")]).allow("alarm", "alarm_end")
     relay.wrapper = ["prlimit", f"--fsize={9 << 20}:{1 << 40}"]

@@ -50,6 +50,7 @@ def test_request_in_flight_may_end_and_is_recorded(make_relay, desk):
     relay.start()
     assert desk.wait_taken(3) == ["m0", "m1", "m2"]
     relay.wait_settled()
+    assert len(desk.posts()) == 3
 
 
 def test_change_by_hand_that_waits_for_a_held_store_does_not_keep_the_stop(make_relay, desk):
