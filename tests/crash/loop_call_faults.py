@@ -50,7 +50,7 @@ def is_decided(end):
     return status == ABORTED and (fault.call in DECIDED or at == "eventfd")
 
 
-def jobs(calls):
+def jobs():
     for desk, platform, kept, threads in SETS:
         for thread, errors in threads.items():
             for call, stays in itertools.product(errors, (False, True)):
@@ -100,9 +100,12 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("calls", nargs="*")
     options = parser.parse_args()
+    unknown = set(options.calls) - {job[3].call for job in jobs()}
+    if unknown:
+        parser.error(f"nothing lets {' '.join(sorted(unknown))} fail")
     began, strikes, good = time.monotonic(), 0, True
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        todo = [job for job in jobs(options.calls) if not options.calls or job[3].call in options.calls]
+        todo = [job for job in jobs() if not options.calls or job[3].call in options.calls]
         for (desk, platform, kept, fault), (count, ends, counts, trouble) in zip(todo, pool.map(sweep, *zip(*todo))):
             strikes, good = strikes + count, good and not trouble
             print(f"{fault.thread} {fault.call} {fault.error} {'from then on' if fault.stays else 'once'}, {platform} to {desk}{' (kept)' if kept else ''}: "

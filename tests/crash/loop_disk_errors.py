@@ -8,7 +8,7 @@ On ext4 and XFS over a disk whose reads and writes are made to fail (small_disk.
   read     killed, and reads fail at the start: it says why and ends; then they do not
 After each round the file system is mounted anew, so that only what is on the disk counts. At the end all is drained and judged:
 nothing lost, doubled or reordered. Then the negative control: a plain SQLite program that restarts after the error without dropping
-the cache loses what it acknowledged, and with the cache dropped nothing (one that goes on loses it on ext4). Needs root and script/deps crash; says so where it cannot run.
+the cache loses what it acknowledged, and with the cache dropped nothing (one that goes on loses it on ext4). Needs root and script/deps crash; says so where it cannot run, and fails.
 """
 import argparse
 import os
@@ -253,6 +253,7 @@ def main():
         why = missing(kind)
         if why:
             print(f"disk errors, {kind}: NOT RUN: {why}")
+            good = False
             continue
         print(f"disk errors, {kind}: seed {options.seed}")
         rounds = [ROUNDS[i % len(ROUNDS)] for i in range(options.rounds)]

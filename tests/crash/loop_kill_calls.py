@@ -22,6 +22,9 @@ def main():
     parser.add_argument("--stride", type=int, default=1, help="only each N-th of the kill points")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
+    unknown = set(options.names) - set(scenarios())
+    if unknown:
+        parser.error(f"there is no {' '.join(sorted(unknown))}")
     began, points, good = time.monotonic(), 0, True
     for name, stride in scenarios().items():
         if options.names and name not in options.names:

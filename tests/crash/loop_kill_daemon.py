@@ -62,7 +62,7 @@ def main():
     began, points, good = time.monotonic(), 0, True
     for desk, order in CONFIGURATIONS:
         count, well = sweep(desk, order, options, chance)
-        points, good = points + count, good and well
+        points, good = points + count, good and well and count > 0
     report, _ = kill_at(CONTROL, "webhook", "conversation", 1, tamper=True)
     found = bool(report.of("A1"))
     print("control, a disk that loses the last commit at each kill: " + (f"found out (lost {report.counts['lost']})" if found else "NOT found"))
