@@ -390,6 +390,8 @@ static void forget(struct relay *relay, const struct account *account)
     sources_account_changed(relay->sources, account, empty);
     clock_watch_forget(relay->intake.clock_watch, account);
     tell_account(relay->options.board, account, NULL);
+    if (account->damaged)
+        board_alarm_end(relay->options.board, "store_damaged", account->name);
     account_unref(empty);
 }
 

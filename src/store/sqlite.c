@@ -123,13 +123,18 @@ static int transact_once(struct sqlite_store *s, int (*body)(struct sqlite_store
     return err;
 }
 
+int sqlite_mend_told(struct sqlite_store *s)
+{
+    tell(s, "store_damaged",
+         STR("rows and indexes contradicted each other; the indexes were made anew: tributary verify tells more"));
+    return sqlite_mend(s);
+}
+
 int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
 {
     int err = transact_once(s, body, arg);
     if (err == ERR_CORRUPT && s->sql.index_contradicts) {
-        tell(s, "store_damaged",
-             STR("rows and indexes contradicted each other; the indexes were made anew: tributary verify tells more"));
-        err = sqlite_mend(s);
+        err = sqlite_mend_told(s);
         if (!err)
             err = transact_once(s, body, arg);
     }

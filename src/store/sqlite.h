@@ -56,6 +56,7 @@ int sqlite_note(struct sqlite_store *s, int err);
 ERR_CHECK int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg);
 // Makes rows and indexes fit each other again (sqlite_mend.c).
 ERR_CHECK int sqlite_mend(struct sqlite_store *s);
+ERR_CHECK int sqlite_mend_told(struct sqlite_store *s); // with the alarm
 // A settled or revived message in the totals.
 void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
 // A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.

@@ -23,11 +23,8 @@ static void read_entry(sqlite3_stmt *q, struct arena *arena, struct lane_entry *
                               arena_str(arena, conversation.link.last_part), arena_str(arena, conversation.link.note)};
 }
 
-int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
+static int read_lane(struct sqlite_store *s, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
 {
-    struct sqlite_store *s = sqlite_of(store);
-    if (s->broken)
-        return s->broken;
     struct lane_page page = {0};
     page.entries = arena_alloc(&page.arena, (limit ? limit : 1) * sizeof *page.entries);
     sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_LANE);
@@ -43,6 +40,20 @@ int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, siz
         lane_page_done(&page);
     else
         *out = page;
+    return err;
+}
+
+int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
+{
+    struct sqlite_store *s = sqlite_of(store);
+    if (s->broken)
+        return s->broken;
+    int err = read_lane(s, lane, after_place, limit, out);
+    if (err == ERR_CORRUPT) { // the index may name a row that there is not
+        err = sqlite_mend_told(s);
+        if (!err)
+            err = read_lane(s, lane, after_place, limit, out);
+    }
     return sqlite_note(s, err);
 }
 

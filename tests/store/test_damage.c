@@ -309,6 +309,22 @@ static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again
     assert_true(damaged);
 }
 
+static void test_an_index_that_names_a_row_that_there_is_not_is_made_anew(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c"), b = kit_store(store, "b", "c");
+    store->ops->close(store, true);
+    kit_change(path, "UPDATE messages SET id = 100 WHERE dedupe_key = 'a'");
+    kit_damage(path, "UPDATE messages SET id = 1 WHERE id = 100");
+    open_store();
+    bool damaged;
+    assert_int_equal(take_head(a.lane, &damaged), a.message_id);
+    assert_false(damaged);
+    assert_int_equal(take_head(a.lane, &damaged), b.message_id);
+    assert_int_equal(said_damaged, 1);
+    assert_int_equal(count_damaged(), 0);
+}
+
 // ---- rows of the other tables
 
 static void put_account(const char *name)
@@ -457,6 +473,7 @@ int main(void)
         DAMAGE_TEST(test_a_damaged_row_sends_nobody_to_another_conversation),
         DAMAGE_TEST(test_a_damaged_message_stays_so_without_its_text),
         DAMAGE_TEST(test_a_settled_message_whose_state_is_damaged_is_not_delivered_again),
+        DAMAGE_TEST(test_an_index_that_names_a_row_that_there_is_not_is_made_anew),
         DAMAGE_TEST(test_a_damaged_account_or_source_is_inactive_until_it_is_set_again),
         DAMAGE_TEST(test_what_the_store_writes_by_itself_heals_no_damaged_account),
         DAMAGE_TEST(test_a_damaged_attempt_is_shown_as_such),

@@ -218,6 +218,18 @@ def test_61_a_definition_that_names_what_there_is_not_waits_for_a_person(relay, 
     assert desk.keys()[0] == "m1" and not alarms(relay)
 
 
+def test_61_the_alarm_about_a_damaged_account_ends_with_the_account(relay, desk):
+    relay.allow("alarm", "alarm_end")
+    hook = {"name": "hook", "platform": "webhook", "secret": "none"}
+    assert relay.api("POST", "/api/v1/accounts", {"name": "byhand", "sources": [hook], "desk": desk.config()}).status == 201
+    relay.stop()
+    change(relay, "UPDATE accounts SET on_failure = 1 WHERE id = 2")
+    relay.start()
+    assert alarms(relay)
+    assert relay.api("DELETE", "/api/v1/accounts/byhand").status == 200
+    assert not alarms(relay)
+
+
 def test_61_an_alarm_about_damaged_totals_outlives_the_verify_that_finds_them_wrong(source, relay, desk):
     """It said that no row was damaged, and the alarm ended while the sum was not true."""
     relay.allow("alarm", "alarm_end")
