@@ -296,12 +296,16 @@ static void commit_batch(struct committer *committer)
     int err = apply(committer, count);
     if (is_passing(err) || (!err && accepts.head))
         set_refusing(committer, err);
-    finish_outcomes(committer, &outcomes, outcome_count, err, !accepts.head);
-    if (!err) { // behind the changes: a changed order rule is known before the first message that was stored under it
-        tell_news(committer, &accepts);
-        announce(committer, &accepts);
-    }
-    finish(&accepts, err);
+    bool alone = !accepts.head;
+    if (err) // refused before the outcomes are tried once more: at a store that is held that takes seconds
+        finish(&accepts, err);
+    finish_outcomes(committer, &outcomes, outcome_count, err, alone);
+    if (err)
+        return;
+    // Behind the changes: a changed order rule is known before the first message that was stored under it.
+    tell_news(committer, &accepts);
+    announce(committer, &accepts);
+    finish(&accepts, ERR_OK);
 }
 
 static int serve_load(struct store *store, struct job *job)
