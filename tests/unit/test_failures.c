@@ -7,6 +7,7 @@
 #include "support/unit.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1388,7 +1389,7 @@ static void test_what_a_desk_told_of_its_rate_holds_though_nothing_waited_for_it
     with((struct rig_options){.desk = "intercom", .order = ORDER_CONVERSATION});
     rig_say(&rig, "acme", "c1", "one");
     char reset[32];
-    snprintf(reset, sizeof reset, "%lld", (long long)(rig.clock.wall_us / 1000000 + 10));
+    snprintf(reset, sizeof reset, "%" PRId64, rig.clock.wall_us / 1000000 + 10);
     struct http_header headers[] = {{STR("x-ratelimit-remaining"), STR("1")},
                                     {STR("x-ratelimit-reset"), str_of(reset)}};
     struct http_response response = {.written = true, .status = 200, .headers = headers, .header_count = 2};
