@@ -187,7 +187,11 @@ int64_t lane_due_us(struct dispatcher *d, struct lane *lane)
     int64_t pause_us = head->next_attempt_us - dispatcher_now_us(d);
     if (pause_us > d->longest_wait_us)
         pause_us = d->options.settle_ms * 1000;
-    return dispatcher_mono_us(d) + (pause_us > 0 ? pause_us : 0);
+    int64_t due_us = dispatcher_mono_us(d) + (pause_us > 0 ? pause_us : 0);
+    // An earlier process meant it to wait, by a clock that may have been set since: in doubt, it settles anew.
+    int64_t settled_us = d->started_us + d->options.settle_ms * 1000;
+    bool settles = head->in_doubt && head->next_attempt_us && due_us < settled_us;
+    return settles ? settled_us : due_us;
 }
 
 void lane_keep_wait(struct dispatcher *d, struct lane *lane, int64_t message_id, int64_t next_attempt_us)

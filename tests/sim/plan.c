@@ -40,7 +40,8 @@ static void make_desks(struct plan *plan, struct chance *c)
         plan->desk[i].intercom = draw_percent(c, 55);
         plan->desk[i].own_clock = false && draw_percent(c, 15);
         plan->desk[i].probe = draw_percent(c, 25) ? DESK_PROBE_NONE : DESK_PROBE_HEAD;
-        plan->desk[i].limit = plan->desk[i].intercom && draw_percent(c, 20) ? (int)draw(c, 2, 100) : 0;
+        // Two requests in ten seconds are a probe and half a look-up, again and again (docs/connectors/intercom.md).
+        plan->desk[i].limit = plan->desk[i].intercom && draw_percent(c, 20) ? (int)draw(c, 3, 100) : 0;
     }
 }
 

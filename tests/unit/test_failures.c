@@ -1464,6 +1464,22 @@ static void test_a_doubt_settles_over_a_switch_whatever_the_clock_does(void **st
     }
 }
 
+static void test_a_doubt_of_an_earlier_process_settles_whatever_the_clock_does(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    at_the_desk(true, options);
+    rig_lose(&rig, its_request(), HTTP_DROPPED, true);
+    probe_is(true);
+    set_clock(HOUR_MS); // while nobody looks
+    rig_crash(&rig, &options);
+    rig_pass(&rig, 14 * SECOND_MS);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_pass(&rig, 2 * SECOND_MS);
+    assert_true(is(rig_open(&rig), "GET"));
+    rig_done(&rig);
+}
+
 static void test_marks_of_an_earlier_process_settle_whatever_the_clock_does(void **state)
 {
     (void)state;
@@ -1823,6 +1839,7 @@ int main(void)
         cmocka_unit_test(test_a_clock_set_back_before_a_restart_stretches_no_wait_beyond_a_settle_time),
         cmocka_unit_test(test_a_clock_set_forward_skips_nothing_and_hurries_no_doubt),
         cmocka_unit_test(test_a_doubt_settles_over_a_switch_whatever_the_clock_does),
+        cmocka_unit_test(test_a_doubt_of_an_earlier_process_settles_whatever_the_clock_does),
         cmocka_unit_test(test_marks_of_an_earlier_process_settle_whatever_the_clock_does),
         cmocka_unit_test(test_many_damaged_rows_are_set_aside_in_turns_not_in_depth),
         cmocka_unit_test(test_a_damaged_head_is_reported_and_is_no_probe),
