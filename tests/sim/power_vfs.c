@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "support/vfs_front.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -134,19 +135,13 @@ static int64_t part_of(int64_t size)
 // ---- SQLite's files ----
 
 struct file {
-    sqlite3_file base; // first
-    sqlite3_file *real;
+    struct vfs_front front;  // first
     struct platter *platter; // NULL: another kind of file
 };
 
 static struct file *file_of(sqlite3_file *file)
 {
     return (struct file *)file;
-}
-
-static sqlite3_file *real_of(sqlite3_file *file)
-{
-    return file_of(file)->real;
 }
 
 static int file_close(sqlite3_file *file)
@@ -212,36 +207,6 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *out)
     return real_of(file)->pMethods->xFileSize(real_of(file), out);
 }
 
-static int file_lock(sqlite3_file *file, int lock)
-{
-    return real_of(file)->pMethods->xLock(real_of(file), lock);
-}
-
-static int file_unlock(sqlite3_file *file, int lock)
-{
-    return real_of(file)->pMethods->xUnlock(real_of(file), lock);
-}
-
-static int file_check_lock(sqlite3_file *file, int *out)
-{
-    return real_of(file)->pMethods->xCheckReservedLock(real_of(file), out);
-}
-
-static int file_control(sqlite3_file *file, int op, void *arg)
-{
-    return real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
-}
-
-static int file_sector_size(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xSectorSize(real_of(file));
-}
-
-static int file_characteristics(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
-}
-
 static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
 {
     return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
@@ -250,16 +215,6 @@ static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void
 static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
 {
     return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
-}
-
-static void file_shm_barrier(sqlite3_file *file)
-{
-    real_of(file)->pMethods->xShmBarrier(real_of(file));
-}
-
-static int file_shm_unmap(sqlite3_file *file, int delete)
-{
-    return real_of(file)->pMethods->xShmUnmap(real_of(file), delete);
 }
 
 // Version 2: no memory mapping, which the store does not use.
@@ -310,12 +265,12 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 {
     (void)vfs;
     struct file *f = file_of(file);
-    f->base.pMethods = NULL;
+    f->front.base.pMethods = NULL;
     f->platter = NULL;
-    f->real = (sqlite3_file *)(f + 1);
-    int code = real_vfs->xOpen(real_vfs, name, f->real, flags, out_flags);
-    if (f->real->pMethods)
-        f->base.pMethods = &methods;
+    f->front.real = (sqlite3_file *)(f + 1);
+    int code = real_vfs->xOpen(real_vfs, name, f->front.real, flags, out_flags);
+    if (f->front.real->pMethods)
+        f->front.base.pMethods = &methods;
     if (code == SQLITE_OK && name)
         f->platter = take_platter(name, flags);
     return code;

@@ -1,5 +1,7 @@
 #include "support/fault_vfs.h"
 
+#include "support/vfs_front.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -9,16 +11,6 @@
 struct fault_vfs fault_vfs;
 
 static sqlite3_vfs *real_vfs;
-
-struct file {
-    sqlite3_file base; // first
-    sqlite3_file *real;
-};
-
-static sqlite3_file *real_of(sqlite3_file *file)
-{
-    return ((struct file *)file)->real;
-}
 
 enum call { LOOKS, WRITES, FLUSHES, GROWS };
 
@@ -75,36 +67,6 @@ static int file_size(sqlite3_file *file, sqlite3_int64 *out)
     return fails(LOOKS) ? SQLITE_IOERR_FSTAT : real_of(file)->pMethods->xFileSize(real_of(file), out);
 }
 
-static int file_lock(sqlite3_file *file, int lock)
-{
-    return real_of(file)->pMethods->xLock(real_of(file), lock);
-}
-
-static int file_unlock(sqlite3_file *file, int lock)
-{
-    return real_of(file)->pMethods->xUnlock(real_of(file), lock);
-}
-
-static int file_check_lock(sqlite3_file *file, int *out)
-{
-    return real_of(file)->pMethods->xCheckReservedLock(real_of(file), out);
-}
-
-static int file_control(sqlite3_file *file, int op, void *arg)
-{
-    return real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
-}
-
-static int file_sector_size(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xSectorSize(real_of(file));
-}
-
-static int file_characteristics(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
-}
-
 static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
 {
     return fails(GROWS) ? SQLITE_IOERR_SHMSIZE
@@ -117,16 +79,6 @@ static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
     return fault_vfs.locks && !unlocks && fails(LOOKS)
                ? SQLITE_IOERR_SHMLOCK
                : real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
-}
-
-static void file_shm_barrier(sqlite3_file *file)
-{
-    real_of(file)->pMethods->xShmBarrier(real_of(file));
-}
-
-static int file_shm_unmap(sqlite3_file *file, int delete)
-{
-    return real_of(file)->pMethods->xShmUnmap(real_of(file), delete);
 }
 
 // Version 2: no memory mapping, which the store does not use.
@@ -153,7 +105,7 @@ static const sqlite3_io_methods methods = {
 static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out_flags)
 {
     (void)vfs;
-    struct file *f = (struct file *)file;
+    struct vfs_front *f = (struct vfs_front *)file;
     f->base.pMethods = NULL;
     f->real = (sqlite3_file *)(f + 1);
     if (fails(LOOKS))
@@ -190,7 +142,7 @@ void fault_vfs_install(void)
     vfs = *real_vfs;
     vfs.zName = "fault";
     vfs.pNext = NULL;
-    vfs.szOsFile = real_vfs->szOsFile + (int)sizeof(struct file);
+    vfs.szOsFile = real_vfs->szOsFile + (int)sizeof(struct vfs_front);
     vfs.xOpen = vfs_open;
     vfs.xDelete = vfs_delete;
     vfs.xAccess = vfs_access;
