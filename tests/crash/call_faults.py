@@ -172,7 +172,14 @@ class Bench:
         return self.tracer
 
     def _well(self, threads, keys):
-        return not any(t.is_alive() for t in threads) and self.taken(keys)
+        """All came through, and the last answers were heard: nothing is pending."""
+        return not any(t.is_alive() for t in threads) and self.taken(keys) and self._settled()
+
+    def _settled(self):
+        try:
+            return self.relay.status()["pending"] == 0
+        except OSError:  # it is about to end
+            return False
 
     def _wait(self, condition, what, fault, number):
         wait_for(lambda: condition() or not self.relay.running, f"{what} ({fault}, {number})", 3 * PATIENCE_S)
