@@ -4,7 +4,7 @@ import os
 
 COUNTERS = ("lost", "duplicated", "reordered")
 WRONG = COUNTERS + ("unexpected", "misplaced", "malformed")
-PARTS = {"intake": "in", "committer": "commit", "relay": "deliver"}  # the relay's threads by name; what is left is "rest"
+PARTS = {"in": ("intake",), "commit": ("committer", "flusher"), "deliver": ("relay",)}  # the relay's threads by name; what is left is "rest"
 
 
 class Report:
@@ -37,8 +37,8 @@ class Report:
         """`load` and `book` are the reports of generator and sink, `cpu` the relay's by thread."""
         messages = (load or book)["answered" if load else "received"]
         used = {thread: s * 1e6 / messages for thread, s in (cpu or {}).items()}
-        parts = {short: round(used.get(thread, 0), 2) for thread, short in PARTS.items()}
-        parts["rest"] = round(sum(s for thread, s in used.items() if thread not in PARTS), 2)
+        parts = {part: round(sum(used.pop(thread, 0) for thread in threads), 2) for part, threads in PARTS.items()}
+        parts["rest"] = round(sum(used.values()), 2)
         self.runs.append({
             "scenario": scenario, "run": name, "messages": messages, "seconds": seconds, "cpu_us_per_message": parts if cpu else None,
             "memory_mib": memory, "answered_us": load and load["latency_us"], "arrived_us": book and book[arrived],
@@ -66,7 +66,7 @@ class Report:
         for r in self.runs:
             cpu = r["cpu_us_per_message"]
             rows.append((f"{r['scenario']} {r['run']}", f"{r['messages']:,}", *times(r["answered_us"]), *times(r["arrived_us"]),
-                         *(f"{cpu[part]:.1f}" if cpu else "" for part in (*PARTS.values(), "rest")),
+                         *(f"{cpu[part]:.1f}" if cpu else "" for part in (*PARTS, "rest")),
                          *(f"{r[k]:.0f}" if r[k] is not None else "" for k in ("memory_mib", "generator_percent", "sink_percent"))))
         return aligned(rows, left=(0,), heads=2)
 

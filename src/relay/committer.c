@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "relay/tell.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,14 @@ struct line {
     struct job *head, **tail;
 };
 
+// What one turn did well, until it is flushed and told.
+struct group {
+    struct group *next;
+    struct line outcomes, accepts, loads;
+    bool is_committed; // else it only read
+    int64_t began_us;  // monotonic
+};
+
 struct committer {
     struct committer_options options;
     struct queue *queue;
@@ -34,6 +43,13 @@ struct committer {
     size_t changes_size;
     int64_t house_at_us; // monotonic: next step of housekeeping
     bool ageing;         // it is not through yet
+
+    pthread_mutex_t lock; // of what follows, which committer and flusher share
+    pthread_cond_t changed;
+    struct group *unflushed, **unflushed_tail; // oldest first
+    bool flushing;                             // one of the two is about it
+    bool handed_over;                          // the flusher shall take what is unflushed
+    bool over;                                 // committer_run has returned
 };
 
 static void line_init(struct line *line)
@@ -71,6 +87,9 @@ struct committer *committer_new(const struct committer_options *options)
     committer->house_at_us = (int64_t)IDLE_WAIT_MS * 1000; // counted from the machine's start: at once
     committer->changes_size = BATCH_CHANGES;
     committer->changes = mem_new(BATCH_CHANGES * sizeof *committer->changes);
+    pthread_mutex_init(&committer->lock, NULL);
+    pthread_cond_init(&committer->changed, NULL);
+    committer->unflushed_tail = &committer->unflushed;
     return committer;
 }
 
@@ -78,7 +97,9 @@ void committer_free(struct committer *committer)
 {
     if (!committer)
         return;
-    must(!committer->urgent.head && !committer->accepts.head && !committer->loads.head);
+    must(!committer->urgent.head && !committer->accepts.head && !committer->loads.head && !committer->unflushed);
+    pthread_mutex_destroy(&committer->lock);
+    pthread_cond_destroy(&committer->changed);
     queue_free(committer->queue);
     free(committer->changes);
     free(committer);
@@ -174,10 +195,8 @@ static int apply(struct committer *committer, size_t count)
 {
     if (atomic_load(&committer->dead))
         return ERR_IO;
-    int64_t began = clock_mono_us(committer->options.clock);
     struct store *store = committer->options.store;
     int err = store->ops->apply(store, committer->changes, count);
-    tally_time(&committer->options.tally->commit, clock_mono_us(committer->options.clock) - began);
     if (err && !is_passing(err))
         die(committer, err);
     return err;
@@ -270,42 +289,36 @@ static void put_back(struct line *line, struct line *jobs)
 
 // What was delivered and cannot be recorded would be in doubt: outcomes wait until the disk takes them, and are tried
 // without the messages that wanted in beside them.
-static void finish_outcomes(struct committer *committer, struct line *outcomes, size_t count, int err, bool alone)
+static int settle_outcomes(struct committer *committer, struct line *outcomes, size_t count, int err, bool alone)
 {
     if (is_passing(err) && !alone && count)
         err = apply(committer, count);
     if (is_passing(err) && may_wait(committer)) {
         put_back(&committer->urgent, outcomes);
+        line_init(outcomes);
         committer->stalled = true;
-    } else {
+    } else if (err) {
         finish(outcomes, err);
     }
+    return err;
 }
 
-static void commit_batch(struct committer *committer)
+static void commit_batch(struct committer *committer, struct group *group)
 {
-    struct line outcomes, accepts;
-    line_init(&outcomes);
-    line_init(&accepts);
     size_t count = 0;
-    gather(committer, &committer->urgent, &outcomes, &count, BATCH_CHANGES);
+    gather(committer, &committer->urgent, &group->outcomes, &count, BATCH_CHANGES);
     size_t outcome_count = count;
-    gather(committer, &committer->accepts, &accepts, &count, count + BATCH_MESSAGES);
+    gather(committer, &committer->accepts, &group->accepts, &count, count + BATCH_MESSAGES);
     if (!count)
         return;
     int err = apply(committer, count);
-    if (is_passing(err) || (!err && accepts.head))
+    if (is_passing(err) || (!err && group->accepts.head))
         set_refusing(committer, err);
-    bool alone = !accepts.head;
+    bool alone = !group->accepts.head;
     if (err) // refused before the outcomes are tried once more: at a store that is held that takes seconds
-        finish(&accepts, err);
-    finish_outcomes(committer, &outcomes, outcome_count, err, alone);
-    if (err)
-        return;
-    // Behind the changes: a changed order rule is known before the first message that was stored under it.
-    tell_news(committer, &accepts);
-    announce(committer, &accepts);
-    finish(&accepts, ERR_OK);
+        finish(&group->accepts, err);
+    err = settle_outcomes(committer, &group->outcomes, outcome_count, err, alone);
+    group->is_committed = !err;
 }
 
 static int serve_load(struct store *store, struct job *job)
@@ -320,7 +333,7 @@ static int serve_load(struct store *store, struct job *job)
                                  &job->refs.count);
 }
 
-static void serve_loads(struct committer *committer)
+static void serve_loads(struct committer *committer, struct group *group)
 {
     for (struct job *job; (job = committer->loads.head);) {
         job->err = atomic_load(&committer->dead) ? ERR_IO : serve_load(committer->options.store, job);
@@ -331,23 +344,200 @@ static void serve_loads(struct committer *committer)
         if (job->err && !is_passing(job->err))
             die(committer, job->err);
         line_take(&committer->loads);
-        job->done(job);
+        if (job->err)
+            job->done(job);
+        else
+            line_add(&group->loads, job);
     }
 }
 
-bool committer_turn(struct committer *committer)
+// ---- groups ----
+
+static struct group *group_new(const struct committer *committer)
+{
+    struct group *group = mem_new_of(struct group);
+    line_init(&group->outcomes);
+    line_init(&group->accepts);
+    line_init(&group->loads);
+    group->began_us = clock_mono_us(committer->options.clock);
+    return group;
+}
+
+static void add_unflushed(struct committer *committer, struct group *group)
+{
+    pthread_mutex_lock(&committer->lock);
+    *committer->unflushed_tail = group;
+    committer->unflushed_tail = &group->next;
+    pthread_mutex_unlock(&committer->lock);
+}
+
+static struct group *take_unflushed(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    struct group *groups = committer->flushing ? NULL : committer->unflushed;
+    if (groups) {
+        committer->unflushed = NULL;
+        committer->unflushed_tail = &committer->unflushed;
+        committer->flushing = true;
+        committer->handed_over = false;
+        pthread_cond_broadcast(&committer->changed);
+    }
+    pthread_mutex_unlock(&committer->lock);
+    return groups;
+}
+
+static int flush(struct committer *committer, const struct group *groups)
+{
+    struct store *store = committer->options.store;
+    while (groups && !groups->is_committed)
+        groups = groups->next;
+    if (!groups)
+        return ERR_OK;
+    int err = store->ops->flush(store);
+    if (err)
+        die(committer, err);
+    return atomic_load(&committer->dead) ? ERR_IO : err;
+}
+
+// Pages that show what may not be on the disk.
+static void drop_pages(const struct line *loads)
+{
+    for (struct job *job = loads->head; job; job = job->next)
+        if (job->kind == JOB_LOAD)
+            lane_page_done(&job->load.page);
+}
+
+// Changes first: a changed order rule is known before the first message that was stored under it.
+static void tell(struct committer *committer, struct group *group, int err)
+{
+    if (group->is_committed)
+        tally_time(&committer->options.tally->commit, clock_mono_us(committer->options.clock) - group->began_us);
+    finish(&group->outcomes, err);
+    if (!err) {
+        tell_news(committer, &group->accepts);
+        announce(committer, &group->accepts);
+    }
+    finish(&group->accepts, err);
+    if (err)
+        drop_pages(&group->loads);
+    finish(&group->loads, err);
+    free(group);
+}
+
+bool committer_flush(struct committer *committer)
+{
+    struct group *groups = take_unflushed(committer);
+    if (!groups)
+        return false;
+    int err = flush(committer, groups);
+    while (groups) {
+        struct group *group = groups;
+        groups = group->next;
+        tell(committer, group, err);
+    }
+    pthread_mutex_lock(&committer->lock);
+    committer->flushing = false;
+    pthread_cond_broadcast(&committer->changed);
+    pthread_mutex_unlock(&committer->lock);
+    return true;
+}
+
+bool committer_has_unflushed(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    bool has = committer->unflushed != NULL;
+    pthread_mutex_unlock(&committer->lock);
+    return has;
+}
+
+void committer_run_flusher(struct committer *committer)
+{
+    for (bool over = false; !over;) {
+        pthread_mutex_lock(&committer->lock);
+        while (!committer->over && (committer->flushing || !committer->unflushed || !committer->handed_over))
+            pthread_cond_wait(&committer->changed, &committer->lock);
+        over = committer->over;
+        pthread_mutex_unlock(&committer->lock);
+        committer_flush(committer);
+    }
+}
+
+// Until the group before is being flushed, at least.
+static void await_flusher(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    while (committer->unflushed)
+        pthread_cond_wait(&committer->changed, &committer->lock);
+    pthread_mutex_unlock(&committer->lock);
+}
+
+static void end_flusher(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    while (committer->unflushed || committer->flushing)
+        pthread_cond_wait(&committer->changed, &committer->lock);
+    committer->over = true;
+    pthread_cond_broadcast(&committer->changed);
+    pthread_mutex_unlock(&committer->lock);
+}
+
+static bool has_work(struct committer *committer)
+{
+    return committer->urgent.head || committer->accepts.head || committer->loads.head || queue_length(committer->queue);
+}
+
+static void hand_over(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->lock);
+    committer->handed_over = true;
+    pthread_cond_broadcast(&committer->changed);
+    pthread_mutex_unlock(&committer->lock);
+}
+
+// ---- turns ----
+
+static bool take_turn(struct committer *committer)
 {
     sort_in(committer, queue_take(committer->queue));
     committer->stalled = false;
     if (!committer->urgent.head && !committer->accepts.head && !committer->loads.head)
         return false;
-    commit_batch(committer);
+    struct group *group = group_new(committer);
+    commit_batch(committer, group);
     if (!committer->urgent.head) // a page shows every change that was asked for before it
-        serve_loads(committer);
+        serve_loads(committer, group);
+    add_unflushed(committer, group);
+    return true;
+}
+
+static void move_log(struct committer *committer)
+{
     struct store *store = committer->options.store;
     int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store);
     if (err && !is_passing(err))
         die(committer, err);
+}
+
+bool committer_turn(struct committer *committer)
+{
+    if (!take_turn(committer))
+        return false;
+    if (!committer->options.flushes_apart)
+        committer_flush(committer);
+    move_log(committer);
+    return !committer->stalled;
+}
+
+// One of committer_run's: who flushes depends on whether there is more to do.
+static bool run_turn(struct committer *committer)
+{
+    await_flusher(committer);
+    if (!take_turn(committer))
+        return false;
+    bool apart = committer->options.flushes_apart && has_work(committer);
+    if (apart || !committer_flush(committer))
+        hand_over(committer);
+    move_log(committer);
     return !committer->stalled;
 }
 
@@ -398,13 +588,14 @@ void committer_run(struct committer *committer)
 {
     while (!queue_is_closed(committer->queue) || queue_length(committer->queue)) {
         sort_in(committer, queue_wait(committer->queue, longest_wait_ms(committer)));
-        while (committer_turn(committer))
+        while (run_turn(committer))
             ;
         look_again(committer);
         committer_keep_house(committer);
     }
-    while (committer_turn(committer)) // closed: nothing waits for space any more
+    while (run_turn(committer)) // closed: nothing waits for space any more
         ;
+    end_flusher(committer);
 }
 
 void committer_hurry(struct committer *committer)

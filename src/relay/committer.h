@@ -1,15 +1,20 @@
 // The committer: the only one that writes SQL. It takes jobs from a queue, puts what is there into one
-// transaction (outcomes first, messages capped), and tells each job what became of it after the flush. While
-// one group is flushed the next gathers: that grouping beats any timer. It also loads lane pages, between
-// transactions, so that a page and the announcements around it have one order.
+// transaction (outcomes first, messages capped), and tells each job what became of it after the flush. It also loads lane
+// pages, between transactions, so that a page and the announcements around it have one order.
+//
+// What one turn did is a group. Groups are told in their order, after a flush that began when they were committed. While one
+// is flushed the next is put together and committed, and what comes in meanwhile gathers for the one after that: this
+// grouping beats any timer. The flush is the flusher's (a thread of its own, committer_run_flusher) where more work waits,
+// else the committer does it itself, since handing over takes time. Never is more than one group committed while another
+// is being flushed, so that groups grow with the load.
 //
 // Guarantees:
 //   a job's done() runs after its transaction is on stable storage (err 0), or after it is certain that nothing
-//   of it is stored (err < 0)
-//   announcements and done() calls come in the order of commits, on the committer's thread
+//   of it is stored (err < 0); a page's, when everything that it shows is
+//   announcements and done() calls of what went well come in the order of commits, one at a time
 //   after a disk error no job succeeds any more, and `fatal` is called once (rule S1)
-// What a crash leaves at any point: the transactions that were flushed, nothing of the others; nobody was told
-// of the others.
+// What a crash leaves at any point: the transactions that were flushed, and of the others the first ones or none; nobody was
+// told of those.
 #pragma once
 #include "base/clock.h"
 #include "base/queue.h"
@@ -33,7 +38,7 @@ struct job {
     struct queue_node node; // first
     enum job_kind kind;
     int err; // out
-    // On the committer's thread; it must not block: usually it posts `task` to a loop.
+    // On the committer's thread or the flusher's; it must not block: usually it posts `task` to a loop.
     void (*done)(struct job *job);
     void *owner;           // done()'s to use
     struct loop_task task; // done()'s to use
@@ -78,13 +83,14 @@ struct committer_options {
     struct tally *tally;
     size_t max_queue; // accept jobs that may wait; beyond it submit refuses
     int64_t keep_bodies_us, keep_dedupe_us;
-    // A list, oldest first; the callee's to free (announcement_free). On the committer's thread.
+    // A list, oldest first; the callee's to free (announcement_free). On the committer's thread or the flusher's.
     void (*announce)(void *arg, struct announcement *list);
     // True when messages shall be handed on with announcements (memory budget not used up). Any thread.
     bool (*may_hand_on)(void *arg);
     void *arg;
-    void (*fatal)(void *arg, const char *sentence);
+    void (*fatal)(void *arg, const char *sentence); // on the committer's thread or the flusher's
     void *fatal_arg;
+    bool flushes_apart; // committer_turn leaves the flush to committer_flush
 };
 
 struct committer *committer_new(const struct committer_options *options);
@@ -94,10 +100,18 @@ bool committer_submit(struct committer *committer, struct job *job);
 // Works off what is queued, in one or several transactions; false when there was nothing. For the
 // committer's thread and the simulator. False also when what is left must be tried again later (a full disk).
 bool committer_turn(struct committer *committer);
+// Flushes and tells the groups that were committed; false when there are none, or another thread is about it. For the
+// threads of the committer, and the simulator.
+bool committer_flush(struct committer *committer);
+// Groups that were committed and that nobody has begun to flush. As committer_flush.
+bool committer_has_unflushed(struct committer *committer);
 // What may be done when nothing else is: ages out what is old enough, now and then. As committer_turn.
 void committer_keep_house(struct committer *committer);
 // Blocks and works until committer_close and the queue is empty. The committer's thread runs this.
 void committer_run(struct committer *committer);
+// Blocks and flushes what committer_run leaves to it until that has returned. The flusher's thread runs this; without one
+// (and without `flushes_apart`) each turn flushes.
+void committer_run_flusher(struct committer *committer);
 // From now on nothing waits for a store that is full or busy: what cannot be recorded fails, and stays marked. Any thread.
 void committer_hurry(struct committer *committer);
 void committer_close(struct committer *committer);

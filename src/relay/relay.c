@@ -125,6 +125,12 @@ static void *run_committer(void *arg)
     return NULL;
 }
 
+static void *run_flusher(void *arg)
+{
+    committer_run_flusher(arg);
+    return NULL;
+}
+
 static void make_committer(struct relay *relay)
 {
     const struct relay_options *options = &relay->options;
@@ -141,6 +147,7 @@ static void make_committer(struct relay *relay)
         .arg = relay,
         .fatal = options->fatal,
         .fatal_arg = options->fatal_arg,
+        .flushes_apart = true,
     });
     relay->intake = (struct intake){options->directory, relay->committer, options->tally, options->clock,
                                     clock_watch_new(options->board)};
@@ -302,6 +309,7 @@ static void start_thread(pthread_t *thread, void *(*run)(void *arg), void *arg, 
 static void start_threads(struct relay *relay)
 {
     start_thread(&relay->committer_thread, run_committer, relay->committer, "committer");
+    start_thread(&relay->flusher_thread, run_flusher, relay->committer, "flusher");
     start_thread(&relay->loop_thread, run_loop, relay->loop, "relay");
     post(relay, on_begin);
     for (int i = 0; i < relay->door_count; i++) {
@@ -486,6 +494,7 @@ void relay_stop(struct relay *relay)
     stop_dispatcher(relay);
     committer_close(relay->committer);
     pthread_join(relay->committer_thread, NULL);
+    pthread_join(relay->flusher_thread, NULL);
     for (int i = 0; i < relay->door_count; i++) {
         loop_stop(relay->doors[i].loop);
         pthread_join(relay->doors[i].thread, NULL);

@@ -37,7 +37,7 @@ struct relay {
     struct checks *checks;
     struct door doors[MOST_DOORS];
     int door_count;
-    pthread_t committer_thread, loop_thread;
+    pthread_t committer_thread, flusher_thread, loop_thread;
     struct by_hand_ports by_hand;     // with the relay loop's reader
     struct store_reader *bulk_reader; // under `bulk_lock`
     pthread_mutex_t bulk_lock;

@@ -49,6 +49,15 @@ static int faulty_apply(struct store *store, struct store_change *changes, size_
     return err ? err : f->inner->ops->apply(f->inner, changes, count);
 }
 
+// A flush has no passing errors.
+static int faulty_flush(struct store *store)
+{
+    struct faulty *f = faulty_of(store);
+    bool lasting = f->fault->err == ERR_IO || f->fault->err == ERR_CORRUPT;
+    int err = lasting ? fail_now(f) : 0;
+    return err ? err : f->inner->ops->flush(f->inner);
+}
+
 static int faulty_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
 {
     struct faulty *f = faulty_of(store);
@@ -119,6 +128,7 @@ static const struct store_ops faulty_ops = {
     .close = faulty_close,
     .id = faulty_id,
     .apply = faulty_apply,
+    .flush = faulty_flush,
     .load_lane = faulty_load_lane,
     .lanes_with_work = faulty_lanes_with_work,
     .load_refs = faulty_load_refs,

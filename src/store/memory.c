@@ -1096,11 +1096,18 @@ static struct store_reader *memory_reader_new(struct store *store)
     return &r->reader;
 }
 
+static int memory_flush(struct store *store)
+{
+    (void)store; // there is no disk
+    return 0;
+}
+
 static const struct store_ops memory_ops = {
     .name = "memory",
     .close = memory_close,
     .id = memory_id,
     .apply = memory_apply,
+    .flush = memory_flush,
     .load_lane = memory_load_lane,
     .lanes_with_work = memory_lanes_with_work,
     .load_refs = memory_load_refs,

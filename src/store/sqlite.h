@@ -30,7 +30,8 @@ struct sqlite_store {
         int64_t log_number;
     } file;            // what the file says without its log
     bool log_is_moved; // all of it: the next commit begins it anew
-    int broken;        // the error that broke it; 0
+    atomic_int broken; // the error that broke it; 0. flush() sets it, too
+    sqlite3_file *log; // SQLite's own handle of the log, open as long as the connection
     struct sqlite_totals totals;
     int log_frames;       // in the log
     int log_frames_long;  // more than so many are worth an alarm

@@ -1,8 +1,8 @@
 // The store's contract. Batch-shaped, because group commit is the heart: apply() takes accepted events,
 // outcomes, marks and account changes in one transaction. All back ends pass tests/store.
 //
-// One thread (the committer's) makes all calls of `struct store`. Readers (struct store_reader) are for
-// other threads: read-only, each used by one thread at a time.
+// One thread (the committer's) makes all calls of `struct store`; flush() alone may be another one's. Readers (struct
+// store_reader) are for other threads: read-only, each used by one thread at a time.
 //
 // Invariants, at every commit:
 //   accepted = delivered + pending + skipped + discarded (totals; pending is counted from the rows)
@@ -272,12 +272,16 @@ struct store_ops {
     void (*close)(struct store *store, bool clean);
     // Random text made with the store; lives as long as it.
     struct str (*id)(struct store *store);
-    // All changes in order in one transaction, on stable storage when it returns 0; on any error none of
-    // them is, and out fields mean nothing. ERR_FULL: may be tried again; a batch with accepts is refused so
-    // below the free-space floor (S9) while one without goes on, so try the outcomes alone. ERR_BUSY (another
+    // All changes in order in one transaction; on any error none of them is, and out fields mean nothing. Later calls see
+    // them when it returns 0, and they are on stable storage when a flush() that began after that has returned 0: nobody
+    // may hear of them, or of what was read since, before. ERR_FULL: may be tried again; a batch with accepts is refused
+    // so below the free-space floor (S9) while one without goes on, so try the outcomes alone. ERR_BUSY (another
     // program writes), ERR_NOMEM: may be tried again. ERR_IO, ERR_CORRUPT: every later call fails; the caller
     // ends the process (S1), and only the next one can tell whether the disk has the batch or not.
     int (*apply)(struct store *store, struct store_change *changes, size_t count);
+    // Brings to stable storage what was applied before. One thread at a time, which may be another one than the
+    // committer's, while that one calls what it likes. Any error is as ERR_IO of apply().
+    int (*flush)(struct store *store);
     // The first `limit` pending messages of the lane with place > after_place (0 = from the head).
     int (*load_lane)(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
     // Lanes that have pending messages, ascending, greater than `after`; at most `limit`; *out_count = 0 at the

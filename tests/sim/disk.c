@@ -1,24 +1,35 @@
-// The store as the relay sees it. Either the store in memory stands for the disk, and what is applied there is flushed; in
-// front of it errors that pass, errors that do not, and a crash between the request and the word that it is done. Or it is
-// the real one on files that lose what was not flushed (power_vfs.h): then crashes and errors come at single reads and writes.
-// The judge is told of every transaction here, before the relay is; of one that may be on the disk when the relay starts again.
+// The store as the relay sees it. Either the store in memory stands for the disk; in front of it errors that pass, errors that
+// do not, and a crash between the request and the word that it is done. Or it is the real one on files that lose what was not
+// flushed (power_vfs.h): then crashes and errors come at single reads and writes.
+// The judge is told of every transaction here, when it was flushed and before the relay is; of one that may be on the disk
+// when the relay starts again. Between its applying and its flush nothing may leave: to the judge it is not there.
 #include "base/mem.h"
 #include "sim/power_vfs.h"
 #include "sim/sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 enum {
     CALLS = 15,       // reads, writes and flushes that a call of the store takes, more or less
     CALLS_START = 40, // that its opening does
 };
 
+// A transaction that was applied and not flushed. What its changes point to is its jobs', which end with the flush.
+struct applied {
+    struct applied *next;
+    struct store_change *changes;
+    size_t count;
+};
+
 struct disk {
     struct store store; // first
     struct sim *sim;
     struct chance chance;
+    struct applied *applied; // oldest first
 };
 
 static struct disk *disk_of(struct store *store)
@@ -236,7 +247,32 @@ static void corrupt(struct disk *disk, struct store_change *change)
     }
 }
 
-static int flush(struct disk *disk, struct store_change *changes, size_t count)
+static void remember(struct disk *disk, const struct store_change *changes, size_t count)
+{
+    struct applied *applied = mem_new_of(struct applied);
+    applied->changes = mem_new(count * sizeof *changes);
+    applied->count = count;
+    memcpy(applied->changes, changes, count * sizeof *changes);
+    LL_APPEND(disk->applied, applied);
+}
+
+// The judge hears of what was applied. When the process ends without a flush, it is there in memory, and in files perhaps.
+static void tell_applied(struct disk *disk, bool flushed)
+{
+    struct sim *sim = disk->sim;
+    while (disk->applied) {
+        struct applied *applied = disk->applied;
+        disk->applied = applied->next;
+        if (flushed || !sim->options->directory)
+            oracle_committed(sim, applied->changes, applied->count, !disk->applied);
+        else
+            oracle_perhaps_committed(sim, applied->changes, applied->count);
+        free(applied->changes);
+        free(applied);
+    }
+}
+
+static int apply(struct disk *disk, struct store_change *changes, size_t count)
 {
     struct sim *sim = disk->sim;
     struct store *inner = sim->disk;
@@ -254,10 +290,13 @@ static int flush(struct disk *disk, struct store_change *changes, size_t count)
     arm(sim);
     int err = inner->ops->apply(inner, changes, count);
     power_vfs.armed = false;
-    if (!err)
-        oracle_committed(sim, changes, count);
-    else if (power_vfs.writes != writes && (err == ERR_IO || err == ERR_CORRUPT))
-        oracle_perhaps_committed(sim, changes, count);
+    if (!err) {
+        remember(disk, changes, count);
+    } else if (err == ERR_IO || err == ERR_CORRUPT) {
+        tell_applied(disk, false);
+        if (power_vfs.writes != writes)
+            oracle_perhaps_committed(sim, changes, count);
+    }
     sim->result->transactions++;
     return disarm(sim, err);
 }
@@ -270,7 +309,7 @@ static int disk_apply(struct store *store, struct store_change *changes, size_t 
     if (err == ERR_FULL && !has_accepts(changes, count)) // what is settled needs little room
         err = draw_percent(&disk->chance, 50) ? 0 : err;
     if (sim->options->directory) {
-        err = err ? err : flush(disk, changes, count);
+        err = err ? err : apply(disk, changes, count);
         sim->store_dead |= err == ERR_IO || err == ERR_CORRUPT;
         if (err)
             sim->store_failed_in = sim->life;
@@ -283,12 +322,32 @@ static int disk_apply(struct store *store, struct store_change *changes, size_t 
         process_crash_soon(sim);
     }
     if (on_disk) {
-        int flushed = flush(disk, changes, count);
-        err = err ? err : flushed;
+        int applied = apply(disk, changes, count);
+        err = err ? err : applied;
     }
     if (err)
         sim->store_failed_in = sim->life;
     if (err == ERR_IO) {
+        tell_applied(disk, false);
+        sim->store_dead = true;
+        sim->store_error = 0;
+    }
+    return err;
+}
+
+static int disk_flush(struct store *store)
+{
+    struct disk *disk = disk_of(store);
+    struct sim *sim = disk->sim;
+    int err = error_now(sim);
+    err = err == ERR_IO ? err : 0;
+    if (!err && sim->options->directory) {
+        arm(sim);
+        err = disarm(sim, sim->disk->ops->flush(sim->disk));
+    }
+    tell_applied(disk, !err);
+    if (err) {
+        sim->store_failed_in = sim->life;
         sim->store_dead = true;
         sim->store_error = 0;
     }
@@ -406,6 +465,7 @@ static const struct store_ops disk_ops = {
     .close = disk_close,
     .id = disk_id,
     .apply = disk_apply,
+    .flush = disk_flush,
     .load_lane = disk_load_lane,
     .lanes_with_work = disk_lanes_with_work,
     .load_refs = disk_load_refs,

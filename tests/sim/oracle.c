@@ -64,7 +64,7 @@ struct oracle {
     int identity_count;
     int64_t weather_since_us[MOST_DESKS], well_us[MOST_DESKS];
     int64_t counts[4], accepted; // by state
-    struct oracle *before;       // a transaction that may be on the disk, was not; NULL: there is none such
+    struct oracle *before;       // as it was before a transaction that may be on the disk; NULL: there is none such
 };
 
 struct oracle *oracle_new(struct sim *sim)
@@ -78,9 +78,18 @@ struct oracle *oracle_new(struct sim *sim)
     return o;
 }
 
+static void forget_before(struct oracle *o)
+{
+    while (o->before) {
+        struct oracle *before = o->before;
+        o->before = before->before;
+        free(before);
+    }
+}
+
 void oracle_free(struct oracle *oracle)
 {
-    free(oracle->before);
+    forget_before(oracle);
     free(oracle);
 }
 
@@ -586,10 +595,12 @@ static void check_sum(struct sim *sim)
         sim_fail(sim, "A11", "the totals are not what was stored");
 }
 
-void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count)
+void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count, bool all)
 {
     for (size_t i = 0; i < count; i++)
         see(sim, &changes[i]);
+    if (!all)
+        return;
     if (!sim->options->directory || sim->result->transactions % SUM_EVERY == 0)
         check_sum(sim);
 }
@@ -599,8 +610,6 @@ void oracle_committed(struct sim *sim, const struct store_change *changes, size_
 void oracle_perhaps_committed(struct sim *sim, const struct store_change *changes, size_t count)
 {
     struct oracle *o = sim->oracle;
-    if (o->before)
-        return;
     struct oracle *before = mem_new_of(struct oracle);
     *before = *o;
     sim_trace(sim, "perhaps:");
@@ -614,11 +623,11 @@ void oracle_perhaps_committed(struct sim *sim, const struct store_change *change
     o->before = before;
 }
 
-// As if it had never been, but for what happened at the desks since.
+// As if the last one had never been, but for what happened at the desks since.
 static void take_back(struct sim *sim)
 {
     struct oracle *o = sim->oracle;
-    const struct oracle *before = o->before;
+    struct oracle *before = o->before;
     for (int i = 0; i < sim->plan.events; i++) {
         struct said *s = &o->said[i];
         const struct said *was = &before->said[i];
@@ -654,7 +663,10 @@ static void take_back(struct sim *sim)
         if (model->skips > before->identities[i].skips)
             model->skips = before->identities[i].skips;
     }
+    o->before = before->before;
+    free(before);
 }
+
 
 // Since so long its body, or the whole row, may be gone.
 static bool has_aged(const struct sim *sim, const struct said *s, bool whole_row, int64_t since_us)
@@ -770,7 +782,7 @@ void oracle_reopened(struct sim *sim)
     struct oracle *o = sim->oracle;
     char why[300], why_before[300] = "";
     bool good = is_as_modelled(sim, why, sizeof why);
-    if (!good && o->before) {
+    while (!good && o->before) {
         take_back(sim);
         good = is_as_modelled(sim, why_before, sizeof why_before);
         sim_trace(sim, "the last transaction is not on the disk");
@@ -778,8 +790,7 @@ void oracle_reopened(struct sim *sim)
     if (!good)
         sim_fail(sim, "A1", "the store is opened again, and is not what was committed: %s%s%s", why,
                  why_before[0] ? "; without the last: " : "", why_before);
-    free(o->before);
-    o->before = NULL;
+    forget_before(o);
     take_places(sim);
     check_sum(sim);
 }

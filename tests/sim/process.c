@@ -51,7 +51,7 @@ struct process {
     struct intake intake;
     struct by_hand_ports by_hand;
     struct loop_task *tasks, **tasks_tail; // of the relay loop, in order of posting
-    bool loop_runs, committer_runs;        // an event for it is on its way
+    bool loop_runs, committer_runs, flusher_runs; // an event for it is on its way
     int jobs;                              // with the committer
     int64_t armed_us;
     struct parked *parked;
@@ -123,6 +123,16 @@ static int64_t commit_takes(struct process *p)
     return draw_percent(&p->chance, 1) ? draw(&p->chance, usual, 100 * usual) : draw(&p->chance, usual / 4, usual);
 }
 
+static void on_flusher(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    p->flusher_runs = false;
+    committer_flush(p->committer);
+    if (p->doomed)
+        process_crash(sim);
+}
+
 static void on_committer(struct sim *sim, struct sim_event *event)
 {
     struct process *p = sim->process;
@@ -130,9 +140,15 @@ static void on_committer(struct sim *sim, struct sim_event *event)
     p->committer_runs = false;
     bool worked = committer_turn(p->committer);
     committer_keep_house(p->committer);
-    if (p->doomed)
+    if (p->doomed) {
         process_crash(sim);
-    else if (p->jobs)
+        return;
+    }
+    if (committer_has_unflushed(p->committer) && !p->flusher_runs) {
+        p->flusher_runs = true;
+        sim_after_here(sim, commit_takes(p), on_flusher, NULL);
+    }
+    if (p->jobs)
         wake_committer(p, worked ? commit_takes(p) : SECOND);
 }
 
@@ -304,6 +320,7 @@ static void make_core(struct process *p)
         .arg = p,
         .fatal = fatal,
         .fatal_arg = p,
+        .flushes_apart = draw_percent(&p->chance, 70),
     });
     p->dispatcher = dispatcher_new(
         &(struct dispatcher_options){
@@ -396,10 +413,13 @@ static void free_question(struct process *p, struct question *question)
 
 static void wind_up(struct process *p)
 {
+    bool worked;
     do {
         while (p->tasks)
             run_task(p);
-    } while (committer_turn(p->committer) || p->tasks);
+        worked = committer_turn(p->committer);
+        worked |= committer_flush(p->committer);
+    } while (worked || p->tasks);
 }
 
 static void process_free(struct process *p, bool crashed)

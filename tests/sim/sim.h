@@ -319,9 +319,9 @@ bool platforms_are_through(const struct sim *sim);
 
 struct oracle *oracle_new(struct sim *sim);
 void oracle_free(struct oracle *oracle);
-// On the disk now, in this order; told before the relay is.
-void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count);
-// Only the next opening will tell whether it is on the disk.
+// On the disk now, in this order; told before the relay is. `all`: the store has no others.
+void oracle_committed(struct sim *sim, const struct store_change *changes, size_t count, bool all);
+// Only the next opening will tell whether it is on the disk; of several, the first ones or none.
 void oracle_perhaps_committed(struct sim *sim, const struct store_change *changes, size_t count);
 // The store was opened again: all that was committed must be there, and nothing else.
 void oracle_reopened(struct sim *sim);

@@ -51,6 +51,7 @@ static void make_store(uint64_t chance)
         snprintf(key, sizeof key, "key-%d", i);
         kit_store(store, key, "c1");
     }
+    assert_int_equal(store->ops->flush(store), 0);
     store->ops->close(store, false);
     power_vfs_lose();
 }

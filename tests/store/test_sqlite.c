@@ -145,7 +145,7 @@ static void test_s2_s3_settings_are_in_force(void **state)
     (void)state;
     char *path = fresh_path();
     struct store *store = kit_open(path);
-    assert_int_equal(ask(store, "PRAGMA synchronous"), 2);
+    assert_int_equal(ask(store, "PRAGMA synchronous"), 1);
     assert_int_equal(ask(store, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
     assert_int_equal(ask(store, "PRAGMA page_size"), 16384);
     assert_int_equal(ask(store, "PRAGMA wal_autocheckpoint"), 0);

@@ -7,12 +7,16 @@
 #include "store/store.h"
 #include "support/unit.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
 enum { LOG_MOST = 64, KEEP_BODIES_S = 1000, KEEP_DEDUPE_S = 3000 };
 
-// What the committer asks of the store, one letter each: a(pply), c(heckpoint), l(oad_lane), h(ousekeeping).
+// What the committer asks of the store, one letter each: a(pply), f(lush), c(heckpoint), l(oad_lane), h(ousekeeping).
 static struct bench {
     struct clock_manual clock;
     struct store_ops ops; // those of the store in memory, with ours in front
@@ -66,6 +70,12 @@ static int met_apply(struct store *store, struct store_change *changes, size_t c
 {
     int err = meet('a');
     return err ? err : bench.memory_ops->apply(store, changes, count);
+}
+
+static int met_flush(struct store *store)
+{
+    int err = meet('f');
+    return err ? err : bench.memory_ops->flush(store);
 }
 
 static int met_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
@@ -130,15 +140,15 @@ static struct account *an_account(enum order_rule order)
     return account;
 }
 
-static int put_up(void **state)
+static int put_up_committer(bool apart)
 {
-    (void)state;
     bench = (struct bench){.errors = ""};
     clock_manual_init(&bench.clock, INT64_C(1000000) * 1000000);
     bench.store = store_memory_new();
     bench.memory_ops = bench.store->ops;
     bench.ops = *bench.store->ops;
     bench.ops.apply = met_apply;
+    bench.ops.flush = met_flush;
     bench.ops.load_lane = met_load_lane;
     bench.ops.checkpoint = met_checkpoint;
     bench.ops.age_out = met_age_out;
@@ -162,8 +172,21 @@ static int put_up(void **state)
         .announce = on_announce,
         .may_hand_on = may_hand_on,
         .fatal = on_fatal,
+        .flushes_apart = apart,
     });
     return 0;
+}
+
+static int put_up(void **state)
+{
+    (void)state;
+    return put_up_committer(false);
+}
+
+static int put_up_apart(void **state)
+{
+    (void)state;
+    return put_up_committer(true);
 }
 
 static int take_down(void **state)
@@ -300,7 +323,7 @@ static void test_changes_are_told_before_what_was_accepted_with_them(void **stat
     submit(a_message('m'));
     submit(changing);
     committer_turn(bench.committer);
-    asked("ac");
+    asked("afc");
     heard("cnm");
     account_unref(account);
 }
@@ -311,7 +334,7 @@ static void test_a_request_of_many_messages_is_one_transaction(void **state)
     submit(accepts('m', "c", NULL, 3000));
     submit(a_message('n'));
     assert_true(committer_turn(bench.committer));
-    asked("ac");
+    asked("afc");
     heard("nm");
     assert_int_equal(stored(), 3000);
     assert_true(committer_turn(bench.committer));
@@ -393,7 +416,7 @@ static void test_a_full_disk_refuses_messages_and_keeps_outcomes(void **state)
     submit(a_message('m'));
     submit(changes('o', 1));
     committer_turn(bench.committer);
-    asked("aac"); // the outcomes once more, without the message
+    asked("aafc"); // the outcomes once more, without the message
     heard("Mo");  // which is refused before that: a store that is held takes its time each time
     assert_false(committer_is_well(bench.committer));
     assert_string_equal(alarm_now(), "disk_full");
@@ -473,11 +496,11 @@ static void test_after_a_disk_error_nothing_succeeds_any_more(void **state)
 static void test_a_checkpoint_that_fails_breaks_the_store_unless_it_passes(void **state)
 {
     (void)state;
-    bench.errors = ".f";
+    bench.errors = "..f";
     submit(changes('a', 1));
     committer_turn(bench.committer);
     assert_int_equal(bench.fatals, 0);
-    bench.errors = ".i";
+    bench.errors = "..i";
     submit(changes('b', 1));
     committer_turn(bench.committer);
     heard("ab");
@@ -494,6 +517,197 @@ static void test_a_page_that_cannot_be_read_breaks_the_store(void **state)
     assert_int_equal(bench.fatals, 1);
 }
 
+// ---- the flush ----
+
+// A call that was just asked for, the n-th of its kind.
+static bool asks(char call, int n)
+{
+    size_t length = strlen(bench.asked);
+    for (const char *at = bench.asked; *at; at++)
+        n -= *at == call;
+    return n == 0 && bench.asked[length - 1] == call;
+}
+
+static void nobody_was_told(void)
+{
+    if (asks('f', 1))
+        assert_string_equal(bench.heard, "");
+}
+
+static void test_nobody_is_told_before_the_flush(void **state)
+{
+    (void)state;
+    bench.before = nobody_was_told;
+    submit(changes('c', 1));
+    submit(a_message('m'));
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    asked("alfc");
+    heard("cnml");
+}
+
+static void test_a_failed_flush_fails_all_that_it_was_for_and_is_the_last(void **state)
+{
+    (void)state;
+    bench.errors = "..i";
+    submit(changes('c', 1));
+    submit(a_message('m'));
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    heard("CML");
+    assert_int_equal(bench.fatals, 1);
+    submit(changes('d', 1));
+    committer_turn(bench.committer);
+    asked("alf"); // nothing more is asked of it
+    heard("D");
+}
+
+static void test_pages_alone_need_no_flush(void **state)
+{
+    (void)state;
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    asked("lc");
+    heard("l");
+}
+
+static void test_one_flush_is_for_all_that_was_committed_and_they_are_told_in_order(void **state)
+{
+    (void)state;
+    submit(changes('a', 1));
+    committer_turn(bench.committer);
+    submit(a_load('l')); // it shows what is not on the disk yet
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    asked("acalc");
+    heard("");
+    assert_true(committer_has_unflushed(bench.committer));
+    assert_true(committer_flush(bench.committer));
+    asked("f");
+    heard("anml");
+    assert_false(committer_flush(bench.committer));
+    assert_false(committer_has_unflushed(bench.committer));
+}
+
+static void test_a_page_that_shows_what_could_not_be_flushed_is_not_given(void **state)
+{
+    (void)state;
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    submit(a_load('l'));
+    committer_turn(bench.committer);
+    bench.errors = "i";
+    committer_flush(bench.committer);
+    heard("ML");
+    assert_int_equal(bench.fatals, 1);
+}
+
+static void break_meanwhile(void)
+{
+    if (asks('a', 2))
+        bench.errors = "i";
+}
+
+// The store broke when the next transaction was written: what of the one before is on the disk nobody knows any more.
+static void test_what_was_committed_before_the_store_broke_does_not_succeed(void **state)
+{
+    (void)state;
+    bench.before = break_meanwhile;
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    submit(a_message('n'));
+    committer_turn(bench.committer);
+    heard("N");
+    committer_flush(bench.committer);
+    heard("M");
+    assert_int_equal(bench.fatals, 1);
+}
+
+static void *run_flusher(void *committer)
+{
+    committer_run_flusher(committer);
+    return NULL;
+}
+
+static void *run_committer(void *committer)
+{
+    committer_run(committer);
+    return NULL;
+}
+
+static atomic_int told, told_out_of_order;
+static sem_t in_flush, may_flush;
+
+static void on_told(struct job *job)
+{
+    static const char *last;
+    const char *name = &((struct named_job *)job)->name;
+    if (atomic_fetch_add(&told, 1) && name <= last) // they lie in the arena in the order of their making
+        atomic_fetch_add(&told_out_of_order, 1);
+    last = name;
+}
+
+static int slow_flush(struct store *store)
+{
+    (void)store;
+    sem_post(&in_flush);
+    sem_wait(&may_flush);
+    return 0;
+}
+
+static int quiet_apply(struct store *store, struct store_change *changes_, size_t count)
+{
+    return bench.memory_ops->apply(store, changes_, count);
+}
+
+static int quiet_checkpoint(struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static void submit_told(struct named_job *named)
+{
+    named->job.done = on_told;
+    submit(named);
+}
+
+// While one group is being flushed the next is committed, and no third one: groups grow with what comes in meanwhile.
+static void test_the_next_group_is_committed_while_one_is_flushed(void **state)
+{
+    (void)state;
+    pthread_t committer, flusher;
+    bench.ops.apply = quiet_apply;
+    bench.ops.flush = slow_flush;
+    bench.ops.checkpoint = quiet_checkpoint;
+    bench.ops.age_out = bench.memory_ops->age_out;
+    sem_init(&in_flush, 0, 0);
+    sem_init(&may_flush, 0, 0);
+    atomic_store(&told, 0);
+    atomic_store(&told_out_of_order, 0);
+    submit_told(changes('a', 2048)); // a transaction each
+    submit_told(changes('b', 2048));
+    submit_told(changes('c', 2048));
+    submit_told(changes('d', 2048));
+    assert_int_equal(pthread_create(&committer, NULL, run_committer, bench.committer), 0);
+    assert_int_equal(pthread_create(&flusher, NULL, run_flusher, bench.committer), 0);
+    for (int group = 0; group < 4; group++) {
+        sem_wait(&in_flush);
+        if (group < 3)
+            while (!committer_has_unflushed(bench.committer))
+                sched_yield();
+        assert_int_equal(atomic_load(&told), group);
+        sem_post(&may_flush);
+    }
+    committer_close(bench.committer);
+    pthread_join(committer, NULL);
+    pthread_join(flusher, NULL);
+    assert_int_equal(atomic_load(&told), 4);
+    assert_int_equal(atomic_load(&told_out_of_order), 0);
+    sem_destroy(&in_flush);
+    sem_destroy(&may_flush);
+}
+
 // ---- the thread's round ----
 
 static void test_what_is_queued_at_the_end_is_worked_off(void **state)
@@ -504,15 +718,6 @@ static void test_what_is_queued_at_the_end_is_worked_off(void **state)
     committer_close(bench.committer);
     committer_run(bench.committer);
     heard("nml");
-}
-
-// A call that was just asked for, the n-th of its kind.
-static bool asks(char call, int n)
-{
-    size_t length = strlen(bench.asked);
-    for (const char *at = bench.asked; *at; at++)
-        n -= *at == call;
-    return n == 0 && bench.asked[length - 1] == call;
 }
 
 static int64_t last_pause_us;
@@ -553,7 +758,7 @@ static void test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s(vo
 {
     (void)state;
     keep_house_with(29999999);
-    asked("achachac");
+    asked("afchafchafc");
     int64_t began_us = bench.clock.wall_us - 29999999;
     assert_int_equal(bench.bodies_before_us, began_us - INT64_C(1000000) * KEEP_BODIES_S);
     assert_int_equal(bench.dedupe_before_us, began_us - INT64_C(1000000) * KEEP_DEDUPE_S);
@@ -563,7 +768,7 @@ static void test_housekeeping_comes_again_after_30_s(void **state)
 {
     (void)state;
     keep_house_with(30000000);
-    asked("achachach");
+    asked("afchafchafch");
 }
 
 static void close_at_third_housekeeping(void)
@@ -594,7 +799,7 @@ static void test_housekeeping_takes_a_step_in_100_ms_while_messages_come(void **
     last_pause_us = 99999;
     submit(changes('a', 1));
     committer_run(bench.committer);
-    asked("achacac");
+    asked("afchafcafc");
 }
 
 static void test_housekeeping_takes_its_next_step_after_100_ms(void **state)
@@ -606,7 +811,7 @@ static void test_housekeeping_takes_its_next_step_after_100_ms(void **state)
     last_pause_us = 100000;
     submit(changes('a', 1));
     committer_run(bench.committer);
-    asked("achacach");
+    asked("afchafcafch");
 }
 
 static int64_t real_ms(void)
@@ -626,7 +831,7 @@ static void test_housekeeping_goes_on_while_nothing_is_sent(void **state)
     bench.more_to_age = true;
     submit(changes('a', 1));
     committer_run(bench.committer);
-    asked("achhh");
+    asked("afchhh");
     assert_true(real_ms() - began_ms < 20000); // not a wait of 30 s for each
 }
 
@@ -634,11 +839,11 @@ static void test_housekeeping_that_fails_breaks_the_store_unless_it_passes(void 
 {
     for (int broken = 0; broken < 2; broken++) {
         clock_manual_pass(&bench.clock, 100 * 1000000);
-        bench.errors = broken ? "..i" : "..b";
+        bench.errors = broken ? "...i" : "...b";
         submit(changes('o', 1));
         committer_close(bench.committer);
         committer_run(bench.committer);
-        asked("ach");
+        asked("afch");
         assert_int_equal(bench.fatals, broken);
         take_down(state);
         put_up(state);
@@ -663,10 +868,10 @@ static void test_a_store_that_breaks_in_housekeeping_with_more_to_do_is_asked_no
     clock_manual_pass(&bench.clock, 100 * 1000000);
     bench.before = close_after_housekeeping;
     bench.more_to_age = true;
-    bench.errors = "..i";
+    bench.errors = "...i";
     submit(changes('a', 1));
     committer_run(bench.committer);
-    asked("ach");
+    asked("afch");
     heard("aB");
     assert_int_equal(bench.fatals, 1);
 }
@@ -756,7 +961,7 @@ static void test_outcomes_that_waited_are_tried_once_more_at_the_end(void **stat
     bench.before = close_while_held;
     submit(changes('o', 1));
     committer_run(bench.committer);
-    asked("acaac");
+    asked("acaafc");
     heard("o");
 }
 
@@ -764,6 +969,7 @@ int main(void)
 {
     log_set_level(LOG_OFF);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, put_up, take_down)
+#define APART(name) cmocka_unit_test_setup_teardown(name, put_up_apart, take_down)
     const struct CMUnitTest tests[] = {
         TEST(test_changes_are_told_before_what_was_accepted_with_them),
         TEST(test_a_request_of_many_messages_is_one_transaction),
@@ -779,6 +985,13 @@ int main(void)
         TEST(test_after_a_disk_error_nothing_succeeds_any_more),
         TEST(test_a_checkpoint_that_fails_breaks_the_store_unless_it_passes),
         TEST(test_a_page_that_cannot_be_read_breaks_the_store),
+        TEST(test_nobody_is_told_before_the_flush),
+        TEST(test_a_failed_flush_fails_all_that_it_was_for_and_is_the_last),
+        TEST(test_pages_alone_need_no_flush),
+        APART(test_one_flush_is_for_all_that_was_committed_and_they_are_told_in_order),
+        APART(test_a_page_that_shows_what_could_not_be_flushed_is_not_given),
+        APART(test_what_was_committed_before_the_store_broke_does_not_succeed),
+        APART(test_the_next_group_is_committed_while_one_is_flushed),
         TEST(test_what_is_queued_at_the_end_is_worked_off),
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
         TEST(test_housekeeping_comes_again_after_30_s),
