@@ -31,6 +31,10 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, contact = ?3, desk_conversation = ?4, "
                                           "last_part = ?5, note = ?6, sum = ?7, goes_on_in = ?8 WHERE id = ?1"},
     [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT 1 FROM conversations WHERE goes_on_in = ?1 AND goes_on_in > 0 LIMIT 1"},
+    [SQL_SET_WAITING] = {SQL_WRITER, "UPDATE conversations SET account_waiting = ?2 WHERE id = ?1"},
+    [SQL_EACH_WAITING] = {SQL_WRITER, "SELECT account_waiting, id FROM conversations INDEXED BY conversations_waiting "
+                                      "WHERE account_waiting > 0 AND (account_waiting, id) > (?1, ?2) "
+                                      "ORDER BY account_waiting, id LIMIT ?3"},
     [SQL_INSERT_MESSAGE] =
         {SQL_WRITER,
          "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "
@@ -126,10 +130,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                              "WHERE state = 0 AND lane > ?1 ORDER BY lane, place LIMIT 1"},
     [SQL_LANE_HEAD] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
                              "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT 1"},
-    // The walk over the lanes of one account's conversations.
-    [SQL_NEXT_LANE_OF] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_lanes "
-                                "WHERE state = 0 AND (lane & 3) > 0 AND account_id = ?1 AND lane > ?2 "
-                                "ORDER BY lane, place LIMIT 1"},
+    [SQL_NEXT_WAITING] = {BOTH, "SELECT id FROM conversations INDEXED BY conversations_waiting "
+                                "WHERE account_waiting > 0 AND account_waiting = ?1 AND id > ?2 ORDER BY id LIMIT 1"},
     [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
                                    "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
                                    "AND sent_at < ?3 AND state = 1 ORDER BY sent_at, id"},
@@ -167,6 +169,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                     "ifnull(max(place), 0) FROM messages NOT INDEXED"},
     [SQL_CHECK_PENDING] = {SQL_READER, "SELECT 1 FROM messages INDEXED BY messages_pending "
                                        "WHERE state = 0 AND lane = ?1 AND place = ?2 AND id = ?3"},
+    [SQL_CHECK_WAITING] = {SQL_READER, "SELECT 1 FROM conversations WHERE id = ?1 AND account_waiting = ?2"},
     [SQL_FIRST_ATTEMPT] = {SQL_READER, "SELECT min(at) FROM attempts WHERE message_id = ?1"},
     [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
     [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "

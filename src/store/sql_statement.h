@@ -21,6 +21,8 @@ enum sql_statement {
     SQL_INSERT_CONVERSATION,
     SQL_SET_CONVERSATION,
     SQL_GOES_ON_HERE,
+    SQL_SET_WAITING,
+    SQL_EACH_WAITING,
     SQL_INSERT_MESSAGE,
 
     SQL_SET_OUTCOME,
@@ -58,7 +60,7 @@ enum sql_statement {
     SQL_LOAD_LANE,
     SQL_NEXT_LANE,
     SQL_LANE_HEAD,
-    SQL_NEXT_LANE_OF,
+    SQL_NEXT_WAITING,
     SQL_LOAD_REFS,
 
     SQL_AGE_SCAN,
@@ -79,6 +81,7 @@ enum sql_statement {
     SQL_LAST_DELIVERED_IN,
     SQL_COUNT_ROWS,
     SQL_CHECK_PENDING,
+    SQL_CHECK_WAITING,
     SQL_FIRST_ATTEMPT,
     SQL_CHECK_MESSAGES,
     SQL_CHECK_CONVERSATIONS,
@@ -100,6 +103,7 @@ extern const struct sql_statement_text sql_statements[SQL_COUNT];
     "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
     "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
     "c.thread, c.name"
-#define SQL_LINK_COLUMNS "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in"
+#define SQL_LINK_COLUMNS                                                                                               \
+    "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in, c.account_waiting"
 // A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.
 #define SQL_MESSAGE_TABLES "messages m LEFT JOIN conversations c ON c.id = m.conversation_id"

@@ -13,12 +13,11 @@
 #include <string.h>
 
 enum {
-    PAGE_BYTES = 16384,
-    // A checkpoint makes one commit wait about 6 ms per 1,000 pages, so few at a time; and hot pages are written
-    // once per checkpoint, so not too few.
-    LOG_FRAMES_IDLE = 64,
-    LOG_FRAMES_FORCED = 384,
-    LOG_BYTES = 8 << 20, // written at start (S1); holds LOG_FRAMES_FORCED and a large batch
+    LOG_BYTES = 8 << 20, // written at start (S1)
+    // A checkpoint makes the next commit wait, about 1 ms a MiB, so little at a time; and hot pages are written once per
+    // checkpoint, so not too little. Percent of the log: between turns, and at the latest (a large batch must fit behind).
+    LOG_MOVED = 35,
+    LOG_FORCED = 70,
     CACHE_KIB = 32768,
     LOG_TIMES_LONG = 32, // as long as at the start (256 MiB): somebody reads for long
     BUSY_MS = 5000,      // a backstop: nobody else of ours writes
@@ -170,9 +169,9 @@ static int move_log(struct sqlite_store *s, int mode)
     return sqlite_note(s, sql_error(&s->sql, code));
 }
 
-static int move_log_past(struct sqlite_store *s, int frames)
+static int move_log_past(struct sqlite_store *s, int percent)
 {
-    if (s->log_frames - s->log_frames_moved < frames)
+    if ((s->log_frames - s->log_frames_moved) * 100 < s->log_frames_usual * percent)
         return 0;
     int err = move_log(s, SQLITE_CHECKPOINT_PASSIVE);
     if (err == ERR_FULL && sqlite_files_drop_ballast(&s->files))
@@ -183,7 +182,7 @@ static int move_log_past(struct sqlite_store *s, int frames)
 // A reader that stays keeps the log from being written from its beginning again: it grows with all that is written.
 static void tell_long_log(struct sqlite_store *s)
 {
-    bool is_long = s->log_frames > s->log_frames_long;
+    bool is_long = s->log_frames > s->log_frames_usual * LOG_TIMES_LONG;
     if (is_long == s->log_is_long)
         return;
     s->log_is_long = is_long;
@@ -200,7 +199,7 @@ static int sqlite_checkpoint(struct store *store)
         return s->broken;
     sqlite_files_take_ballast(&s->files);
     tell_long_log(s);
-    return move_log_past(s, LOG_FRAMES_IDLE);
+    return move_log_past(s, LOG_MOVED);
 }
 
 // What COMMIT would do with synchronous = FULL, apart from it: SQLite's file of the log is flushed the way SQLite does it.
@@ -232,7 +231,7 @@ static int on_busy(void *arg, int tries)
 void sqlite_bound_log(struct sqlite_store *s)
 {
     // A failure is noted and breaks the store; the batch before it is safe in the log.
-    int err = move_log_past(s, LOG_FRAMES_FORCED);
+    int err = move_log_past(s, LOG_FORCED);
     (void)err;
 }
 
@@ -292,7 +291,7 @@ static const struct {
     const char *set, *get;
     int64_t want; // -1: not checked
 } pragmas[] = {
-    {"PRAGMA page_size = 16384", NULL, -1}, // of a new file; an older one keeps its own
+    {"PRAGMA page_size = 8192", NULL, -1}, // of a new file; an older one keeps its own
     {"PRAGMA mmap_size = 0", "PRAGMA mmap_size", 0},
     {"PRAGMA journal_mode = WAL", "SELECT 1 FROM pragma_journal_mode WHERE journal_mode = 'wal'", 1},
     // S2: the log is flushed by flush(), once for what came together; SQLite flushes it before a checkpoint, and the head of
@@ -469,7 +468,7 @@ static int find_log(struct sqlite_store *s)
 static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_damaged)
 {
     bool clean = false, not_clean = false;
-    int64_t log_number = 0;
+    int64_t log_number = 0, page_bytes = 0;
     int err = read_store_row(s, &clean, &log_number);
     if (!err && !log_belongs(s, log_number))
         err = ERR_EXISTS;
@@ -484,9 +483,11 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     }
     if (!err && !clean)
         err = check_unclean(s, after, out_damaged);
+    if (!err)
+        err = sql_exec(&s->sql, "PRAGMA page_size", &page_bytes);
     if (!err) {
         log_bytes = log_bytes ? log_bytes : LOG_BYTES;
-        s->log_frames_long = (int)(log_bytes / PAGE_BYTES) * LOG_TIMES_LONG;
+        s->log_frames_usual = (int)(log_bytes / page_bytes);
         err = sqlite_files_grow_log(&s->files, log_bytes);
         if (err == ERR_FULL) // no room for the belt; the braces hold
             err = 0;

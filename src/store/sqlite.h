@@ -34,9 +34,13 @@ struct sqlite_store {
     sqlite3_file *log; // SQLite's own handle of the log, open as long as the connection
     struct sqlite_totals totals;
     int log_frames;       // in the log
-    int log_frames_long;  // more than so many are worth an alarm
+    int log_frames_usual; // that it has room for from the start
     int log_frames_moved; // of them, when last asked: a reader may have kept some back
     int64_t age_after;    // age_out goes on behind this id
+    struct {
+        int64_t account_id, conversation_id; // goes on behind these
+        bool due;                            // something may have begun to wait since the last sweep began
+    } sweep;
     bool any_gone;      // an account was removed by this process: a request on its way may still bring something for it
     bool order_changed; // of some account, since the store was opened: callers may not know yet
     atomic_bool hurried; // another program that writes is not waited for
@@ -95,6 +99,12 @@ ERR_CHECK int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after
 ERR_CHECK int sqlite_lane_head(struct sql *sql, int64_t lane, struct lane_row *out);
 // The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none.
 ERR_CHECK int sqlite_next_lane(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
+// sqlite_waiting.c: a message of the account is about to wait in the conversation's lane; `known` is what its row says.
+ERR_CHECK int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t account_id, int64_t known);
+// The account's next lane of a conversation, with its head; out->lane = 0: there is none.
+ERR_CHECK int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
+// A step of housekeeping: conversations that were found waiting once, and do so no longer.
+ERR_CHECK int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more);
 int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
 int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);

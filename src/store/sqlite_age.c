@@ -111,9 +111,12 @@ int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe
     int err = scan(s, &ageing);
     if (!err && ageing.count)
         err = sqlite_transact(s, age_rows, &ageing);
+    bool sweeps = false;
+    if (!err)
+        err = sqlite_sweep_waiting(s, &sweeps);
     if (!err) {
         s->age_after = ageing.last_id;
-        *out_more = ageing.last_id != 0;
+        *out_more = ageing.last_id != 0 || sweeps;
         sqlite_bound_log(s);
     }
     return sqlite_note(s, err);

@@ -96,18 +96,21 @@ static sqlite3_stmt *ask_conversation(struct sqlite_store *s, int64_t id)
     return q;
 }
 
-// What the message takes of its conversation. The row's texts live as long as the statement stands on it.
+// What the message takes of its conversation. The row's texts live as long as the statement stands on it. `out_waiting`:
+// whose messages wait there already (sqlite_waiting.c).
 static int use_conversation(struct sqlite_store *s, struct store_accept *accept,
-                            struct sqlite_conversation *conversation)
+                            struct sqlite_conversation *conversation, int64_t *out_waiting)
 {
     accept->conversation_id = conversation->id;
+    *out_waiting = conversation->account_waiting;
     if (accept->out_arena)
         accept->link = copy_link(&conversation->link, accept->out_arena);
     return rename_conversation(s, conversation, accept->event.conversation_name);
 }
 
 // The thread has migrated: its messages belong to the conversation of the one before.
-static int use_earlier(struct sqlite_store *s, struct store_accept *accept, int64_t id, struct arena *arena)
+static int use_earlier(struct sqlite_store *s, struct store_accept *accept, int64_t id, struct arena *arena,
+                       int64_t *out_waiting)
 {
     struct sqlite_conversation conversation = {0};
     sqlite3_stmt *q = ask_conversation(s, id);
@@ -115,13 +118,14 @@ static int use_earlier(struct sqlite_store *s, struct store_accept *accept, int6
     if (code == SQLITE_ROW) {
         sqlite_conversation_read(q, 0, 2, &conversation);
         accept->thread = arena_str(accept->out_arena ? accept->out_arena : arena, conversation.thread);
-        err = use_conversation(s, accept, &conversation);
+        err = use_conversation(s, accept, &conversation, out_waiting);
     }
     int end = sql_end(&s->sql, q, code);
     return err ? err : end;
 }
 
-static int find_conversation(struct sqlite_store *s, struct store_accept *accept, struct arena *arena)
+static int find_conversation(struct sqlite_store *s, struct store_accept *accept, struct arena *arena,
+                             int64_t *out_waiting)
 {
     const struct event *event = &accept->event;
     struct sqlite_conversation conversation = {0};
@@ -134,7 +138,7 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
         // A damaged row might name anybody's conversation.
         earlier = sqlite_conversation_is_whole(&conversation) ? conversation.goes_on_in : 0;
         if (!earlier)
-            err = use_conversation(s, accept, &conversation);
+            err = use_conversation(s, accept, &conversation, out_waiting);
     }
     int end = sql_end(&s->sql, q, code);
     if (!err)
@@ -142,7 +146,7 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
     if (err || (code == SQLITE_ROW && !earlier))
         return err;
     if (earlier)
-        return use_earlier(s, accept, earlier, arena);
+        return use_earlier(s, accept, earlier, arena, out_waiting);
     conversation = (struct sqlite_conversation){
         .source_id = accept->source_id, .thread = event->conversation, .name = event->conversation_name};
     err = insert_conversation(s, &conversation);
@@ -289,12 +293,15 @@ static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
         accept->reason = REASON_ORPHANED;
     }
     struct arena arena = {0};
+    int64_t waiting = 0;
     if (accept->event.migrated_from.p && !str_eq(accept->event.migrated_from, accept->event.conversation))
         err = migrate_conversation(s, accept);
     if (!err)
-        err = find_conversation(s, accept, &arena);
+        err = find_conversation(s, accept, &arena, &waiting);
     if (!err)
         err = insert_message(s, accept);
+    if (!err && accept->state == MESSAGE_PENDING)
+        err = sqlite_set_waiting(s, accept->lane, accept->account_id, waiting);
     arena_done(&arena);
     s->totals.accepted++;
     sqlite_count(s, MESSAGE_PENDING, accept->state);
@@ -425,7 +432,8 @@ static int retry_row(struct sqlite_store *s, struct message *message, const stru
     sql_int(q, 3, message->lane);
     sql_int(q, 4, (int64_t)sum);
     sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_PENDING);
-    return sql_finish(&s->sql, q);
+    err = sql_finish(&s->sql, q);
+    return err ? err : sqlite_set_waiting(s, message->lane, message->account_id, 0);
 }
 
 static int apply_retry(struct sqlite_store *s, struct store_retry *retry)

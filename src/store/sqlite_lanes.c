@@ -30,10 +30,7 @@ static int next_lane_of(struct sql *sql, int64_t account_id, int64_t after, stru
     int err = own > after ? sqlite_lane_head(sql, own, &own_row) : 0;
     if (err)
         return err;
-    sqlite3_stmt *q = sql_get(sql, SQL_NEXT_LANE_OF);
-    sql_int(q, 1, account_id);
-    sql_int(q, 2, after);
-    err = read_lane(sql, q, out);
+    err = sqlite_next_waiting(sql, account_id, after, out);
     if (!err && own_row.lane && (!out->lane || own_row.lane < out->lane))
         *out = own_row;
     return err;

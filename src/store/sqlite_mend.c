@@ -31,6 +31,16 @@ static int mend_rows(struct sqlite_store *s)
     return err ? err : off;
 }
 
+// Conversations whose pending messages would not be found by their account.
+static int find_waiting(struct sqlite_store *s)
+{
+    return sql_exec(&s->sql,
+                    "UPDATE conversations SET account_waiting = w.account_id FROM (SELECT lane >> 2 AS id, account_id "
+                    "FROM messages INDEXED BY messages_pending WHERE state = 0 AND (lane & 3) = 1 GROUP BY lane) AS w "
+                    "WHERE conversations.id = w.id AND account_waiting <> w.account_id",
+                    NULL);
+}
+
 int sqlite_mend(struct sqlite_store *s)
 {
     int err = sql_run(&s->sql, SQL_BEGIN);
@@ -38,6 +48,8 @@ int sqlite_mend(struct sqlite_store *s)
         err = mend_rows(s);
     if (!err)
         err = sql_exec(&s->sql, "REINDEX", NULL);
+    if (!err)
+        err = find_waiting(s);
     if (!err)
         err = sql_run(&s->sql, SQL_COMMIT);
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)

@@ -113,6 +113,7 @@ void sqlite_conversation_read(sqlite3_stmt *statement, int first, int link, stru
     out->source_id = sql_column_int(statement, link + 5);
     out->id = sql_column_int(statement, link + 6);
     out->goes_on_in = sql_column_int(statement, link + 7);
+    out->account_waiting = sql_column_int(statement, link + 8);
 }
 
 uint64_t sqlite_conversation_sum(const struct sqlite_conversation *conversation)

@@ -17,6 +17,7 @@ struct sqlite_conversation {
     struct link link;
     int64_t goes_on_in; // the conversation that messages of this thread belong to; 0 = this one
     uint64_t sum;
+    int64_t account_waiting; // not in the sum
 };
 
 enum { SQLITE_ROW_COLUMNS = 28 }; // of SQL_MESSAGE_COLUMNS: what follows them begins here

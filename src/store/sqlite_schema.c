@@ -18,6 +18,7 @@
 //   sum fits the columns that never change (row.c); conversations.sum fits the whole row, and so do those of accounts,
 //   sources, attempts and totals (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
+//   account_waiting is the account of each pending message in the conversation's lane; without any it may be 0 or not
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
     // microseconds since 1970. Reasons as in model/message.h.
@@ -185,6 +186,15 @@ static const char *const migrations[] = {
     "ALTER TABLE sources ADD COLUMN sum INTEGER;"
     "ALTER TABLE attempts ADD COLUMN sum INTEGER;"
     "ALTER TABLE totals ADD COLUMN sum INTEGER;",
+
+    // Lanes of conversations found by their account (sqlite_waiting.c), in place of an index that every message went into
+    // and out of again.
+    "DROP INDEX messages_lanes;"
+    "ALTER TABLE conversations ADD COLUMN account_waiting INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX conversations_waiting ON conversations(account_waiting, id) WHERE account_waiting > 0;"
+    "UPDATE conversations SET account_waiting = (SELECT m.account_id FROM messages m INDEXED BY messages_pending"
+    " WHERE m.state = 0 AND m.lane = conversations.id * 4 + 1 LIMIT 1) WHERE id IN"
+    " (SELECT lane >> 2 FROM messages INDEXED BY messages_pending WHERE state = 0 AND (lane & 3) = 1);",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

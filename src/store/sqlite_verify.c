@@ -156,6 +156,24 @@ static int is_in_line(struct check *check, const struct message *m, bool *out)
     return sql_end(sql, q, code);
 }
 
+// Whether it is found when its account is activated (sqlite_waiting.c).
+static int check_waiting(struct check *check, const struct message *m)
+{
+    if (m->state != MESSAGE_PENDING || lane_id_kind(m->lane) == LANE_ACCOUNT)
+        return 0;
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_WAITING);
+    sql_int(q, 1, lane_id_owner(m->lane));
+    sql_int(q, 2, m->account_id);
+    int code = sqlite3_step(q);
+    int err = sql_end(sql, q, code);
+    if (!err && code == SQLITE_DONE)
+        verify_find(check, FINDING_SUM, m->id, "restart the relay: it finds what waits by another way then",
+                    "message %lld waits, but conversation %lld does not say so", (long long)m->id,
+                    (long long)lane_id_owner(m->lane));
+    return err;
+}
+
 // The first that waits in the message's lane, now.
 static int find_head(struct check *check, int64_t lane)
 {
@@ -217,7 +235,9 @@ static int check_message(struct check *check, const struct message *m, const str
         return 0;
     }
     order_check_accepted(check->order, m);
-    err = check_turn(check, m);
+    err = check_waiting(check, m);
+    if (!err)
+        err = check_turn(check, m);
     if (err || (m->state != MESSAGE_DELIVERED && m->state != MESSAGE_SKIPPED))
         return err;
     err = first_try(check, m->id, &first_try_us);

@@ -140,16 +140,18 @@ static void make_old(struct life *old, char path[200])
     old->calls_at_start = 0;
     sqlite3 *db;
     assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "DROP INDEX conversations_moved; ALTER TABLE conversations DROP COLUMN goes_on_in;"
-                                  "DROP INDEX messages_lanes; ALTER TABLE accounts DROP COLUMN gone;"
-                                  "ALTER TABLE store DROP COLUMN log_number;"
-                                  "ALTER TABLE accounts DROP COLUMN order_barrier;"
-                                  "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
-                                  "ALTER TABLE attempts DROP COLUMN sum; ALTER TABLE totals DROP COLUMN sum;"
-                                  "PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(
+            db,
+            "DROP INDEX conversations_moved; ALTER TABLE conversations DROP COLUMN goes_on_in;"
+            "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting; ALTER TABLE accounts DROP COLUMN gone;"
+            "ALTER TABLE store DROP COLUMN log_number;"
+            "ALTER TABLE accounts DROP COLUMN order_barrier;"
+            "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
+            "ALTER TABLE attempts DROP COLUMN sum; ALTER TABLE totals DROP COLUMN sum;"
+            "PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
+            NULL, NULL, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 

@@ -667,7 +667,6 @@ static void take_back(struct sim *sim)
     free(before);
 }
 
-
 // Since so long its body, or the whole row, may be gone.
 static bool has_aged(const struct sim *sim, const struct said *s, bool whole_row, int64_t since_us)
 {

@@ -50,9 +50,9 @@ struct process {
     struct dispatcher *dispatcher;
     struct intake intake;
     struct by_hand_ports by_hand;
-    struct loop_task *tasks, **tasks_tail; // of the relay loop, in order of posting
+    struct loop_task *tasks, **tasks_tail;        // of the relay loop, in order of posting
     bool loop_runs, committer_runs, flusher_runs; // an event for it is on its way
-    int jobs;                              // with the committer
+    int jobs;                                     // with the committer
     int64_t armed_us;
     struct parked *parked;
     struct question *questions;

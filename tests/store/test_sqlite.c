@@ -147,7 +147,7 @@ static void test_s2_s3_settings_are_in_force(void **state)
     struct store *store = kit_open(path);
     assert_int_equal(ask(store, "PRAGMA synchronous"), 1);
     assert_int_equal(ask(store, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-    assert_int_equal(ask(store, "PRAGMA page_size"), 16384);
+    assert_int_equal(ask(store, "PRAGMA page_size"), 8192);
     assert_int_equal(ask(store, "PRAGMA wal_autocheckpoint"), 0);
     assert_int_equal(ask(store, "PRAGMA mmap_size"), 0);
     assert_int_equal(ask(store, "PRAGMA journal_size_limit"), -1);
@@ -290,6 +290,9 @@ static void test_store_from_before_migrated_threads_is_taken_over(void **state)
     struct store *store = kit_open(path);
     int64_t before = kit_store(store, "1", "-5").conversation_id;
     store->ops->close(store, true);
+    run_sql(path,
+            "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
+            "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0");
     run_sql(path, "DROP INDEX conversations_moved");
     run_sql(path, "ALTER TABLE conversations DROP COLUMN goes_on_in");
     run_sql(path, "ALTER TABLE accounts DROP COLUMN sum; ALTER TABLE sources DROP COLUMN sum;"
@@ -597,8 +600,8 @@ static void test_overwritten_page_is_found(void **state)
     store->ops->close(store, true);
     int fd = open(path, O_RDWR);
     memset(text, 0, sizeof text);
-    for (int64_t at = file_size(path, "") - 4 * 16384; at < file_size(path, ""); at += 16384)
-        assert_int_equal(pwrite(fd, text, sizeof text, at), sizeof text);
+    for (int64_t at = file_size(path, "") - 4 * 8192; at < file_size(path, ""); at += 8192)
+        assert_int_equal(pwrite(fd, text, 8192, at), 8192);
     close(fd);
     char why[512];
     store = try_open(&(struct store_options){.path = path}, why, sizeof why);
@@ -753,7 +756,8 @@ static void test_no_statement_of_the_hot_path_scans_or_sorts(void **state)
         SQL_LOAD_REFS,        SQL_EACH_ATTEMPT,
         SQL_AGE_SCAN,         SQL_FIND_ACCOUNT,
         SQL_GET_MESSAGE,      SQL_GET_ORDER,
-        SQL_LANE_HEAD,        SQL_NEXT_LANE_OF,
+        SQL_LANE_HEAD,        SQL_NEXT_WAITING,
+        SQL_SET_WAITING,      SQL_EACH_WAITING,
         SQL_ACCOUNT_GONE,     SQL_SOURCES_OF_GONE,
         SQL_GOES_ON_HERE,     SQL_SET_ACCOUNT,
     };

@@ -417,7 +417,7 @@ static void test_a_full_disk_refuses_messages_and_keeps_outcomes(void **state)
     submit(changes('o', 1));
     committer_turn(bench.committer);
     asked("aafc"); // the outcomes once more, without the message
-    heard("Mo");  // which is refused before that: a store that is held takes its time each time
+    heard("Mo");   // which is refused before that: a store that is held takes its time each time
     assert_false(committer_is_well(bench.committer));
     assert_string_equal(alarm_now(), "disk_full");
     submit(changes('p', 1));

@@ -1,0 +1,198 @@
+// Which conversations have something that waits (store/sqlite_waiting.c): set when it begins, left alone while there is traffic,
+// swept away by housekeeping, and right after an upgrade.
+#include "store/sqlite.h"
+#include "support/store_kit.h"
+#include "support/unit.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static char *path;
+static struct store *store;
+
+static int open_fresh(void **state)
+{
+    static int number;
+    char name[20];
+    (void)state;
+    snprintf(name, sizeof name, "waiting%d", number++);
+    path = kit_store_path(name);
+    store = kit_open(path);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    store->ops->close(store, true);
+    free(path);
+    return 0;
+}
+
+static int64_t ask(const char *sql)
+{
+    int64_t got = -99;
+    assert_int_equal(sql_exec(&sqlite_of(store)->sql, sql, &got), 0);
+    return got;
+}
+
+static int64_t said_waiting(void)
+{
+    return ask("SELECT count(*) FROM conversations WHERE account_waiting = 1");
+}
+
+static size_t lanes(int64_t *out, size_t limit)
+{
+    size_t count = 0;
+    assert_int_equal(store->ops->lanes_with_work(store, 1, 0, limit, out, &count), 0);
+    return count;
+}
+
+// One step; whether there is more to do.
+static bool keep_house(void)
+{
+    bool more = false;
+    assert_int_equal(store->ops->age_out(store, 0, 0, &more), 0);
+    return more;
+}
+
+static struct store_accept accept_in(const char *key, const char *thread, enum order_rule order)
+{
+    struct store_accept accept = kit_accept(key, thread);
+    accept.order = order;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static void test_what_waits_is_found_and_what_is_settled_is_not(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION), b = accept_in("b", "two", ORDER_CONVERSATION);
+    assert_int_equal(lanes(found, 4), 2);
+    assert_int_equal(found[0], a.lane);
+    assert_int_equal(found[1], b.lane);
+    kit_settle(store, a.message_id, MESSAGE_DELIVERED);
+    assert_int_equal(said_waiting(), 2); // nothing is written for each message
+    assert_int_equal(lanes(found, 4), 1);
+    assert_int_equal(found[0], b.lane);
+}
+
+static void test_housekeeping_sweeps_and_a_new_message_is_found_again(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION);
+    accept_in("b", "two", ORDER_CONVERSATION);
+    kit_settle(store, a.message_id, MESSAGE_DELIVERED);
+    assert_false(keep_house());
+    assert_int_equal(said_waiting(), 1);
+    struct store_accept c = accept_in("c", "one", ORDER_CONVERSATION);
+    assert_int_equal(said_waiting(), 2);
+    assert_int_equal(lanes(found, 4), 2);
+    assert_int_equal(found[0], c.lane);
+    assert_true(kit_verify(store, true));
+}
+
+static void test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits(void **state)
+{
+    (void)state;
+    enum { MANY = 600 }; // of 256 a step
+    int64_t ids[MANY];
+    for (int i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        ids[i] = accept_in(key, key, ORDER_CONVERSATION).message_id;
+    }
+    for (int i = 0; i < MANY; i++)
+        if (i != 300)
+            kit_settle(store, ids[i], MESSAGE_DELIVERED);
+    assert_true(keep_house());
+    assert_int_equal(said_waiting(), MANY - 256);
+    assert_true(keep_house());
+    assert_false(keep_house());
+    assert_int_equal(said_waiting(), 1);
+    kit_settle(store, ids[300], MESSAGE_DELIVERED);
+    assert_false(keep_house()); // nothing began to wait: it does not look
+    assert_int_equal(said_waiting(), 1);
+    accept_in("x", "x", ORDER_CONVERSATION);
+    assert_false(keep_house());
+    assert_int_equal(said_waiting(), 1); // that one
+}
+
+static void test_lanes_of_accounts_are_none_of_it(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_ACCOUNT);
+    assert_int_equal(said_waiting(), 0);
+    struct store_accept b = accept_in("b", "one", ORDER_CONVERSATION);
+    assert_int_equal(lanes(found, 4), 2);
+    assert_true((found[0] == a.lane && found[1] == b.lane) || (found[0] == b.lane && found[1] == a.lane));
+}
+
+static void test_a_message_that_is_tried_again_is_found(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION);
+    kit_settle(store, a.message_id, MESSAGE_SKIPPED);
+    assert_false(keep_house());
+    assert_int_equal(said_waiting(), 0);
+    struct store_retry retry = {.message_id = a.message_id};
+    assert_int_equal(kit_apply(store, STORE_RETRY, &retry), 0);
+    assert_true(retry.applied);
+    assert_int_equal(lanes(found, 4), 1); // by the rule of an account that the store does not have: as it was
+    assert_int_equal(found[0], a.lane);
+}
+
+static void test_one_that_is_not_said_to_wait_is_named_and_found_at_the_next_start(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION);
+    store->ops->close(store, true);
+    kit_change(path, "UPDATE conversations SET account_waiting = 0");
+    store = kit_open(path);
+    assert_int_equal(lanes(found, 4), 0);
+    assert_false(kit_verify(store, false));
+    size_t count = 0;
+    assert_int_equal(store->ops->lanes_with_work(store, 0, 0, 4, found, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(found[0], a.lane);
+}
+
+static void test_an_older_store_is_taken_over_with_what_waits(void **state)
+{
+    (void)state;
+    int64_t found[4];
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION), b = accept_in("b", "two", ORDER_CONVERSATION);
+    accept_in("c", "three", ORDER_ACCOUNT);
+    kit_settle(store, a.message_id, MESSAGE_DELIVERED);
+    store->ops->close(store, true);
+    kit_change(path,
+               "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
+               "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0;"
+               "PRAGMA user_version = 7");
+    store = kit_open(path);
+    assert_int_equal(said_waiting(), 1);
+    assert_int_equal(lanes(found, 4), 2); // and the account's own
+    assert_true(found[0] == b.lane || found[1] == b.lane);
+    assert_true(kit_verify(store, true));
+}
+
+int main(void)
+{
+#define WAITING_TEST(name) cmocka_unit_test_setup_teardown(name, open_fresh, close_all)
+    const struct CMUnitTest tests[] = {
+        WAITING_TEST(test_what_waits_is_found_and_what_is_settled_is_not),
+        WAITING_TEST(test_housekeeping_sweeps_and_a_new_message_is_found_again),
+        WAITING_TEST(test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits),
+        WAITING_TEST(test_lanes_of_accounts_are_none_of_it),
+        WAITING_TEST(test_a_message_that_is_tried_again_is_found),
+        WAITING_TEST(test_one_that_is_not_said_to_wait_is_named_and_found_at_the_next_start),
+        WAITING_TEST(test_an_older_store_is_taken_over_with_what_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
