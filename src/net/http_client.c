@@ -9,8 +9,10 @@
 // that nobody wants, the registration is taken back then.
 //
 // Attempts. libcurl begins a request anew by itself when a reused connection ends before any answer. on_attempt runs
-// before each: a second one passes only if nothing of the body (or, without a body, of the head) had been taken. The
-// seek callback, with which libcurl would rewind the body, always refuses; it is the second lock on the same door.
+// before each: a second one passes only if not a byte of the first had left.
+//
+// Bodies are given as a whole (CURLOPT_POSTFIELDS): so libcurl sends them, up to 64 KiB, in one write with the head, where
+// a read callback makes it two writes, two packets and two wake-ups of the peer.
 //
 // Easy handles, with the buffers and options in them, are reused: that is a fifth of the cost of a request.
 #include "net/http_client.h"
@@ -33,6 +35,7 @@ enum {
     MAX_ANSWER_HEAD = 64 * 1024, // all heads of a call, 1xx included
     SPARE_CALLS = 256,           // kept for reuse
     IDLE_S = 50,                 // connections unused for longer are not used again: most servers wait at least 60 s
+    EXPECT_FROM = 64 * 1024,     // bodies of which libcurl may ask whether they are welcome: from 1 MiB on, in 7.88
 };
 
 struct watch {
@@ -67,11 +70,9 @@ struct http_call {
     char problem[CURL_ERROR_SIZE];
 
     struct arena arena; // of this use
-    struct curl_slist *headers;
     struct str body;
-    size_t taken;       // of the body, by libcurl
     unsigned attempts;  // begun by libcurl
-    bool stopped;       // on_attempt or on_seek refused a second one
+    bool stopped;       // on_attempt refused a second one
     bool is_refused;    // the address is not public
     bool is_idempotent; // GET, HEAD
     bool is_http;       // the URL begins like one of ours
@@ -248,13 +249,14 @@ static void set_timer(struct http_client *client)
 
 // ---- the request, as libcurl takes it
 
+// In any attempt. libcurl counts what the kernel took; before the first attempt it still has the counts of the handle's last
+// use.
 static bool may_have_left(const struct http_call *call)
 {
-    if (call->body.n > 0)
-        return call->taken > 0;
-    long head = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &head);
-    return head > 0;
+    long sent = 0;
+    if (call->attempts)
+        curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0;
 }
 
 static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_port)
@@ -266,26 +268,6 @@ static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_p
         return CURL_PREREQFUNC_OK;
     call->stopped = true;
     return CURL_PREREQFUNC_ABORT;
-}
-
-static int on_seek(void *arg, curl_off_t offset, int origin)
-{
-    struct http_call *call = arg;
-    (void)offset, (void)origin;
-    if (call->taken > 0)
-        call->stopped = true;
-    return call->taken > 0 ? CURL_SEEKFUNC_FAIL : CURL_SEEKFUNC_OK;
-}
-
-static size_t on_body_wanted(char *out, size_t size, size_t count, void *arg)
-{
-    struct http_call *call = arg;
-    size_t n = call->body.n - call->taken;
-    if (n > size * count)
-        n = size * count;
-    memcpy(out, call->body.p + call->taken, n);
-    call->taken += n;
-    return n;
 }
 
 // ---- the answer, as libcurl gives it
@@ -367,7 +349,6 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_USE_SSL_FAILED:
         return HTTP_TLS;
-    case CURLE_SEND_FAIL_REWIND:
     case CURLE_ABORTED_BY_CALLBACK:
     case CURLE_SEND_ERROR:
     case CURLE_GOT_NOTHING:
@@ -381,10 +362,15 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     }
 }
 
-// Whether the peer can have got all of it. libcurl having taken the last byte is as much as can be known.
+// Whether the peer can have got all of it. The kernel having taken the last byte is as much as can be known; of an attempt
+// before the one that was stopped libcurl has forgotten how far it came.
 static bool may_be_written(const struct http_call *call)
 {
-    return call->body.n > 0 ? call->taken == call->body.n : may_have_left(call);
+    curl_off_t sent = 0;
+    if (call->stopped || !may_have_left(call))
+        return call->stopped;
+    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return sent >= (curl_off_t)call->body.n;
 }
 
 // What libcurl says of a URL that it cannot read may quote it, and the token in it.
@@ -443,7 +429,6 @@ static void call_free(struct http_call *call)
 static void call_recycle(struct http_call *call)
 {
     struct http_client *client = call->client;
-    curl_slist_free_all(call->headers);
     arena_done(&call->arena);
     if (client->spare_calls >= SPARE_CALLS) {
         call_free(call);
@@ -520,10 +505,6 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_attempt);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_body_wanted);
-    curl_easy_setopt(easy, CURLOPT_READDATA, call);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head_line);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer_body);
@@ -545,52 +526,57 @@ static struct http_call *call_take(struct http_client *client)
     return call;
 }
 
-static void add_header(struct http_call *call, struct str name, struct str value)
+// As libcurl wants it: "Name: value", or "Name;" where the value is empty.
+static char *header_line(struct arena *arena, const struct http_header *header)
 {
-    // "Name;" is libcurl's way to write an empty value.
-    struct str line = value.n ? arena_printf(&call->arena, "%.*s: %.*s", STR_ARG(name), STR_ARG(value))
-                              : arena_printf(&call->arena, "%.*s;", STR_ARG(name));
-    char *text = (char *)(uintptr_t)line.p;
-    for (size_t i = 0; i < line.n; i++) // a line break would be a header of somebody else's making
-        if ((unsigned char)text[i] < ' ')
-            text[i] = ' ';
-    struct curl_slist *longer = curl_slist_append(call->headers, text);
-    must(longer);
-    call->headers = longer;
+    size_t n = header->name.n;
+    char *line = arena_alloc(arena, n + 2 + header->value.n + 1);
+    memcpy(line, header->name.p, n);
+    line[n++] = header->value.n ? ':' : ';';
+    if (header->value.n) {
+        line[n++] = ' ';
+        memcpy(line + n, header->value.p, header->value.n);
+        n += header->value.n;
+    }
+    for (size_t i = 0; i < n; i++) // a line break would be a header of somebody else's making
+        if ((unsigned char)line[i] < ' ')
+            line[i] = ' ';
+    return line;
 }
 
+// libcurl only reads the list, so it lies in the arena like all else of the call.
 static void set_headers(struct http_call *call, const struct http_request *request)
 {
-    for (size_t i = 0; i < request->header_count; i++)
-        add_header(call, request->headers[i].name, request->headers[i].value);
-    // Not what libcurl would add by itself.
-    static const char *const unwanted[] = {"Expect:", "Content-Type:"};
-    size_t count = http_header_count(request->headers, request->header_count, "content-type") ? 1 : 2;
-    for (size_t i = 0; i < count; i++) {
-        struct curl_slist *longer = curl_slist_append(call->headers, unwanted[i]);
-        must(longer);
-        call->headers = longer;
-    }
-    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+    static char no_expect[] = "Expect:", no_type[] = "Content-Type:"; // not what libcurl would add by itself
+    struct curl_slist *lines = arena_alloc(&call->arena, (request->header_count + 2) * sizeof *lines);
+    size_t count = 0;
+    for (; count < request->header_count; count++)
+        lines[count].data = header_line(&call->arena, &request->headers[count]);
+    if (request->body.n >= EXPECT_FROM)
+        lines[count++].data = no_expect;
+    if (!http_header_count(request->headers, request->header_count, "content-type"))
+        lines[count++].data = no_type;
+    for (size_t i = 0; i + 1 < count; i++)
+        lines[i].next = &lines[i + 1];
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, count ? lines : NULL);
 }
 
 static void set_method(struct http_call *call, struct str method)
 {
-    const char *name = arena_str(&call->arena, method).p;
-    bool has_body = call->body.n > 0 || str_eq_c(method, "POST") || str_eq_c(method, "PUT") ||
-                    str_eq_c(method, "PATCH");
-    curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    bool is_post = str_eq_c(method, "POST"), is_get = str_eq_c(method, "GET");
+    bool has_body = call->body.n > 0 || is_post || str_eq_c(method, "PUT") || str_eq_c(method, "PATCH");
+    curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->body.p);
     if (str_eq_c(method, "HEAD")) {
         curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
     } else if (has_body) {
         curl_easy_setopt(call->easy, CURLOPT_POST, 1L);
         curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
-        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
     } else {
         curl_easy_setopt(call->easy, CURLOPT_HTTPGET, 1L);
-        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
     }
-    call->is_idempotent = str_eq_c(method, "GET") || str_eq_c(method, "HEAD");
+    bool is_plain = is_get ? !has_body : is_post || str_eq_c(method, "HEAD"); // libcurl has the word itself
+    curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, is_plain ? NULL : arena_str(&call->arena, method).p);
+    call->is_idempotent = is_get || str_eq_c(method, "HEAD");
 }
 
 struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
@@ -599,7 +585,7 @@ struct http_call *http_client_send(struct http_client *client, const struct http
     struct http_call *call = call_take(client);
     call->done = done;
     call->arg = arg;
-    call->body = arena_str(&call->arena, request->body);
+    call->body = request->body.n ? arena_str(&call->arena, request->body) : STR("");
     buf_init(&call->answer_body, client->options.max_body);
     set_method(call, request->method);
     set_headers(call, request);
