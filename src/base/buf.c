@@ -74,7 +74,18 @@ int buf_add_str(struct buf *buf, struct str s)
 
 int buf_add_char(struct buf *buf, char c)
 {
-    return buf_add(buf, &c, 1);
+    int err = buf_reserve(buf, 1);
+    if (err)
+        return err;
+    buf->p[buf->n++] = c;
+    buf->p[buf->n] = 0;
+    return ERR_OK;
+}
+
+int buf_add_int(struct buf *buf, int64_t number)
+{
+    char digits[STR_I64_SIZE];
+    return buf_add_str(buf, str_of_i64(number, digits));
 }
 
 int buf_printf(struct buf *buf, const char *format, ...)
