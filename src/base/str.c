@@ -4,16 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-bool str_ieq(struct str a, struct str b)
-{
-    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_ieq_c(struct str a, const char *b)
-{
-    return str_ieq(a, str_of(b));
-}
-
 bool str_starts(struct str s, struct str prefix)
 {
     return s.n >= prefix.n && str_eq(str_sub(s, 0, prefix.n), prefix);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 struct str {
     const char *p;
@@ -34,8 +35,14 @@ static inline bool str_eq_c(struct str a, const char *b)
     return str_eq(a, str_of(b));
 }
 // Equal but for the case of ASCII letters.
-bool str_ieq(struct str a, struct str b);
-bool str_ieq_c(struct str a, const char *b);
+static inline bool str_ieq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+}
+static inline bool str_ieq_c(struct str a, const char *b)
+{
+    return str_ieq(a, str_of(b));
+}
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 // Equal, in a time that depends on the lengths only (OpenSSL's CRYPTO_memcmp). For secrets.

@@ -259,6 +259,32 @@ static void test_methods_with_and_without_body_share_a_connection(void **state)
     peer_stop(peer);
 }
 
+// Calls one after another share a handle, which remembers the URL of its last one.
+static void test_each_call_goes_to_its_own_url(void **state)
+{
+    (void)state;
+    struct peer *peers[] = {peer_start(serve_ok, INT_MAX), peer_start(serve_ok, INT_MAX)};
+    struct asking asking = asking_start(NULL, NULL);
+    struct asked asked;
+    for (int i = 0; i < 8; i++) {
+        char line[32];
+        int path = i / 2 % 2;
+        snprintf(asking.url, sizeof asking.url, "http://127.0.0.1:%d/%d", peers[i % 2]->port, path);
+        snprintf(line, sizeof line, "POST /%d HTTP/1.1\r\n", path);
+        ask(&asking, &asked, "POST");
+        assert_int_equal(asked.status, 200);
+        assert_int_equal(peers[i % 2]->whole_requests, i / 2 + 1);
+        assert_memory_equal(peers[i % 2]->head, line, strlen(line));
+        snprintf(asking.url, sizeof asking.url, i % 3 ? "http://127.0.0.1:%d/" : "http://[%d/", 0);
+        ask(&asking, &asked, "POST");
+        assert_int_equal(asked.failure, HTTP_NOT_CONNECTED);
+        assert_false(asked.written);
+    }
+    asking_stop(&asking);
+    peer_stop(peers[0]);
+    peer_stop(peers[1]);
+}
+
 static void serve_head(struct peer *peer, int fd, int nth)
 {
     (void)nth;
@@ -1205,6 +1231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_is_sent_as_given),
         cmocka_unit_test(test_methods_with_and_without_body_share_a_connection),
+        cmocka_unit_test(test_each_call_goes_to_its_own_url),
         cmocka_unit_test(test_head_waits_for_no_body),
         cmocka_unit_test(test_redirect_is_an_answer),
         cmocka_unit_test(test_large_body_is_sent_whole),
