@@ -9,7 +9,9 @@
 // that nobody wants, the registration is taken back then.
 //
 // Attempts. libcurl begins a request anew by itself when a reused connection ends before any answer. on_attempt runs
-// before each: a second one passes only if not a byte of the first had left.
+// before each and refuses a second one, but of GET and HEAD. Whether anything of the first had left is not asked: libcurl's
+// counts are not to be relied on there (of bytes that waited for room in the socket some stay at nothing), and a
+// connection that ended while nobody used it is found out before a request begins.
 //
 // Bodies are given as a whole (CURLOPT_POSTFIELDS): so libcurl sends them, up to 64 KiB, in one write with the head, where
 // a read callback makes it two writes, two packets and two wake-ups of the peer.
@@ -252,25 +254,13 @@ static void set_timer(struct http_client *client)
 
 // ---- the request, as libcurl takes it
 
-// In any attempt. libcurl counts what the kernel took; before the first attempt it still has the counts of the handle's last
-// use.
-static bool may_have_left(const struct http_call *call)
-{
-    long sent = 0;
-    if (call->attempts)
-        curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
-    return sent > 0;
-}
-
 static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
     struct http_call *call = arg;
     (void)peer, (void)own, (void)peer_port, (void)own_port;
     call->attempts++;
-    if (call->attempts == 1 || call->is_idempotent || !may_have_left(call))
-        return CURL_PREREQFUNC_OK;
-    call->stopped = true;
-    return CURL_PREREQFUNC_ABORT;
+    call->stopped = call->attempts > 1 && !call->is_idempotent;
+    return call->stopped ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 // ---- the answer, as libcurl gives it
@@ -365,13 +355,13 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     }
 }
 
-// Whether the peer can have got all of it. The kernel having taken the last byte is as much as can be known; of an attempt
-// before the one that was stopped libcurl has forgotten how far it came.
+// Whether the peer can have got all of it. Of a body, the kernel having taken the last byte is as much as can be known; libcurl
+// forgets how far it came when it begins anew, and before that it still has the count of the handle's last use.
 static bool may_be_written(const struct http_call *call)
 {
+    if (!call->body.n || call->attempts != 1)
+        return call->attempts > 0;
     curl_off_t sent = 0;
-    if (call->stopped || !may_have_left(call))
-        return call->stopped;
     curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     return sent >= (curl_off_t)call->body.n;
 }
@@ -402,7 +392,7 @@ static bool is_length_readable(const struct http_call *call)
 static struct http_response response_of(const struct http_call *call, CURLcode code)
 {
     struct http_response response = {.failure = failure_of(call, code), .written = may_be_written(call)};
-    if (call->stopped && response.written)
+    if (call->stopped)
         response.failure = HTTP_RESENT;
     if (response.failure == HTTP_ANSWERED && !is_length_readable(call)) {
         response.failure = HTTP_UNREADABLE;
