@@ -20,6 +20,10 @@ void *arena_alloc(struct arena *arena, size_t size);
 void *arena_try(struct arena *arena, size_t size);
 // A copy, NUL-terminated beyond its length. STR_NONE stays STR_NONE.
 struct str arena_str(struct arena *arena, struct str s);
+// The parts one behind the other.
+struct str arena_join(struct arena *arena, const struct str *parts, size_t count);
 struct str arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+#define ARENA_JOIN(arena, ...)                                                                                         \
+    arena_join(arena, (struct str[]){__VA_ARGS__}, sizeof((struct str[]){__VA_ARGS__}) / sizeof(struct str))
 #define arena_of(arena, type) ((type *)arena_alloc(arena, sizeof(type)))

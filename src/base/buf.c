@@ -35,7 +35,7 @@ static int fail(struct buf *buf, int err)
     return err;
 }
 
-int buf_reserve(struct buf *buf, size_t more)
+static int make_room(struct buf *buf, size_t more)
 {
     if (buf->failed)
         return buf->failed;
@@ -55,9 +55,21 @@ int buf_reserve(struct buf *buf, size_t more)
     return ERR_OK;
 }
 
+// What nearly always holds, for what is called for each word of a text.
+static inline int reserve(struct buf *buf, size_t more)
+{
+    bool fits = !buf->failed && buf->n < buf->size && more < buf->size - buf->n && more <= buf->max - buf->n;
+    return fits ? ERR_OK : make_room(buf, more);
+}
+
+int buf_reserve(struct buf *buf, size_t more)
+{
+    return reserve(buf, more);
+}
+
 int buf_add(struct buf *buf, const void *p, size_t n)
 {
-    int err = buf_reserve(buf, n);
+    int err = reserve(buf, n);
     if (err)
         return err;
     if (n)
@@ -74,7 +86,18 @@ int buf_add_str(struct buf *buf, struct str s)
 
 int buf_add_char(struct buf *buf, char c)
 {
-    return buf_add(buf, &c, 1);
+    int err = reserve(buf, 1);
+    if (err)
+        return err;
+    buf->p[buf->n++] = c;
+    buf->p[buf->n] = 0;
+    return ERR_OK;
+}
+
+int buf_add_int(struct buf *buf, int64_t number)
+{
+    char digits[STR_I64_SIZE];
+    return buf_add_str(buf, str_of_i64(number, digits));
 }
 
 int buf_printf(struct buf *buf, const char *format, ...)

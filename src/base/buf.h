@@ -22,6 +22,7 @@ int buf_reserve(struct buf *buf, size_t more);
 int buf_add(struct buf *buf, const void *p, size_t n);
 int buf_add_str(struct buf *buf, struct str s);
 int buf_add_char(struct buf *buf, char c);
+int buf_add_int(struct buf *buf, int64_t number);
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct str buf_str(const struct buf *buf);
 // For what fits by its nature: memory that was out ends the process, as in base/mem.h, anything else is a bug.

@@ -65,12 +65,22 @@ static void write_special(struct buf *out, uint32_t c)
     }
 }
 
+// Stands in a text as it is, whatever the reader.
+static bool is_plain(char c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 static void write_text(struct json *json, struct str s)
 {
     struct buf *out = json->out;
     buf_add_char(out, '"');
     size_t plain = 0; // [plain, i) can be copied as it stands
     for (size_t i = 0; i < s.n;) {
+        if (is_plain(s.p[i])) {
+            i++;
+            continue;
+        }
         unsigned char c = (unsigned char)s.p[i];
         size_t n = c < 0x80 ? 1 : sequence(str_sub(s, i, s.n));
         bool special = c < 0x20 || c == '"' || c == '\\' || c == 0x7F;
@@ -112,7 +122,7 @@ void json_str(struct json *json, struct str s)
 void json_int(struct json *json, int64_t n)
 {
     separate(json);
-    buf_printf(json->out, "%" PRId64, n);
+    buf_add_int(json->out, n);
 }
 
 void json_num(struct json *json, double n)
@@ -150,7 +160,9 @@ void json_time(struct json *json, int64_t at_us)
 void json_id(struct json *json, int64_t id)
 {
     separate(json);
-    buf_printf(json->out, "\"%" PRId64 "\"", id);
+    buf_add_char(json->out, '"');
+    buf_add_int(json->out, id);
+    buf_add_char(json->out, '"');
 }
 
 void json_key_str(struct json *json, const char *key, struct str s)

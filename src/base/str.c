@@ -4,31 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-struct str str_of(const char *c)
-{
-    return c ? (struct str){c, strlen(c)} : STR_NONE;
-}
-
-bool str_eq(struct str a, struct str b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_eq_c(struct str a, const char *b)
-{
-    return str_eq(a, str_of(b));
-}
-
-bool str_ieq(struct str a, struct str b)
-{
-    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
-}
-
-bool str_ieq_c(struct str a, const char *b)
-{
-    return str_ieq(a, str_of(b));
-}
-
 bool str_starts(struct str s, struct str prefix)
 {
     return s.n >= prefix.n && str_eq(str_sub(s, 0, prefix.n), prefix);
@@ -86,6 +61,19 @@ struct str str_trim(struct str s)
     while (s.n && is_blank(s.p[s.n - 1]))
         s.n--;
     return s;
+}
+
+struct str str_of_i64(int64_t number, char out[STR_I64_SIZE])
+{
+    uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    size_t at = STR_I64_SIZE;
+    do {
+        out[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (number < 0)
+        out[--at] = '-';
+    return (struct str){out + at, STR_I64_SIZE - at};
 }
 
 bool str_to_i64(struct str s, int64_t *out)

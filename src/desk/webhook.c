@@ -5,11 +5,14 @@
 #include "desk/desk.h"
 #include "model/webhook_signature.h"
 
+enum { USUAL_BODY = 700 }; // bytes, but for the text
+
 static struct str body_of(const struct desk_attempt *attempt)
 {
     const struct message *message = attempt->message;
     struct buf out;
     buf_init(&out, SIZE_MAX / 2);
+    buf_reserve(&out, USUAL_BODY + message->text.n); // rarely made larger
     struct json json = {.out = &out};
     json_open(&json, '{');
     json_key_id(&json, "id", message->id);
@@ -40,12 +43,14 @@ static void make_request(const struct desk_attempt *attempt, struct http_request
 {
     struct arena *arena = attempt->arena;
     int64_t now_s = attempt->now_us / 1000000;
-    struct str id = arena_printf(arena, "msg_%.*s_%lld", STR_ARG(attempt->store_id), (long long)attempt->message->id);
+    char digits[STR_I64_SIZE], now_digits[STR_I64_SIZE];
+    struct str number = str_of_i64(attempt->message->id, digits);
+    struct str id = ARENA_JOIN(arena, STR("msg_"), attempt->store_id, STR("_"), number);
     struct str body = body_of(attempt);
     struct http_header *headers = arena_alloc(arena, 4 * sizeof *headers);
     headers[0] = (struct http_header){STR("content-type"), STR("application/json")};
     headers[1] = (struct http_header){STR("webhook-id"), id};
-    headers[2] = (struct http_header){STR("webhook-timestamp"), arena_printf(arena, "%lld", (long long)now_s)};
+    headers[2] = (struct http_header){STR("webhook-timestamp"), arena_str(arena, str_of_i64(now_s, now_digits))};
     headers[3] = (struct http_header){STR("webhook-signature"),
                                       webhook_sign(arena, attempt->desk->secret, id, now_s, body)};
     *out = (struct http_request){

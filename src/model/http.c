@@ -4,17 +4,19 @@
 
 struct str http_header_get(const struct http_header *headers, size_t count, const char *name)
 {
+    struct str wanted = str_of(name);
     for (size_t i = 0; i < count; i++)
-        if (str_ieq_c(headers[i].name, name))
+        if (str_ieq(headers[i].name, wanted))
             return headers[i].value;
     return STR_NONE;
 }
 
 size_t http_header_count(const struct http_header *headers, size_t count, const char *name)
 {
+    struct str wanted = str_of(name);
     size_t found = 0;
     for (size_t i = 0; i < count; i++)
-        found += str_ieq_c(headers[i].name, name);
+        found += str_ieq(headers[i].name, wanted);
     return found;
 }
 

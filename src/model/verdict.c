@@ -160,7 +160,7 @@ static struct verdict verdict_of_failure(const struct http_response *response, b
     verdict.unanswered = verdict.maybe_applied;
     verdict.error = response->error.n ? tidy(arena, response->error) : STR("no answer");
     switch (response->failure) {
-    case HTTP_RESENT: // the first copy of the body went out as a whole
+    case HTTP_RESENT: // the first copy of the body may have gone out as a whole
         verdict.maybe_applied = verdict.unanswered = writes;
         break;
     case HTTP_UNREADABLE: // somebody answered, so somebody had the request

@@ -1,12 +1,17 @@
 #include "model/webhook_signature.h"
 
+#include "base/hash.h"
+#include "base/mem.h"
 #include "base/must.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { KEY_MIN = 24, KEY_MAX = 64, MAC_SIZE = 32, MAC_TEXT_SIZE = 44 };
+enum { KEYS = 64 }; // a thread's contexts, 1 KiB each
 
 static int base64_value(char c)
 {
@@ -51,17 +56,51 @@ const char *webhook_secret_trouble(struct str secret)
     return NULL;
 }
 
-// A context per thread, which knows its digest: to find HMAC and SHA-256 anew costs more than to compute them over a message.
-static pthread_key_t context_key;
+// Contexts of this thread, each with the key of a secret in it: to find HMAC and SHA-256, and then to begin with a key, cost more
+// than to compute them over a message. A secret has one place where its context can stand, and drives out whose that is.
+struct keyed {
+    char *secret;
+    size_t secret_size;
+    EVP_MAC_CTX *context;
+};
 
-static void free_context(void *context)
+struct keys {
+    struct keyed all[KEYS];
+};
+
+static pthread_key_t thread_keys;
+
+static void forget(struct keyed *keyed)
 {
-    EVP_MAC_CTX_free(context);
+    OPENSSL_clear_free(keyed->secret, keyed->secret_size);
+    keyed->secret = NULL;
 }
 
-static void make_context_key(void)
+static void free_keys(void *arg)
 {
-    must(pthread_key_create(&context_key, free_context) == 0);
+    struct keys *keys = arg;
+    for (size_t i = 0; i < KEYS; i++) {
+        forget(&keys->all[i]);
+        EVP_MAC_CTX_free(keys->all[i].context);
+    }
+    free(keys);
+}
+
+static void make_thread_keys(void)
+{
+    must(pthread_key_create(&thread_keys, free_keys) == 0);
+}
+
+static struct keys *keys_of_thread(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_thread_keys);
+    struct keys *keys = pthread_getspecific(thread_keys);
+    if (!keys) {
+        keys = mem_new_of(struct keys);
+        must(pthread_setspecific(thread_keys, keys) == 0);
+    }
+    return keys;
 }
 
 static EVP_MAC_CTX *context_new(void)
@@ -75,29 +114,46 @@ static EVP_MAC_CTX *context_new(void)
     return context;
 }
 
-static EVP_MAC_CTX *thread_context(void)
+// False when the secret is none.
+static bool begin_with_key(struct keyed *keyed, struct str secret)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_context_key);
-    EVP_MAC_CTX *context = pthread_getspecific(context_key);
-    if (!context) {
-        context = context_new();
-        must(pthread_setspecific(context_key, context) == 0);
-    }
-    return context;
+    unsigned char key[KEY_MAX];
+    size_t key_size = key_of(secret, key);
+    if (!key_size)
+        return false;
+    forget(keyed);
+    if (!keyed->context)
+        keyed->context = context_new();
+    must(EVP_MAC_init(keyed->context, key, key_size, NULL));
+    OPENSSL_cleanse(key, sizeof key);
+    keyed->secret = OPENSSL_memdup(secret.p, secret.n);
+    must(keyed->secret);
+    keyed->secret_size = secret.n;
+    return true;
+}
+
+// Ready for a message, with the key of the secret; NULL when the secret is none.
+static EVP_MAC_CTX *context_of(struct str secret)
+{
+    struct keyed *keyed = &keys_of_thread()->all[hash_str(secret) % KEYS];
+    if (keyed->secret && str_eq(secret, (struct str){keyed->secret, keyed->secret_size}))
+        must(EVP_MAC_init(keyed->context, NULL, 0, NULL));
+    else if (!begin_with_key(keyed, secret))
+        return NULL;
+    return keyed->context;
 }
 
 // HMAC-SHA256 over "<id>.<timestamp>.<body>", as base64. False when the secret is none.
 static bool mac_text(struct str secret, struct str id, struct str timestamp, struct str body,
                      unsigned char out[MAC_TEXT_SIZE + 1])
 {
-    unsigned char key[KEY_MAX], mac[MAC_SIZE];
-    size_t key_size = key_of(secret, key), size = 0;
-    if (!key_size)
+    unsigned char mac[MAC_SIZE];
+    size_t size = 0;
+    EVP_MAC_CTX *context = context_of(secret);
+    if (!context)
         return false;
-    EVP_MAC_CTX *context = thread_context();
     struct str parts[] = {id, STR("."), timestamp, STR("."), body};
-    bool done = EVP_MAC_init(context, key, key_size, NULL);
+    bool done = true;
     for (size_t i = 0; done && i < sizeof parts / sizeof *parts; i++)
         done = !parts[i].n || EVP_MAC_update(context, (const unsigned char *)parts[i].p, parts[i].n);
     done = done && EVP_MAC_final(context, mac, &size, sizeof mac) && size == MAC_SIZE;
@@ -109,10 +165,10 @@ static bool mac_text(struct str secret, struct str id, struct str timestamp, str
 struct str webhook_sign(struct arena *arena, struct str secret, struct str id, int64_t timestamp_s, struct str body)
 {
     unsigned char text[MAC_TEXT_SIZE + 1];
-    struct str timestamp = arena_printf(arena, "%lld", (long long)timestamp_s);
-    bool signed_it = mac_text(secret, id, timestamp, body, text);
+    char digits[STR_I64_SIZE];
+    bool signed_it = mac_text(secret, id, str_of_i64(timestamp_s, digits), body, text);
     must(signed_it); // the configuration was checked with webhook_secret_trouble
-    return arena_printf(arena, "v1,%s", (const char *)text);
+    return ARENA_JOIN(arena, STR("v1,"), {(const char *)text, MAC_TEXT_SIZE});
 }
 
 static bool is_signed(struct str secret, struct str id, struct str timestamp, struct str signature, struct str body)

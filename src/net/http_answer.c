@@ -92,24 +92,13 @@ static void add_header(struct buf *out, struct str name, struct str value)
     buf_add_str(out, STR("\r\n"));
 }
 
-static void add_number(struct buf *out, int64_t number)
-{
-    char digits[20];
-    size_t n = sizeof digits;
-    do {
-        digits[--n] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    buf_add(out, digits + n, sizeof digits - n);
-}
-
 static void add_length(struct buf *out, const struct answer *answer)
 {
     if (answer->length == ANSWER_CHUNKED) {
         buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
     } else if (answer->length >= 0 && answer_has_body(answer->status)) {
         buf_add_str(out, STR("Content-Length: "));
-        add_number(out, answer->length);
+        buf_add_int(out, answer->length);
         buf_add_str(out, STR("\r\n"));
     }
 }
@@ -118,7 +107,7 @@ void answer_write_head(struct buf *out, const struct answer *answer, struct answ
 {
     must(answer->status >= 200 && answer->status <= 599);
     buf_add_str(out, STR("HTTP/1.1 "));
-    add_number(out, answer->status);
+    buf_add_int(out, answer->status);
     buf_add_str(out, STR(" "));
     buf_add_str(out, str_of(http_status_text(answer->status)));
     buf_add_str(out, STR("\r\n"));

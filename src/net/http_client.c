@@ -9,10 +9,15 @@
 // that nobody wants, the registration is taken back then.
 //
 // Attempts. libcurl begins a request anew by itself when a reused connection ends before any answer. on_attempt runs
-// before each: a second one passes only if nothing of the body (or, without a body, of the head) had been taken. The
-// seek callback, with which libcurl would rewind the body, always refuses; it is the second lock on the same door.
+// before each and refuses a second one, but of GET and HEAD. Whether anything of the first had left is not asked: libcurl's
+// counts are not to be relied on there (of bytes that waited for room in the socket some stay at nothing), and a
+// connection that ended while nobody used it is found out before a request begins.
 //
-// Easy handles, with the buffers and options in them, are reused: that is a fifth of the cost of a request.
+// Bodies are given as a whole (CURLOPT_POSTFIELDS): so libcurl sends them, up to 64 KiB, in one write with the head, where
+// a read callback makes it two writes, two packets and two wake-ups of the peer.
+//
+// Easy handles, with the buffers and options in them, are reused: that is a fifth of the cost of a request. So is the URL of a
+// handle's last use as libcurl reads it (CURLU): reading it, and writing it anew from its parts, is another fifteenth.
 #include "net/http_client.h"
 
 #include "base/buf.h"
@@ -33,6 +38,7 @@ enum {
     MAX_ANSWER_HEAD = 64 * 1024, // all heads of a call, 1xx included
     SPARE_CALLS = 256,           // kept for reuse
     IDLE_S = 50,                 // connections unused for longer are not used again: most servers wait at least 60 s
+    EXPECT_FROM = 64 * 1024,     // bodies of which libcurl may ask whether they are welcome: from 1 MiB on, in 7.88
 };
 
 struct watch {
@@ -64,14 +70,14 @@ struct http_call {
     struct http_client *client;
     struct http_call *prev, *next;
     CURL *easy;
+    char *url;     // of the last use, or NULL
+    CURLU *parsed; // the same; only if it is set
     char problem[CURL_ERROR_SIZE];
 
     struct arena arena; // of this use
-    struct curl_slist *headers;
     struct str body;
-    size_t taken;       // of the body, by libcurl
     unsigned attempts;  // begun by libcurl
-    bool stopped;       // on_attempt or on_seek refused a second one
+    bool stopped;       // on_attempt refused a second one
     bool is_refused;    // the address is not public
     bool is_idempotent; // GET, HEAD
     bool is_http;       // the URL begins like one of ours
@@ -248,44 +254,13 @@ static void set_timer(struct http_client *client)
 
 // ---- the request, as libcurl takes it
 
-static bool may_have_left(const struct http_call *call)
-{
-    if (call->body.n > 0)
-        return call->taken > 0;
-    long head = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &head);
-    return head > 0;
-}
-
 static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
     struct http_call *call = arg;
     (void)peer, (void)own, (void)peer_port, (void)own_port;
     call->attempts++;
-    if (call->attempts == 1 || call->is_idempotent || !may_have_left(call))
-        return CURL_PREREQFUNC_OK;
-    call->stopped = true;
-    return CURL_PREREQFUNC_ABORT;
-}
-
-static int on_seek(void *arg, curl_off_t offset, int origin)
-{
-    struct http_call *call = arg;
-    (void)offset, (void)origin;
-    if (call->taken > 0)
-        call->stopped = true;
-    return call->taken > 0 ? CURL_SEEKFUNC_FAIL : CURL_SEEKFUNC_OK;
-}
-
-static size_t on_body_wanted(char *out, size_t size, size_t count, void *arg)
-{
-    struct http_call *call = arg;
-    size_t n = call->body.n - call->taken;
-    if (n > size * count)
-        n = size * count;
-    memcpy(out, call->body.p + call->taken, n);
-    call->taken += n;
-    return n;
+    call->stopped = call->attempts > 1 && !call->is_idempotent;
+    return call->stopped ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 // ---- the answer, as libcurl gives it
@@ -367,7 +342,6 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     case CURLE_SSL_ENGINE_INITFAILED:
     case CURLE_USE_SSL_FAILED:
         return HTTP_TLS;
-    case CURLE_SEND_FAIL_REWIND:
     case CURLE_ABORTED_BY_CALLBACK:
     case CURLE_SEND_ERROR:
     case CURLE_GOT_NOTHING:
@@ -381,10 +355,15 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
     }
 }
 
-// Whether the peer can have got all of it. libcurl having taken the last byte is as much as can be known.
+// Whether the peer can have got all of it. Of a body, the kernel having taken the last byte is as much as can be known; libcurl
+// forgets how far it came when it begins anew, and before that it still has the count of the handle's last use.
 static bool may_be_written(const struct http_call *call)
 {
-    return call->body.n > 0 ? call->taken == call->body.n : may_have_left(call);
+    if (!call->body.n || call->attempts != 1)
+        return call->attempts > 0;
+    curl_off_t sent = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return sent >= (curl_off_t)call->body.n;
 }
 
 // What libcurl says of a URL that it cannot read may quote it, and the token in it.
@@ -413,7 +392,7 @@ static bool is_length_readable(const struct http_call *call)
 static struct http_response response_of(const struct http_call *call, CURLcode code)
 {
     struct http_response response = {.failure = failure_of(call, code), .written = may_be_written(call)};
-    if (call->stopped && response.written)
+    if (call->stopped)
         response.failure = HTTP_RESENT;
     if (response.failure == HTTP_ANSWERED && !is_length_readable(call)) {
         response.failure = HTTP_UNREADABLE;
@@ -435,6 +414,8 @@ static struct http_response response_of(const struct http_call *call, CURLcode c
 static void call_free(struct http_call *call)
 {
     curl_easy_cleanup(call->easy);
+    curl_url_cleanup(call->parsed);
+    free(call->url);
     buf_done(&call->answer_body);
     free(call);
 }
@@ -443,15 +424,14 @@ static void call_free(struct http_call *call)
 static void call_recycle(struct http_call *call)
 {
     struct http_client *client = call->client;
-    curl_slist_free_all(call->headers);
     arena_done(&call->arena);
     if (client->spare_calls >= SPARE_CALLS) {
         call_free(call);
         return;
     }
-    struct http_call fresh = {.client = client, .easy = call->easy, .answer_body = call->answer_body};
-    *call = fresh;
     buf_done(&call->answer_body);
+    struct http_call fresh = {.client = client, .easy = call->easy, .url = call->url, .parsed = call->parsed};
+    *call = fresh;
     DL_PREPEND(client->spare, call);
     client->spare_calls++;
 }
@@ -520,10 +500,6 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_attempt);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_body_wanted);
-    curl_easy_setopt(easy, CURLOPT_READDATA, call);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head_line);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer_body);
@@ -545,52 +521,74 @@ static struct http_call *call_take(struct http_client *client)
     return call;
 }
 
-static void add_header(struct http_call *call, struct str name, struct str value)
+// As libcurl wants it: "Name: value", or "Name;" where the value is empty.
+static char *header_line(struct arena *arena, const struct http_header *header)
 {
-    // "Name;" is libcurl's way to write an empty value.
-    struct str line = value.n ? arena_printf(&call->arena, "%.*s: %.*s", STR_ARG(name), STR_ARG(value))
-                              : arena_printf(&call->arena, "%.*s;", STR_ARG(name));
-    char *text = (char *)(uintptr_t)line.p;
-    for (size_t i = 0; i < line.n; i++) // a line break would be a header of somebody else's making
-        if ((unsigned char)text[i] < ' ')
-            text[i] = ' ';
-    struct curl_slist *longer = curl_slist_append(call->headers, text);
-    must(longer);
-    call->headers = longer;
+    size_t n = header->name.n;
+    char *line = arena_alloc(arena, n + 2 + header->value.n + 1);
+    memcpy(line, header->name.p, n);
+    line[n++] = header->value.n ? ':' : ';';
+    if (header->value.n) {
+        line[n++] = ' ';
+        memcpy(line + n, header->value.p, header->value.n);
+        n += header->value.n;
+    }
+    for (size_t i = 0; i < n; i++) // a line break would be a header of somebody else's making
+        if ((unsigned char)line[i] < ' ')
+            line[i] = ' ';
+    return line;
 }
 
+// libcurl only reads the list, so it lies in the arena like all else of the call.
 static void set_headers(struct http_call *call, const struct http_request *request)
 {
-    for (size_t i = 0; i < request->header_count; i++)
-        add_header(call, request->headers[i].name, request->headers[i].value);
-    // Not what libcurl would add by itself.
-    static const char *const unwanted[] = {"Expect:", "Content-Type:"};
-    size_t count = http_header_count(request->headers, request->header_count, "content-type") ? 1 : 2;
-    for (size_t i = 0; i < count; i++) {
-        struct curl_slist *longer = curl_slist_append(call->headers, unwanted[i]);
-        must(longer);
-        call->headers = longer;
-    }
-    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+    static char no_expect[] = "Expect:", no_type[] = "Content-Type:"; // not what libcurl would add by itself
+    struct curl_slist *lines = arena_alloc(&call->arena, (request->header_count + 2) * sizeof *lines);
+    size_t count = 0;
+    for (; count < request->header_count; count++)
+        lines[count].data = header_line(&call->arena, &request->headers[count]);
+    if (request->body.n >= EXPECT_FROM)
+        lines[count++].data = no_expect;
+    if (!http_header_count(request->headers, request->header_count, "content-type"))
+        lines[count++].data = no_type;
+    for (size_t i = 0; i + 1 < count; i++)
+        lines[i].next = &lines[i + 1];
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, count ? lines : NULL);
 }
 
 static void set_method(struct http_call *call, struct str method)
 {
-    const char *name = arena_str(&call->arena, method).p;
-    bool has_body = call->body.n > 0 || str_eq_c(method, "POST") || str_eq_c(method, "PUT") ||
-                    str_eq_c(method, "PATCH");
-    curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    bool is_post = str_eq_c(method, "POST"), is_get = str_eq_c(method, "GET");
+    bool has_body = call->body.n > 0 || is_post || str_eq_c(method, "PUT") || str_eq_c(method, "PATCH");
+    curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->body.p);
     if (str_eq_c(method, "HEAD")) {
         curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
     } else if (has_body) {
         curl_easy_setopt(call->easy, CURLOPT_POST, 1L);
         curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
-        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
     } else {
         curl_easy_setopt(call->easy, CURLOPT_HTTPGET, 1L);
-        curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, name);
     }
-    call->is_idempotent = str_eq_c(method, "GET") || str_eq_c(method, "HEAD");
+    bool is_plain = is_get ? !has_body : is_post || str_eq_c(method, "HEAD"); // libcurl has the word itself
+    curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, is_plain ? NULL : arena_str(&call->arena, method).p);
+    call->is_idempotent = is_get || str_eq_c(method, "HEAD");
+}
+
+// What cannot be read is left to libcurl, which says so when its turn comes.
+static void set_url(struct http_call *call, struct str url)
+{
+    const unsigned as_libcurl = CURLU_GUESS_SCHEME | CURLU_NON_SUPPORT_SCHEME;
+    call->is_http = str_starts(url, STR("http://")) || str_starts(url, STR("https://"));
+    if (call->url && str_eq_c(url, call->url))
+        return;
+    free(call->url);
+    call->url = mem_dup(url.p, url.n);
+    curl_url_cleanup(call->parsed);
+    call->parsed = curl_url();
+    must(call->parsed);
+    bool readable = curl_url_set(call->parsed, CURLUPART_URL, call->url, as_libcurl) == CURLUE_OK;
+    curl_easy_setopt(call->easy, CURLOPT_URL, call->url);
+    curl_easy_setopt(call->easy, CURLOPT_CURLU, readable ? call->parsed : NULL);
 }
 
 struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
@@ -599,12 +597,11 @@ struct http_call *http_client_send(struct http_client *client, const struct http
     struct http_call *call = call_take(client);
     call->done = done;
     call->arg = arg;
-    call->body = arena_str(&call->arena, request->body);
+    call->body = request->body.n ? arena_str(&call->arena, request->body) : STR("");
     buf_init(&call->answer_body, client->options.max_body);
     set_method(call, request->method);
     set_headers(call, request);
-    call->is_http = str_starts(request->target, STR("http://")) || str_starts(request->target, STR("https://"));
-    curl_easy_setopt(call->easy, CURLOPT_URL, arena_str(&call->arena, request->target).p);
+    set_url(call, request->target);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
     DL_APPEND(client->calls, call);
     client->open_calls++;

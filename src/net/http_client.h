@@ -2,8 +2,8 @@
 // one client per loop.
 //
 // The danger it is built around (DESIGN.md, Libraries): on a reused connection that the server closes after
-// taking the body, libcurl sends a POST again by itself. Here a second attempt of one call is allowed only if nothing of
-// the first can have been taken; else it is stopped and reported as HTTP_RESENT with written = true.
+// taking the body, libcurl sends a POST again by itself. Here a second attempt of one call is stopped, but of GET and HEAD,
+// and reported as HTTP_RESENT with written = true.
 #pragma once
 #include "model/http.h"
 #include "net/loop.h"

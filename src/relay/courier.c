@@ -26,10 +26,9 @@ static struct str customer_of(struct attempt *attempt, const struct source *sour
     if (platform && platform->identity)
         who = platform->identity(source, arena);
     if (!who.p)
-        who = arena_printf(arena, "%.*s:%.*s/%.*s", STR_ARG(source->platform), STR_ARG(attempt->account->name),
-                           STR_ARG(source->name));
+        who = ARENA_JOIN(arena, source->platform, STR(":"), attempt->account->name, STR("/"), source->name);
     struct str chat = platform && platform->customer ? platform->customer(conversation) : conversation;
-    return arena_printf(arena, "%.*s:%.*s", STR_ARG(who), STR_ARG(chat));
+    return ARENA_JOIN(arena, who, STR(":"), chat);
 }
 
 static struct link link_in(struct arena *arena, const struct link *link)

@@ -229,6 +229,10 @@ static void test_times_are_read_and_written(void **state)
     char text[TIME_TEXT_SIZE];
     assert_str(time_text(-500000, text), "1969-12-31T23:59:59.500Z");
     assert_str(time_text(4102444800000000, text), "2100-01-01T00:00:00.000Z"); // beyond 2038
+    assert_str(time_text(1709210096007999, text), "2024-02-29T12:34:56.007Z");
+    assert_str(time_text(-62135596800000000, text), "0001-01-01T00:00:00.000Z");
+    assert_str(time_text(253402300799999999, text), "9999-12-31T23:59:59.999Z");
+    assert_str(time_text(253402300800000000, text), "10000-01-01T00:00:00.000Z");
 }
 
 static void test_an_arena_gives_room_for_large_and_small(void **state)
@@ -247,6 +251,57 @@ static void test_an_arena_gives_room_for_large_and_small(void **state)
     assert_str(arena_printf(&arena, "%d-%s", 5, "x"), "5-x");
     arena_done(&arena);
     assert_null(arena.chunks);
+}
+
+// Chunks are memory that others have used, and are not cleared as a whole.
+static void test_an_arena_gives_cleared_memory_after_any_use(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct arena arena = {0};
+        for (size_t size = 1; size < 300; size++) {
+            char *p = arena_alloc(&arena, size);
+            for (size_t i = 0; i < size; i++)
+                assert_int_equal(p[i], 0);
+            memset(p, 0xAA, size);
+            assert_str(arena_str(&arena, STR("text")), "text");
+        }
+        arena_done(&arena);
+        char *dirty = malloc(4096);
+        memset(dirty, 0xAA, 4096);
+        free(dirty);
+    }
+}
+
+static void test_an_arena_puts_texts_together(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct str joined = ARENA_JOIN(&arena, STR("a"), STR_NONE, STR(""), STR("bcd"));
+    assert_str(joined, "abcd");
+    assert_int_equal(joined.p[joined.n], 0);
+    assert_int_equal(arena_join(&arena, NULL, 0).n, 0);
+    // Of any length, the ones about the room that printf is tried in too.
+    char long_text[2000];
+    memset(long_text, 'x', sizeof long_text);
+    for (int n = 0; n < (int)sizeof long_text; n++) {
+        struct str text = arena_printf(&arena, "%.*s", n, long_text);
+        assert_int_equal(text.n, n);
+        assert_memory_equal(text.p, long_text, n);
+        assert_int_equal(text.p[n], 0);
+    }
+    arena_done(&arena);
+}
+
+static void test_numbers_are_written_as_printf_does(void **state)
+{
+    (void)state;
+    const int64_t numbers[] = {0, 1, -1, 9, 10, -10, 99, 100, 1700000000, INT64_MAX, INT64_MIN, INT64_MIN + 1};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char expected[32], digits[STR_I64_SIZE];
+        snprintf(expected, sizeof expected, "%lld", (long long)numbers[i]);
+        assert_str(str_of_i64(numbers[i], digits), expected);
+    }
 }
 
 struct thing {
@@ -413,6 +468,9 @@ int main(void)
         cmocka_unit_test(test_json_is_read_strictly),
         cmocka_unit_test(test_times_are_read_and_written),
         cmocka_unit_test(test_an_arena_gives_room_for_large_and_small),
+        cmocka_unit_test(test_an_arena_gives_cleared_memory_after_any_use),
+        cmocka_unit_test(test_an_arena_puts_texts_together),
+        cmocka_unit_test(test_numbers_are_written_as_printf_does),
         cmocka_unit_test(test_a_heap_gives_the_earliest_whatever_is_moved_or_taken_out),
         cmocka_unit_test(test_a_queue_keeps_the_order_of_each_writer_and_its_bound),
         cmocka_unit_test(test_a_full_queue_refuses_but_takes_what_is_paid_for),

@@ -35,6 +35,33 @@ static void test_vectors_sign_and_verify(void **state)
     arena_done(&arena);
 }
 
+// A thread keeps contexts with the keys of secrets in them: each signature is its own secret's, whatever was signed before.
+static void test_each_secret_signs_with_its_own_key(void **state)
+{
+    (void)state;
+    enum { SECRETS = 300, ROUNDS = 3 };
+    struct arena arena = {0};
+    struct str signatures[SECRETS];
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < SECRETS; i++) {
+            struct str secret = arena_printf(&arena, "whsec_%032d", i);
+            struct str signature = webhook_sign(&arena, secret, STR("id"), 1700000000, STR("body"));
+            assert_true(webhook_verify(secret, STR("id"), STR("1700000000"), signature, STR("body"), 1700000000));
+            if (round)
+                assert_true(str_eq(signature, signatures[i]));
+            for (int other = 0; other < i; other++)
+                assert_false(str_eq(signature, signatures[other]));
+            signatures[i] = signature;
+        }
+        for (size_t i = 0; i < 2 * (sizeof vectors / sizeof *vectors); i++) {
+            const struct vector *v = &vectors[i / 2];
+            assert_str(webhook_sign(&arena, str_of(v->secret), str_of(v->id), v->timestamp_s, str_of(v->body)),
+                       v->signature);
+        }
+    }
+    arena_done(&arena);
+}
+
 // The first vector with one thing changed.
 static bool verify_with(const char *id, const char *timestamp, const char *signature, const char *body, int64_t now_s)
 {
@@ -183,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors_sign_and_verify),
+        cmocka_unit_test(test_each_secret_signs_with_its_own_key),
         cmocka_unit_test(test_tolerance_is_five_minutes_both_ways),
         cmocka_unit_test(test_one_right_entry_of_many_suffices),
         cmocka_unit_test(test_forged_is_refused),
