@@ -191,6 +191,7 @@ static void test_a_change_is_found_at_once(void **state)
     assert_int_equal(directory_desk_users(directory, desk), 0);
     assert_int_equal(directory_desk_users(directory, desk_identity(&before->desk)), 2);
     directory_put(directory, changed);
+    assert_int_equal(before->refs, 1); // it is at hand no more
     const struct account *now = directory_find(directory, STR("a"));
     assert_false(now->active);
     assert_true(before->active);
@@ -199,7 +200,10 @@ static void test_a_change_is_found_at_once(void **state)
     assert_int_equal(directory_desk_users(directory, desk_identity(&before->desk)), 1);
     account_unref(before);
     account_unref(now);
+    now = directory_find(directory, STR("a"));
     directory_remove(directory, 1);
+    assert_int_equal(now->refs, 1);
+    account_unref(now);
     assert_null(directory_find(directory, STR("a")));
     assert_int_equal(directory_desk_users(directory, desk), 0);
     put(directory, 3, "c"); // in the place of the one that is gone
@@ -208,26 +212,39 @@ static void test_a_change_is_found_at_once(void **state)
     directory_free(directory);
 }
 
+// 300 accounts, each with the same desk as two others; the desks are other ones than those of another round.
+static void put_with_desks(struct directory *directory, int round, uint64_t *out_desks)
+{
+    for (int i = 0; i < 300; i++) {
+        struct account *account = account_new();
+        account->id = i + 1;
+        account->name = arena_printf(&account->arena, "a%d", i);
+        account->desk.url = arena_printf(&account->arena, "https://desk.example/%d", round * 100 + i / 3);
+        out_desks[i] = desk_identity(&account->desk);
+        directory_put(directory, account);
+    }
+}
+
+static void assert_users(struct directory *directory, const uint64_t *desks, int users)
+{
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(directory_desk_users(directory, desks[i]), users);
+}
+
 static void test_each_desk_is_counted(void **state)
 {
     (void)state;
     struct directory *directory = directory_new();
-    uint64_t desks[300];
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < 300; i++) {
-            struct account *account = account_new();
-            account->id = i + 1;
-            account->name = arena_printf(&account->arena, "a%d", i);
-            account->desk.url = arena_printf(&account->arena, "https://desk.example/%d", (round * 300 + i) / 3);
-            desks[i] = desk_identity(&account->desk);
-            directory_put(directory, account);
-        }
-        for (int i = 0; i < 300; i++)
-            assert_int_equal(directory_desk_users(directory, desks[i]), 3);
-        for (int i = 0; i < 300; i += 3)
+    uint64_t desks[3][300];
+    for (int round = 0; round < 3; round++) {
+        put_with_desks(directory, round, desks[round]);
+        assert_users(directory, desks[round], 3);
+        if (round)
+            assert_users(directory, desks[round - 1], 0);
+        for (int i = 0; i < 300 && round == 1; i++) {
             directory_remove(directory, i + 1);
-        for (int i = 0; i < 300; i++)
-            assert_int_equal(directory_desk_users(directory, desks[i]), 2);
+            assert_int_equal(directory_desk_users(directory, desks[round][i]), 2 - i % 3);
+        }
     }
     directory_free(directory);
 }
