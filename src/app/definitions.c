@@ -239,6 +239,8 @@ int definitions_take_file(struct definitions *d, struct buf *why)
         err = accounts_file_check(d->config, d->directory, why);
     if (!err)
         err = take_all(d, d->config, &put);
+    if (!err && put) // from now on others hear of them
+        err = d->store->ops->flush(d->store);
     if (!err)
         tell_damaged(d);
     release_memory(d->config);
