@@ -8,24 +8,6 @@
 
 enum { CONFLICTS_MAX = 10 };
 
-// A stored account, found by name.
-struct known {
-    UT_hash_handle hh;
-    const struct stored_account *stored;
-    bool in_file;
-};
-
-static struct known *known_new(const struct stored_account *stored, size_t count, struct known **out_table)
-{
-    struct known *all = mem_new((count ? count : 1) * sizeof *all), *table = NULL;
-    for (size_t i = 0; i < count; i++) {
-        all[i].stored = &stored[i];
-        HASH_ADD_KEYPTR(hh, table, stored[i].account->name.p, stored[i].account->name.n, &all[i]);
-    }
-    *out_table = table;
-    return all;
-}
-
 // What the text says of `active`: its first word (config.c writes it).
 static struct str says_of_active(struct str file_text)
 {
@@ -62,85 +44,53 @@ void accounts_keep_learned(struct account *account, const struct account *stored
     }
 }
 
-static void add_put(struct accounts_plan *plan, struct account *account, struct str file_text, bool keep_active)
+static void plan_put(struct account *account, bool keep_active, struct account_plan *out)
 {
-    plan->puts[plan->put_count++] = (struct relay_account_put){
-        .account = account, .file_text = file_text, .keep_active = keep_active};
+    *out = (struct account_plan){.kind = PLAN_PUT, .account = account, .keep_active = keep_active};
 }
 
-static void plan_changed(struct accounts_plan *plan, const struct config_account *said,
-                         const struct stored_account *stored)
+static void plan_changed(const struct account *said, const struct account *stored, struct account_plan *out)
 {
-    struct account *account = account_copy(said->account);
+    struct account *account = account_copy(said);
     bool new_word = !str_eq(says_of_active(said->file_text), says_of_active(stored->file_text));
-    accounts_keep_learned(account, stored->account);
-    if (stored->account->damaged) // what it was is not known: the file's word counts
+    accounts_keep_learned(account, stored);
+    if (stored->damaged) // what it was is not known: the file's word counts
         new_word = true;
     if (!new_word) // one that returns had no word: the file's counts
-        account->active = stored->account->active;
-    add_put(plan, account, said->file_text, !new_word);
+        account->active = stored->active;
+    plan_put(account, !new_word, out);
 }
 
-static void plan_moved(struct accounts_plan *plan, const struct config_account *said, const struct account *stored)
+static void plan_moved(const struct account *said, const struct account *stored, struct account_plan *out)
 {
-    if (str_eq(said->account->defined_at, stored->defined_at))
+    if (str_eq(said->defined_at, stored->defined_at))
         return;
     struct account *account = account_copy(stored);
-    account->defined_at = arena_str(&account->arena, said->account->defined_at);
-    plan->moved[plan->moved_count++] = account;
+    account->defined_at = arena_str(&account->arena, said->defined_at);
+    *out = (struct account_plan){.kind = PLAN_MOVE, .account = account};
 }
 
-static void plan_said(struct accounts_plan *plan, const struct config_account *said, struct known *table)
+void account_plan_said(struct account *said, const struct account *stored, struct account_plan *out)
 {
-    struct known *known;
-    HASH_FIND(hh, table, said->account->name.p, said->account->name.n, known);
-    if (!known) {
-        add_put(plan, account_copy(said->account), said->file_text, false);
-        return;
-    }
-    known->in_file = true;
-    const struct stored_account *stored = known->stored;
-    if (str_eq(said->file_text, stored->file_text) && !stored->account->left_file && !stored->account->damaged)
-        plan_moved(plan, said, stored->account);
+    *out = (struct account_plan){.kind = PLAN_NOTHING};
+    if (!stored)
+        plan_put(account_ref(said), false, out);
+    else if (str_eq(said->file_text, stored->file_text) && !stored->left_file && !stored->damaged)
+        plan_moved(said, stored, out);
     else
-        plan_changed(plan, said, stored);
+        plan_changed(said, stored, out);
 }
 
-static void plan_left(struct accounts_plan *plan, const struct stored_account *stored)
+void account_plan_unsaid(const struct account *stored, struct account_plan *out)
 {
+    *out = (struct account_plan){.kind = PLAN_NOTHING};
     if (!stored->file_text.p)
         return; // made by hand, or it left before
-    struct account *account = account_copy(stored->account);
+    struct account *account = account_copy(stored);
     account->active = false;
     account->left_file = true;
-    add_put(plan, account, STR_NONE, false);
-}
-
-void accounts_plan_make(const struct config *config, const struct stored_account *stored, size_t stored_count,
-                        struct accounts_plan *out)
-{
-    struct known *table, *all = known_new(stored, stored_count, &table);
-    *out = (struct accounts_plan){0};
-    size_t most = config->account_count + stored_count;
-    out->puts = arena_alloc(&out->arena, most * sizeof *out->puts);
-    out->moved = arena_alloc(&out->arena, config->account_count * sizeof *out->moved);
-    for (size_t i = 0; i < config->account_count; i++)
-        plan_said(out, &config->accounts[i], table);
-    for (size_t i = 0; i < stored_count; i++)
-        if (!all[i].in_file)
-            plan_left(out, all[i].stored);
-    HASH_CLEAR(hh, table);
-    free(all);
-}
-
-void accounts_plan_done(struct accounts_plan *plan)
-{
-    for (size_t i = 0; i < plan->put_count; i++)
-        account_unref(plan->puts[i].account);
-    for (size_t i = 0; i < plan->moved_count; i++)
-        account_unref(plan->moved[i]);
-    arena_done(&plan->arena);
-    *plan = (struct accounts_plan){0};
+    account->file_text = STR_NONE;
+    plan_put(account, false, out);
 }
 
 // ---- one bot, one source ----
@@ -148,8 +98,7 @@ void accounts_plan_done(struct accounts_plan *plan)
 struct owner {
     UT_hash_handle hh;
     struct str identity;
-    const struct account *account;
-    const struct source *source;
+    struct str account, source;
 };
 
 static struct str identity_of(const struct source *source, struct arena *arena)
@@ -177,27 +126,37 @@ bool accounts_share_bot(const struct account *one, const struct account *other, 
 }
 
 // Made by hand, and not the file's from now on.
-static bool stays_by_hand(const struct known *known)
+static bool stays_by_hand(const struct config *config, const struct account *account)
 {
-    return !known->in_file && !known->stored->file_text.p && !known->stored->account->left_file;
+    return !account->file_text.p && !account->left_file && !config_has_account(config, account->name);
 }
 
-static struct owner *gather_owners(const struct known *all, size_t count, struct arena *arena)
+static void gather_owner(const struct account *account, const struct source *source, struct arena *arena,
+                         struct owner **owners)
 {
-    struct owner *owners = NULL, *twin;
-    for (size_t i = 0; i < count; i++) {
-        const struct account *account = all[i].stored->account;
-        for (size_t j = 0; j < account->source_count && stays_by_hand(&all[i]); j++) {
-            struct owner *owner = arena_of(arena, struct owner);
-            *owner = (struct owner){.identity = identity_of(&account->sources[j], arena),
-                                    .account = account,
-                                    .source = &account->sources[j]};
-            if (!owner->identity.p)
-                continue;
-            HASH_FIND(hh, owners, owner->identity.p, owner->identity.n, twin);
-            if (!twin)
-                HASH_ADD_KEYPTR(hh, owners, owner->identity.p, owner->identity.n, owner);
-        }
+    struct owner *twin, *owner;
+    struct str identity = identity_of(source, arena);
+    if (!identity.p)
+        return;
+    HASH_FIND(hh, *owners, identity.p, identity.n, twin);
+    if (twin)
+        return;
+    owner = arena_of(arena, struct owner);
+    *owner = (struct owner){.identity = arena_str(arena, identity),
+                            .account = arena_str(arena, account->name),
+                            .source = arena_str(arena, source->name)};
+    HASH_ADD_KEYPTR(hh, *owners, owner->identity.p, owner->identity.n, owner);
+}
+
+static struct owner *gather_owners(const struct config *config, struct directory *directory, struct arena *arena)
+{
+    struct directory_walk walk = {.directory = directory};
+    struct owner *owners = NULL;
+    const struct account *account;
+    while ((account = directory_walk_next(&walk))) {
+        for (size_t i = 0; i < account->source_count && stays_by_hand(config, account); i++)
+            gather_owner(account, &account->sources[i], arena, &owners);
+        account_unref(account);
     }
     return owners;
 }
@@ -217,31 +176,23 @@ static int check_said(const struct account *said, struct owner *owners, struct a
                    "%s%.*s: accounts.sources: %.*s/%.*s is the same bot or number as source %.*s/%.*s, which was made "
                    "by hand; one may appear in one source only: remove that one, or leave this out",
                    errors->n ? "\n" : "", STR_ARG(said->defined_at), STR_ARG(said->name),
-                   STR_ARG(said->sources[i].name), STR_ARG(owner->account->name), STR_ARG(owner->source->name));
+                   STR_ARG(said->sources[i].name), STR_ARG(owner->account), STR_ARG(owner->source));
     }
     return mistakes;
 }
 
-int accounts_file_check(const struct config *config, const struct stored_account *stored, size_t stored_count,
-                        struct buf *errors)
+int accounts_file_check(const struct config *config, struct directory *directory, struct buf *errors)
 {
     struct arena arena = {0}, scratch = {0};
-    struct known *table, *known, *all = known_new(stored, stored_count, &table);
-    for (size_t i = 0; i < config->account_count; i++) {
-        struct str name = config->accounts[i].account->name;
-        HASH_FIND(hh, table, name.p, name.n, known);
-        if (known)
-            known->in_file = true;
-    }
-    struct owner *owners = gather_owners(all, stored_count, &arena);
+    struct owner *owners = gather_owners(config, directory, &arena);
     int mistakes = 0;
     for (size_t i = 0; i < config->account_count && owners && mistakes < CONFLICTS_MAX; i++) {
-        mistakes += check_said(config->accounts[i].account, owners, &scratch, errors);
+        struct account *said = config_account(config, i);
+        mistakes += check_said(said, owners, &scratch, errors);
+        account_unref(said);
         arena_done(&scratch);
     }
     HASH_CLEAR(hh, owners);
-    HASH_CLEAR(hh, table);
-    free(all);
     arena_done(&arena);
     return mistakes ? ERR_INVALID : ERR_OK;
 }

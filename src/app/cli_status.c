@@ -23,9 +23,7 @@ static void json_lines(struct json *json, const char *key, struct str lines)
 static void print_checked(struct cli *cli, const struct config *config, struct str errors)
 {
     struct json json = {.out = &cli->out};
-    size_t sources = 0;
-    for (size_t i = 0; config && i < config->account_count; i++)
-        sources += config->accounts[i].account->source_count;
+    size_t sources = config ? config->source_count : 0;
     if (cli->json) {
         json_open(&json, '{');
         json_key_bool(&json, "ok", config != NULL);

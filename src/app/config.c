@@ -19,7 +19,7 @@
 
 enum { WARNINGS_MAX = 20 };
 
-// A name or an identity that may stand once.
+// A name of a source or an identity: it may stand once.
 struct seen {
     UT_hash_handle hh;
     struct str text;
@@ -32,9 +32,8 @@ struct load {
     struct config *config;
     struct buf warnings;
     int warning_count;
-    size_t room; // of config->accounts
-    struct arena seen_memory;
-    struct seen *names;
+    size_t room;              // of config->accounts
+    struct arena seen_memory; // of the identities
     // The identities of the account at hand wait here until its name is known (it may stand last).
     struct seen *identities;
     // Of the account at hand.
@@ -149,7 +148,7 @@ static void finish(struct config_reader *reader, const struct config_section *se
 }
 
 // True when an equal text was there before: *out_first is that one, else NULL.
-static bool saw(struct load *load, struct seen **set, struct str text, int line, struct str where,
+static bool saw(struct arena *memory, struct seen **set, struct str text, int line, struct str where,
                 const struct seen **out_first)
 {
     struct seen *first;
@@ -157,9 +156,8 @@ static bool saw(struct load *load, struct seen **set, struct str text, int line,
     *out_first = first;
     if (first)
         return true;
-    struct seen *new = arena_of(&load->seen_memory, struct seen);
-    *new = (struct seen){
-        .text = arena_str(&load->seen_memory, text), .line = line, .where = arena_str(&load->seen_memory, where)};
+    struct seen *new = arena_of(memory, struct seen);
+    *new = (struct seen){.text = arena_str(memory, text), .line = line, .where = arena_str(memory, where)};
     HASH_ADD_KEYPTR(hh, *set, new->text.p, new->text.n, new);
     return false;
 }
@@ -172,15 +170,17 @@ static const char *place_of(struct load *load, int line)
 
 static void check_source_twins(struct load *load, const struct config_section *section)
 {
-    for (size_t i = 0; i < load->source_count; i++) {
+    struct arena memory = {0};
+    for (size_t i = 0; i < load->source_count && load->source_count > 1; i++) {
         struct str name = load->sources[i].name;
         const struct seen *first;
-        if (name.n && saw(load, &load->source_names, name, load->source_lines[i], name, &first))
+        if (name.n && saw(&memory, &load->source_names, name, load->source_lines[i], name, &first))
             config_reader_mistake(&load->reader, load->source_lines[i], section, "name",
                                   "\"%.*s\" is the source %s already; names are unique in an account", STR_ARG(name),
                                   place_of(load, first->line));
     }
     HASH_CLEAR(hh, load->source_names);
+    arena_done(&memory);
 }
 
 static void check_identities(struct load *load, const struct config_section *section)
@@ -190,9 +190,11 @@ static void check_identities(struct load *load, const struct config_section *sec
         const struct source *source = &load->account->sources[i];
         const struct platform *platform = platform_find(source->platform);
         struct str identity = platform && platform->identity ? platform->identity(source, scratch) : STR_NONE;
+        if (!identity.n)
+            continue;
         struct str where = arena_printf(scratch, "%.*s/%.*s", STR_ARG(load->account->name), STR_ARG(source->name));
         const struct seen *first;
-        if (identity.n && saw(load, &load->identities, identity, load->source_lines[i], where, &first))
+        if (saw(&load->seen_memory, &load->identities, identity, load->source_lines[i], where, &first))
             config_reader_mistake(&load->reader, load->source_lines[i], section, NULL,
                                   "is the same bot or number as source %.*s %s; one may appear in one source only",
                                   STR_ARG(first->where), place_of(load, first->line));
@@ -222,19 +224,44 @@ static struct str make_file_text(struct load *load)
             parts[count++] = texts[j];
     }
     const char *active = load->active_line ? account->active ? "true" : "false" : "unsaid";
-    struct str text = arena_printf(&load->config->arena, "active=%s rest=%016" PRIx64, active, hash_strs(parts, count));
+    struct str text = arena_printf(&load->account->arena, "active=%s rest=%016" PRIx64, active,
+                                   hash_strs(parts, count));
     arena_done(scratch);
     return text;
 }
 
-static void keep_account(struct load *load)
+struct named {
+    const struct config *config;
+    struct str name;
+};
+
+static bool has_name(const void *arg, uint32_t number)
+{
+    const struct named *named = arg;
+    return str_eq(packed_account_name(named->config->accounts[number]), named->name);
+}
+
+// NULL when there is none of that name.
+static const struct packed_account *find_account(const struct config *config, struct str name)
+{
+    struct named named = {config, name};
+    uint32_t number = hash_index_find(&config->by_name, hash_str(name), has_name, &named);
+    return number == HASH_INDEX_NONE ? NULL : config->accounts[number];
+}
+
+// Also one with mistakes: the configuration is refused then, and others of its name are told.
+static void keep_account(struct load *load, int line)
 {
     struct config *config = load->config;
     if (config->account_count == load->room) {
         load->room = load->room ? load->room * 2 : 16;
-        config->accounts = mem_resize(config->accounts, load->room * sizeof *config->accounts);
+        config->accounts = mem_resize(config->accounts, load->room * sizeof(struct packed_account *));
     }
-    config->accounts[config->account_count++] = (struct config_account){load->account, make_file_text(load)};
+    struct packed_account *packed = account_pack(load->account, &config->account_texts);
+    packed->mark = (uint32_t)line;
+    hash_index_add(&config->by_name, hash_str(load->account->name), (uint32_t)config->account_count);
+    config->accounts[config->account_count++] = packed;
+    config->source_count += load->account->source_count;
 }
 
 static void read_account(struct load *load, const struct config_key *key)
@@ -242,25 +269,26 @@ static void read_account(struct load *load, const struct config_key *key)
     struct config_reader *reader = &load->reader;
     int line = config_reader_line(reader), before = reader->mistakes;
     const struct config_section *sources = config_key_find(key->section, STR("sources"))->section;
-    const struct seen *first;
     load->account = account_new();
     load->source_count = 0;
     reader->texts = &load->account->arena;
     config_reader_section(reader, key->section, load->account);
     struct account *account = load->account;
-    if (account->name.n && saw(load, &load->names, account->name, line, account->name, &first))
+    const struct packed_account *first = find_account(load->config, account->name);
+    if (account->name.n && first)
         config_reader_mistake(reader, line, key->section, "name",
                               "\"%.*s\" is the account in line %d already; names are unique", STR_ARG(account->name),
-                              first->line);
+                              (int)first->mark);
     check_source_twins(load, sources);
     for (size_t i = 0; i < account->source_count; i++)
         account->sources[i].account = account->name;
     if (reader->mistakes == before && !reader->stop)
         check_identities(load, sources);
-    if (reader->mistakes == before && !reader->stop)
-        keep_account(load);
-    else
-        account_unref(account);
+    if (reader->mistakes == before && !reader->stop && reader->path)
+        account->file_text = make_file_text(load);
+    if (account->name.n && !first)
+        keep_account(load, line);
+    account_unref(account);
     load->account = NULL;
     reader->texts = &load->config->arena;
 }
@@ -379,7 +407,6 @@ static void read_file(struct load *load, unsigned mode)
 
 static void load_done(struct load *load)
 {
-    HASH_CLEAR(hh, load->names);
     HASH_CLEAR(hh, load->identities);
     HASH_CLEAR(hh, load->source_names);
     arena_done(&load->seen_memory);
@@ -456,7 +483,7 @@ int config_account_read(struct str json, struct account **out, struct buf *mista
     load_done(&load);
     bool good = !mistakes->n && !mistakes->failed && config->account_count == 1;
     if (good)
-        *out = account_ref(config->accounts[0].account);
+        *out = config_account(config, 0);
     config_free(config);
     return good ? ERR_OK : ERR_INVALID;
 }
@@ -489,13 +516,33 @@ struct str config_fixed(const struct config *config, struct arena *arena)
     return text;
 }
 
+struct account *config_account(const struct config *config, size_t at)
+{
+    must(at < config->account_count);
+    return account_unpack(config->accounts[at], &config->account_texts);
+}
+
+bool config_has_account(const struct config *config, struct str name)
+{
+    return find_account(config, name) != NULL;
+}
+
+void config_drop_accounts(struct config *config)
+{
+    for (size_t i = 0; i < config->account_count; i++)
+        free(config->accounts[i]);
+    free(config->accounts);
+    config->accounts = NULL;
+    config->account_count = 0;
+    hash_index_done(&config->by_name);
+    text_pool_done(&config->account_texts);
+}
+
 void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < config->account_count; i++)
-        account_unref(config->accounts[i].account);
-    free(config->accounts);
+    config_drop_accounts(config);
     arena_done(&config->arena);
     free(config);
 }

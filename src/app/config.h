@@ -5,16 +5,9 @@
 #pragma once
 #include "base/arena.h"
 #include "base/buf.h"
-#include "model/account.h"
+#include "model/account_pack.h"
 
 enum { CONFIG_ERRORS_MAX = 64 * 1024 }; // enough for the `errors` below
-
-// One account of the file. `file_text` says what the file says of it, for telling a change in the file from a change by
-// hand (accounts_file.h): short, without secrets, opaque to all others.
-struct config_account {
-    struct account *account; // id 0, defined_at "FILE:line"; the configuration's reference
-    struct str file_text;
-};
 
 // All texts are in the arena and NUL-terminated.
 struct config {
@@ -31,8 +24,10 @@ struct config {
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
     int64_t keep_bodies_us, keep_dedupe_us;
 
-    struct config_account *accounts; // in the order of the file
-    size_t account_count;
+    struct packed_account **accounts; // in the order of the file; `mark` is the line
+    size_t account_count, source_count;
+    struct text_pool account_texts; // what they were packed with
+    struct hash_index by_name;
     struct str warnings;  // lines "FILE:line: KEY: sentence"; "" for none
     bool secrets_in_view; // the file itself holds some, and everybody may read it
 };
@@ -45,9 +40,16 @@ const char *config_find(const char *given);
 ERR_CHECK int config_load(const char *path, struct config **out, struct buf *errors);
 // NULL is fine.
 void config_free(struct config *config);
+// The account at that place, below account_count: one reference, id 0, defined_at "FILE:line". Its file_text says what the
+// file says of it, for telling a change in the file from a change by hand (accounts_file.h): short, without secrets, opaque
+// to all others.
+struct account *config_account(const struct config *config, size_t at);
+bool config_has_account(const struct config *config, struct str name);
+// When they have been taken over: very many take much memory.
+void config_drop_accounts(struct config *config);
 
 // One account, given by hand as JSON with the keys of the file. ERR_INVALID: `mistakes` has lines
-// "KEY: what is wrong and what would be right", never a secret. `out`: one reference, no ids, no defined_at.
+// "KEY: what is wrong and what would be right", never a secret. `out`: one reference, no ids, no defined_at, no file_text.
 ERR_CHECK int config_account_read(struct str json, struct account **out, struct buf *mistakes);
 // What takes effect at a start only: lines "KEY VALUE", a secret as a digest; in the arena.
 struct str config_fixed(const struct config *config, struct arena *arena);

@@ -49,7 +49,8 @@ static int read_open(int fd, size_t max, unsigned bad_mode, struct arena *arena,
     if (*why)
         return ERR_INVALID;
     const char *large = arena_printf(arena, "is larger than %zu MiB", max >> 20).p;
-    int err = status.st_size > (off_t)max ? ERR_TOO_LARGE : read_all(fd, out);
+    int err = status.st_size > (off_t)max ? ERR_TOO_LARGE : buf_reserve(out, (size_t)status.st_size);
+    err = err ? err : read_all(fd, out);
     struct stat after;
     if (!err && fstat(fd, &after) == 0 &&
         (after.st_size != (off_t)out->n || after.st_mtim.tv_sec != status.st_mtim.tv_sec ||

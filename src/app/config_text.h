@@ -3,7 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-enum { CONFIG_FILE_MAX = 64 * 1024 * 1024, CONFIG_ENV_MAX = 4 * 1024 * 1024 };
+enum { CONFIG_FILE_MAX = 512 * 1024 * 1024, CONFIG_ENV_MAX = 4 * 1024 * 1024 };
 
 // Reads a whole regular file. `bad_mode`: permission bits that must not be set. On failure one sentence in *why (in the arena,
 // "is a directory; ..."), and ERR_NOT_FOUND when there is none.

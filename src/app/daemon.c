@@ -150,6 +150,16 @@ static void wait_for_reloads(struct daemon *daemon)
     pthread_mutex_unlock(&daemon->threads_lock);
 }
 
+// This thread alone takes SIGHUP, and only while its loop runs; others inherit that they do not. What comes before or after
+// waits: libuv puts the default back when it lets go of a signal, which would end us.
+static void take_hup(bool take)
+{
+    sigset_t hup;
+    sigemptyset(&hup);
+    sigaddset(&hup, SIGHUP);
+    pthread_sigmask(take ? SIG_UNBLOCK : SIG_BLOCK, &hup, NULL);
+}
+
 static void *reload_thread(void *arg)
 {
     struct daemon *daemon = arg;
@@ -167,10 +177,12 @@ static void begin_reload(struct daemon *daemon)
 {
     pthread_t thread;
     count_reloads(daemon, 1);
+    take_hup(false);
     if (pthread_create(&thread, NULL, reload_thread, daemon) == 0)
         pthread_detach(thread);
     else
         count_reloads(daemon, -1);
+    take_hup(true);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -217,7 +229,7 @@ static void stop_watching(struct daemon *daemon)
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     loop_free(daemon->loop);
-    handle(SIGHUP, SIG_IGN); // its default would end us in the middle
+    handle(SIGHUP, SIG_IGN); // what waits is dropped with it
     handle(SIGTERM, end_at_once);
     handle(SIGINT, end_at_once);
 }
@@ -301,6 +313,7 @@ int daemon_serve(const char *given)
 {
     struct daemon daemon = {.definitions.config_path = config_find(given)};
     handle(SIGHUP, SIG_IGN); // its default would end us; the file has not been read yet
+    take_hup(false);
     definitions_init(&daemon.definitions);
     pthread_mutex_init(&daemon.threads_lock, NULL);
     pthread_cond_init(&daemon.no_reloads, NULL);
@@ -312,7 +325,9 @@ int daemon_serve(const char *given)
     int status = start(&daemon);
     if (!status) {
         say_ready(&daemon);
+        take_hup(true);
         loop_run(daemon.loop);
+        take_hup(false);
         log_info("stopping");
     }
     stop_watching(&daemon);

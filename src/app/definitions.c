@@ -9,7 +9,7 @@
 #include "desk/desk.h"
 #include "platform/platform.h"
 
-#include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 void definitions_init(struct definitions *d)
@@ -17,22 +17,17 @@ void definitions_init(struct definitions *d)
     pthread_mutex_init(&d->lock, NULL);
 }
 
-static void forget_known(struct definitions *d)
-{
-    for (size_t i = 0; i < d->known_count; i++) {
-        account_unref(d->known[i].account);
-        free((char *)(uintptr_t)d->known[i].file_text.p);
-    }
-    free(d->known);
-    d->known = NULL;
-    d->known_count = 0;
-}
-
 void definitions_done(struct definitions *d)
 {
-    forget_known(d);
     config_free(d->config);
     pthread_mutex_destroy(&d->lock);
+}
+
+// What was needed while a file of very many accounts was read goes back to the system: it is not needed again for long.
+static void release_memory(struct config *config)
+{
+    config_drop_accounts(config);
+    malloc_trim(0);
 }
 
 // Of a row without a checksum, from before there were any, this is all that can be seen.
@@ -44,168 +39,211 @@ static bool names_what_there_is_not(const struct account *account)
     return missing;
 }
 
-static void add_known(void *arg, struct account *account, struct str file_text)
+static void take_stored(void *arg, struct account *account, struct str file_text)
 {
     struct definitions *d = arg;
     if (names_what_there_is_not(account)) {
         account->damaged = true;
         account->active = false;
     }
-    if ((d->known_count & (d->known_count - 1)) == 0)
-        d->known = mem_resize(d->known, (d->known_count * 2 + 1) * sizeof *d->known);
-    struct str text = file_text.p ? (struct str){mem_dup(file_text.p, file_text.n), file_text.n} : STR_NONE;
-    d->known[d->known_count++] = (struct stored_account){account, text};
-}
-
-static int compare_known(const void *a, const void *b)
-{
-    const struct stored_account *left = a, *right = b;
-    return str_cmp(left->account->name, right->account->name);
-}
-
-// `known` is sorted by name.
-static const struct stored_account *find_known(const struct definitions *d, struct str name)
-{
-    struct account account = {.name = name};
-    struct stored_account key = {.account = &account};
-    return d->known_count ? bsearch(&key, d->known, d->known_count, sizeof key, compare_known) : NULL;
-}
-
-static int read_accounts(struct definitions *d)
-{
-    forget_known(d);
-    int err = d->store->ops->each_account(d->store, add_known, d);
-    if (d->known_count)
-        qsort(d->known, d->known_count, sizeof *d->known, compare_known);
-    return err;
+    d->damaged += account->damaged;
+    account->file_text = arena_str(&account->arena, file_text);
+    directory_put(d->directory, account);
 }
 
 // ---- a changed order rule ----
 
-static void set_file_text(struct config *config, struct str name, struct str text)
+static void note_order(struct definitions *d, const struct relay_account_put *put)
 {
-    for (size_t i = 0; i < config->account_count; i++)
-        if (str_eq(config->accounts[i].account->name, name))
-            config->accounts[i].file_text = text;
+    if (put->order_kept)
+        board_alarm(d->board, "order_waits", put->account->name,
+                    STR("its order rule was changed again before the messages of the rule before the last change were "
+                        "settled: this change is not in force; reload when they are"));
+    else
+        board_alarm_end(d->board, "order_waits", put->account->name);
 }
 
-// The file asks for the rule that is in force (again): nothing waits for it.
-static void end_order_alarms(struct definitions *d, const struct config *config)
+// ---- what the file says, put in force ----
+
+enum { BATCH = 1000 };
+
+// Accounts on their way into the store and the directory: very many are not made all at once.
+struct batch {
+    struct definitions *d;
+    struct relay_account_put puts[BATCH];
+    struct account *moved[BATCH];
+    size_t put_count, moved_count, all_put;
+};
+
+static void publish_stored(struct definitions *d, const struct store_account_put *put, struct account *account)
 {
-    for (size_t i = 0; i < config->account_count; i++) {
-        const struct account *said = config->accounts[i].account;
-        const struct stored_account *known = find_known(d, said->name);
-        if (known && known->account->order == said->order)
-            board_alarm_end(d->board, "order_waits", said->name);
+    const struct account *before = directory_look(d->directory, account->name);
+    directory_put(d->directory, relay_account_stored(account, put, before));
+    account_unref(before);
+}
+
+// Before the relay runs store and directory are ours: they are put into both directly.
+static int store_puts(struct definitions *d, struct relay_account_put *accounts, size_t count)
+{
+    struct arena arena = {0};
+    struct store_change *changes = arena_alloc(&arena, count * sizeof *changes);
+    struct store_account_put *puts = arena_alloc(&arena, count * sizeof *puts);
+    for (size_t i = 0; i < count; i++) {
+        const struct account *account = accounts[i].account;
+        puts[i] = (struct store_account_put){
+            .account = account,
+            .file_text = account->file_text,
+            .keep_active = accounts[i].keep_active,
+            .source_ids = arena_alloc(&arena, (account->source_count + 1) * sizeof(int64_t)),
+        };
+        changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &puts[i]};
     }
-}
-
-// The last change of its order rule is not over, and the store takes one at a time. The file's text is not taken either,
-// so that it counts as changed at the next reload.
-static void note_kept_order(struct definitions *d, struct config *config, struct str name)
-{
-    const struct stored_account *known = find_known(d, name);
-    set_file_text(config, name, arena_str(&config->arena, known ? known->file_text : STR_NONE));
-    board_alarm(d->board, "order_waits", name,
-                STR("its order rule was changed again before the messages of the rule before the last change were "
-                    "settled: this change is not in force; reload when they are"));
-}
-
-static void note_orders(struct definitions *d, struct config *config, const struct accounts_plan *plan)
-{
-    end_order_alarms(d, config);
-    for (size_t i = 0; i < plan->put_count; i++) {
-        const struct relay_account_put *put = &plan->puts[i];
-        if (put->order_kept)
-            note_kept_order(d, config, put->account->name);
-        else
-            board_alarm_end(d->board, "order_waits", put->account->name);
+    int err = d->store->ops->apply(d->store, changes, count);
+    for (size_t i = 0; i < count && !err; i++) {
+        accounts[i].order_kept = puts[i].order_kept;
+        publish_stored(d, &puts[i], accounts[i].account);
     }
+    arena_done(&arena);
+    return err;
 }
 
-enum { PUT_BATCH = 1000 };
-
-// Before the relay runs the store is ours: the plan is put into it directly.
-static int store_plan(struct definitions *d, struct accounts_plan *plan)
+static int relay_puts(struct definitions *d, struct relay_account_put *puts, size_t count)
 {
-    struct store_change *changes = mem_new(PUT_BATCH * sizeof *changes);
-    struct store_account_put *puts = mem_new(PUT_BATCH * sizeof *puts);
+    for (size_t i = 0; i < count; i++)
+        account_ref(puts[i].account); // the relay takes one
+    return relay_put_accounts(d->relay, puts, count);
+}
+
+static int flush_puts(struct batch *batch)
+{
+    struct definitions *d = batch->d;
+    size_t count = batch->put_count;
     int err = ERR_OK;
-    for (size_t at = 0; at < plan->put_count && !err; at += PUT_BATCH) {
-        size_t count = plan->put_count - at < PUT_BATCH ? plan->put_count - at : PUT_BATCH;
-        struct arena arena = {0};
-        for (size_t i = 0; i < count; i++) {
-            const struct relay_account_put *put = &plan->puts[at + i];
-            puts[i] = (struct store_account_put){
-                .account = put->account,
-                .file_text = put->file_text,
-                .keep_active = put->keep_active,
-                .source_ids = arena_alloc(&arena, (put->account->source_count + 1) * sizeof(int64_t)),
-            };
-            changes[i] = (struct store_change){.kind = STORE_ACCOUNT_PUT, .account_put = &puts[i]};
-        }
-        err = d->store->ops->apply(d->store, changes, count);
-        for (size_t i = 0; i < count; i++)
-            plan->puts[at + i].order_kept = puts[i].order_kept;
-        arena_done(&arena);
+    if (count)
+        err = d->relay ? relay_puts(d, batch->puts, count) : store_puts(d, batch->puts, count);
+    for (size_t i = 0; i < count; i++) {
+        if (!err)
+            note_order(d, &batch->puts[i]);
+        account_unref(batch->puts[i].account);
     }
-    free(changes);
-    free(puts);
+    batch->all_put += count;
+    batch->put_count = 0;
     return err;
 }
 
-// The store says what there is now; where the accounts of the file stand in it is the file's to say.
-static int fill_directory(struct definitions *d, struct accounts_plan *plan)
+// Where an account stands in the file is the file's to say: the store is not told.
+static void flush_moved(struct batch *batch)
 {
-    int err = read_accounts(d);
-    for (size_t i = 0; i < d->known_count && !err; i++)
-        directory_put(d->directory, account_ref(d->known[i].account));
-    for (size_t i = 0; i < plan->moved_count && !err; i++) {
-        directory_put(d->directory, plan->moved[i]);
-        plan->moved[i] = NULL;
+    struct definitions *d = batch->d;
+    if (d->relay)
+        relay_move_accounts(d->relay, batch->moved, batch->moved_count);
+    for (size_t i = 0; i < batch->moved_count; i++) {
+        if (!d->relay)
+            directory_put(d->directory, account_ref(batch->moved[i]));
+        account_unref(batch->moved[i]);
+    }
+    batch->moved_count = 0;
+}
+
+static int add_plan(struct batch *batch, const struct account_plan *plan)
+{
+    int err = ERR_OK;
+    if (plan->kind == PLAN_PUT) {
+        batch->puts[batch->put_count++] = (struct relay_account_put){.account = plan->account,
+                                                                     .keep_active = plan->keep_active};
+        err = batch->put_count == BATCH ? flush_puts(batch) : ERR_OK;
+    } else if (plan->kind == PLAN_MOVE) {
+        batch->moved[batch->moved_count++] = plan->account;
+        if (batch->moved_count == BATCH)
+            flush_moved(batch);
     }
     return err;
+}
+
+static void log_mended(const struct definitions *d, const struct account *stored, const struct account_plan *plan)
+{
+    if (stored->damaged && plan->kind == PLAN_PUT && !d->relay)
+        log_error("account_damaged", LOG_S("account", stored->name),
+                  LOG_C("why", "its definition in the store was not what was stored; the file's was taken"));
+}
+
+static int take_said(struct batch *batch, const struct config *config, size_t at)
+{
+    struct definitions *d = batch->d;
+    struct account_plan plan;
+    struct account *said = config_account(config, at);
+    const struct account *stored = directory_look(d->directory, said->name);
+    account_plan_said(said, stored, &plan);
+    if (stored)
+        log_mended(d, stored, &plan);
+    if (stored && stored->order == said->order && d->relay) // the rule that is in force (again): nothing waits for it
+        board_alarm_end(d->board, "order_waits", said->name);
+    int err = add_plan(batch, &plan);
+    account_unref(stored);
+    account_unref(said);
+    return err;
+}
+
+static int take_unsaid(struct batch *batch, const struct config *config)
+{
+    struct directory_walk walk = {.directory = batch->d->directory};
+    const struct account *account;
+    int err = ERR_OK;
+    while (!err && (account = directory_walk_next(&walk))) {
+        struct account_plan plan = {.kind = PLAN_NOTHING};
+        if (!config_has_account(config, account->name))
+            account_plan_unsaid(account, &plan);
+        log_mended(batch->d, account, &plan);
+        err = add_plan(batch, &plan);
+        account_unref(account);
+    }
+    directory_walk_done(&walk);
+    return err;
+}
+
+// All that the file says or says no more. `out_put`: how many accounts it changed.
+static int take_all(struct definitions *d, const struct config *config, size_t *out_put)
+{
+    struct batch *batch = mem_new_of(struct batch);
+    batch->d = d;
+    int err = ERR_OK;
+    for (size_t i = 0; i < config->account_count && !err; i++)
+        err = take_said(batch, config, i);
+    err = err ? err : take_unsaid(batch, config);
+    int last = flush_puts(batch);
+    flush_moved(batch);
+    *out_put = batch->all_put;
+    free(batch);
+    return err ? err : last;
 }
 
 // After the file was taken: what it defines was written anew, whole.
 static void tell_damaged(struct definitions *d)
 {
-    for (size_t i = 0; i < d->known_count; i++)
-        if (d->known[i].account->damaged)
-            board_alarm(d->board, "store_damaged", d->known[i].account->name,
+    struct directory_walk walk = {.directory = d->directory};
+    const struct account *account;
+    while (d->damaged && (account = directory_walk_next(&walk))) {
+        if (account->damaged)
+            board_alarm(d->board, "store_damaged", account->name,
                         STR("the account's definition is not what was stored: it is inactive; look at it with account "
                             "show, set what is wrong, and activate it"));
-}
-
-static void log_mended(const struct definitions *d, const struct accounts_plan *plan)
-{
-    for (size_t i = 0; i < plan->put_count; i++) {
-        const struct stored_account *known = find_known(d, plan->puts[i].account->name);
-        if (known && known->account->damaged)
-            log_error("account_damaged", LOG_S("account", known->account->name),
-                      LOG_C("why", "its definition in the store was not what was stored; the file's was taken"));
+        account_unref(account);
     }
 }
 
 int definitions_take_file(struct definitions *d, struct buf *why)
 {
-    struct accounts_plan plan;
-    int err = read_accounts(d);
-    if (err)
-        return err;
-    err = accounts_file_check(d->config, d->known, d->known_count, why);
-    if (err)
-        return err;
-    accounts_plan_make(d->config, d->known, d->known_count, &plan);
-    log_mended(d, &plan);
-    err = store_plan(d, &plan);
-    if (!err) {
-        note_orders(d, d->config, &plan);
-        err = fill_directory(d, &plan);
+    size_t put;
+    int err = d->store->ops->each_account(d->store, take_stored, d);
+    if (!err)
+        err = accounts_file_check(d->config, d->directory, why);
+    if (!err)
+        err = take_all(d, d->config, &put);
+    if (!err && put) // from now on others hear of them
+        err = d->store->ops->flush(d->store);
+    if (!err)
         tell_damaged(d);
-    }
-    accounts_plan_done(&plan);
-    forget_known(d);
+    release_memory(d->config);
     return err;
 }
 
@@ -237,53 +275,14 @@ static void warn_fixed(struct definitions *d, const struct config *config, struc
     arena_done(&scratch);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct config_account *const *left = a, *const *right = b;
-    return str_cmp((*left)->account->name, (*right)->account->name);
-}
-
-// What is in force, with what the file said of it at the last read: the directory by name, the file's accounts
-// sorted the same way.
-static void gather_known(struct definitions *d)
-{
-    const struct config *config = d->config;
-    const struct account **accounts = directory_list(d->directory);
-    const struct config_account **sorted = mem_new((config->account_count + 1) * sizeof(struct config_account *));
-    for (size_t i = 0; i < config->account_count; i++)
-        sorted[i] = &config->accounts[i];
-    qsort(sorted, config->account_count, sizeof *sorted, compare_names);
-    forget_known(d);
-    for (size_t i = 0, j = 0; accounts[i]; i++) {
-        while (j < config->account_count && str_cmp(sorted[j]->account->name, accounts[i]->name) < 0)
-            j++;
-        bool in_file = j < config->account_count && str_eq(sorted[j]->account->name, accounts[i]->name);
-        add_known(d, (struct account *)(uintptr_t)accounts[i], in_file ? sorted[j]->file_text : STR_NONE);
-    }
-    free(sorted);
-    free(accounts);
-}
-
 static int apply_file(struct definitions *d, struct config *config, struct buf *report)
 {
-    struct accounts_plan plan;
-    gather_known(d);
-    if (accounts_file_check(config, d->known, d->known_count, report)) {
-        forget_known(d);
+    size_t put;
+    if (accounts_file_check(config, d->directory, report))
         return ERR_INVALID;
-    }
-    accounts_plan_make(config, d->known, d->known_count, &plan);
-    for (size_t i = 0; i < plan.put_count; i++)
-        account_ref(plan.puts[i].account); // the relay takes one
-    int err = relay_put_accounts(d->relay, plan.puts, plan.put_count);
-    if (!err) {
-        note_orders(d, config, &plan);
-        relay_move_accounts(d->relay, plan.moved, plan.moved_count);
-    }
-    log_info("reloaded", LOG_N("accounts_changed", (int64_t)plan.put_count));
+    int err = take_all(d, config, &put);
+    log_info("reloaded", LOG_N("accounts_changed", (int64_t)put));
     news_tell_of(board_news(d->board), NEWS_RELOADED, NULL, STR_NONE, STR_NONE);
-    accounts_plan_done(&plan);
-    forget_known(d);
     return err;
 }
 
@@ -304,13 +303,12 @@ int definitions_reload(void *arg, struct buf *report)
         log_error("reload_refused", LOG_S("why", buf_str(report)));
         config_free(config);
     }
+    release_memory(d->config);
     pthread_mutex_unlock(&d->lock);
     return err;
 }
 
 // ---- accounts by hand ----
-
-enum { LOOK_AT = 500 }; // accounts at a time
 
 static int refuse_twin(const struct source *source, const struct account *other, const struct source *theirs,
                        struct buf *why)
@@ -326,25 +324,17 @@ static int refuse_twin(const struct source *source, const struct account *other,
 // One bot stands in one source, of all accounts. What left the file holds none, until somebody takes it up again.
 static int check_bots(struct definitions *d, const struct account *account, struct buf *why)
 {
-    const struct account *page[LOOK_AT];
-    struct arena names = {0};
-    struct str after = STR_NONE;
-    size_t count;
+    struct directory_walk walk = {.directory = d->directory};
+    const struct account *other;
     int err = ERR_OK;
-    do {
-        count = directory_page(d->directory, after, LOOK_AT, page);
-        arena_done(&names);
-        if (count)
-            after = arena_str(&names, page[count - 1]->name);
-        for (size_t i = 0; i < count; i++) {
-            const struct source *source, *theirs;
-            bool other = page[i]->id != account->id && !page[i]->left_file;
-            if (!err && other && accounts_share_bot(account, page[i], &source, &theirs))
-                err = refuse_twin(source, page[i], theirs, why);
-            account_unref(page[i]);
-        }
-    } while (count == LOOK_AT && !err);
-    arena_done(&names);
+    while (!err && (other = directory_walk_next(&walk))) {
+        const struct source *source, *theirs;
+        bool counts = other->id != account->id && !other->left_file;
+        if (counts && accounts_share_bot(account, other, &source, &theirs))
+            err = refuse_twin(source, other, theirs, why);
+        account_unref(other);
+    }
+    directory_walk_done(&walk);
     return err;
 }
 
@@ -360,7 +350,7 @@ static int check_order(const struct account *before, const struct account *now, 
 
 static int put_change(struct definitions *d, struct admin_change *change, const struct account *before)
 {
-    struct relay_account_put put = {.file_text = STR_NONE};
+    struct relay_account_put put = {0};
     bool says_active;
     int err = account_change_make(change, before, &put.account, &says_active);
     if (err)
@@ -403,7 +393,7 @@ static int change_known(struct definitions *d, struct admin_change *change, cons
 
 static int add_account(struct definitions *d, struct admin_change *change)
 {
-    struct relay_account_put put = {.file_text = STR_NONE};
+    struct relay_account_put put = {0};
     bool says_active;
     int err = account_change_make(change, NULL, &put.account, &says_active);
     if (err)

@@ -8,8 +8,6 @@
 
 #include <pthread.h>
 
-struct stored_account;
-
 struct definitions {
     const char *config_path;
     struct config *config; // owned; under `lock` once a reload may run
@@ -17,10 +15,9 @@ struct definitions {
     struct store *store;   // ours until `relay` runs, the committer's then
     struct directory *directory;
     struct board *board;
-    struct relay *relay;          // NULL before it runs
-    pthread_mutex_t lock;         // one change at a time; guards `known`
-    struct stored_account *known; // by name what the file last said; copies of our own, while a change is made
-    size_t known_count;
+    struct relay *relay;  // NULL before it runs
+    pthread_mutex_t lock; // one change at a time
+    size_t damaged;       // accounts that were not what was stored, when the store was read
 };
 
 void definitions_init(struct definitions *definitions);

@@ -90,6 +90,7 @@ struct account *account_copy(const struct account *account)
     copy->desk = account->desk;
     copy_desk(arena, &copy->desk);
     copy->defined_at = arena_str(arena, account->defined_at);
+    copy->file_text = arena_str(arena, account->file_text);
     copy->left_file = account->left_file;
     return copy;
 }

@@ -63,6 +63,9 @@ struct account {
     size_t former_count;
     struct desk desk;
     struct str defined_at; // "FILE:line" when the configuration file defines it, else STR_NONE
+    // What the file said of it when it was last applied, for telling a change in the file from a change by hand: opaque
+    // (app/config.h). STR_NONE: made by hand, or it left the file.
+    struct str file_text;
     bool damaged; // what the store has of it is not what was stored: inactive until somebody sets it again. Not copied
     bool left_file; // it stood in the file once and does no longer: deactivated, kept, flagged
 };

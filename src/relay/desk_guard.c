@@ -76,17 +76,24 @@ static void show_if_closed(struct dispatcher *d, const struct account *account)
         desk_state_unref(d, desk_state_get(d, account));
 }
 
+static void show_closed(struct dispatcher *d, bool active)
+{
+    struct directory_walk walk = {.directory = d->options.directory};
+    const struct account *account;
+    while ((account = directory_walk_next(&walk))) {
+        if (account->active == active)
+            show_if_closed(d, account);
+        account_unref(account);
+    }
+}
+
 // Under the name of an active account where there is one.
 void dispatcher_desks_restored(struct dispatcher *d)
 {
-    const struct account **accounts = directory_list(d->options.directory);
-    for (int active = 1; active >= 0; active--)
-        for (size_t i = 0; accounts[i]; i++)
-            if (accounts[i]->active == active)
-                show_if_closed(d, accounts[i]);
-    for (size_t i = 0; accounts[i]; i++)
-        account_unref(accounts[i]);
-    free(accounts);
+    if (!d->guards) // nearly always, and then many accounts cost nothing here
+        return;
+    show_closed(d, true);
+    show_closed(d, false);
 }
 
 void desk_restore(struct dispatcher *d, struct desk_state *desk)

@@ -289,12 +289,12 @@ static void post(struct relay *relay, void (*run)(struct loop_task *task))
 static void on_begin(struct loop_task *task)
 {
     struct relay *relay = ((struct relay_task *)task)->relay;
-    const struct account **accounts = directory_list(relay->options.directory);
-    for (size_t i = 0; accounts[i]; i++) {
-        sources_account_changed(relay->sources, NULL, accounts[i]);
-        account_unref(accounts[i]);
+    struct directory_walk walk = {.directory = relay->options.directory};
+    const struct account *account;
+    while ((account = directory_walk_next(&walk))) {
+        sources_account_changed(relay->sources, NULL, account);
+        account_unref(account);
     }
-    free(accounts);
     dispatcher_start(relay->dispatcher);
     free(task);
 }

@@ -39,10 +39,9 @@ int relay_port(const struct relay *relay);
 // Webhooks would be stored now.
 bool relay_is_ready(struct relay *relay);
 
-// The definition of an account; `file_text` and `keep_active` as in store_account_put.
+// The definition of an account; `keep_active` as in store_account_put.
 struct relay_account_put {
     struct account *account;
-    struct str file_text;
     bool keep_active;
     bool order_kept; // out: the rule was not taken, since its last change is not over: nothing else was left out
 };
@@ -50,6 +49,10 @@ struct relay_account_put {
 // sources follow. Blocks until it is durable and in force; not to be called on a thread of the relay's.
 // Takes the references.
 int relay_put_accounts(struct relay *relay, struct relay_account_put *puts, size_t count);
+// The account as it is in the store after it was put, and is to be published: with what the store said of it, and the sources
+// that `before` (NULL: there was none) had and it has no more, whose messages may wait. One reference.
+struct account *relay_account_stored(struct account *account, const struct store_account_put *put,
+                                     const struct account *before);
 // Accounts of which nothing changed but `defined_at`: published, not stored. The references stay the caller's.
 void relay_move_accounts(struct relay *relay, struct account **accounts, size_t count);
 // Activates or deactivates: returns when it is durable and (deactivated) no new request can start.

@@ -48,29 +48,30 @@ static void keep_learned(struct relay *relay, struct account *account)
     account_unref(now);
 }
 
-// The account with the sources that it had before and has no more: messages of theirs may wait.
-static struct account *with_former(struct relay *relay, struct account *account)
+struct account *relay_account_stored(struct account *account, const struct store_account_put *put,
+                                     const struct account *before)
 {
-    const struct account *now = directory_find_id(relay->options.directory, account->id);
-    struct account *whole = now ? account_with_former(account, now) : account_ref(account);
-    if (now)
-        whole->damaged = now->damaged && !account->active; // part of it was set: the alarm stands until it is activated
-    account_unref(now);
-    return whole;
-}
-
-static void publish_put(struct relay *relay, const struct store_account_put *put, struct account *account)
-{
-    keep_learned(relay, account); // once more: while it was being stored, its sources may have learned
     account->id = put->id;
     account->active = put->active;
     account->order = put->order;
     account->order_barrier = put->order_barrier;
-    for (size_t j = 0; j < account->source_count; j++) {
-        account->sources[j].id = put->source_ids[j];
-        account->sources[j].account_id = account->id;
+    if (put->order_kept) // the file's word was not taken whole: it counts as changed when the file is read again
+        account->file_text = before ? arena_str(&account->arena, before->file_text) : STR_NONE;
+    for (size_t i = 0; i < account->source_count; i++) {
+        account->sources[i].id = put->source_ids[i];
+        account->sources[i].account_id = account->id;
     }
-    struct account *whole = with_former(relay, account);
+    return before ? account_with_former(account, before) : account_ref(account);
+}
+
+static void publish_put(struct relay *relay, const struct store_account_put *put, struct account *account)
+{
+    const struct account *before = directory_find_id(relay->options.directory, put->id);
+    keep_learned(relay, account); // once more: while it was being stored, its sources may have learned
+    struct account *whole = relay_account_stored(account, put, before);
+    if (before) // part of it was set: the alarm stands until it is activated
+        whole->damaged = before->damaged && !account->active;
+    account_unref(before);
     publish(relay, whole, true);
     account_unref(whole);
 }
@@ -102,7 +103,7 @@ static int put_some(struct relay *relay, struct relay_account_put *accounts, siz
         const struct account *account = accounts[i].account;
         call.puts[i] = (struct store_account_put){
             .account = account,
-            .file_text = accounts[i].file_text,
+            .file_text = account->file_text,
             .keep_active = accounts[i].keep_active,
             .source_ids = arena_alloc(&arena, (account->source_count + 1) * sizeof(int64_t)),
         };

@@ -40,9 +40,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((err != 0) != (errors.n > 0))
         abort();
     if (!err) {
-        for (size_t i = 0; i < config->account_count; i++)
-            if (!account_name_is_valid(config->accounts[i].account->name) || !config->accounts[i].account->source_count)
+        for (size_t i = 0; i < config->account_count; i++) {
+            struct account *account = config_account(config, i);
+            if (!account_name_is_valid(account->name) || !account->source_count)
                 abort();
+            account_unref(account);
+        }
         config_free(config);
     }
     buf_clear(&errors);

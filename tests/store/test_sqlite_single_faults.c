@@ -68,15 +68,13 @@ static void test_failed_flush_breaks_the_store_for_good(void **state)
     char *path = kit_store_path("flush");
     struct store *store = open_store(path);
     kit_store(store, "before", "c");
-    int64_t calls = 0;
-    // The flush is the last call of a commit: let one pass to count, then fail that one.
-    fault_vfs = (struct fault_vfs){0};
-    kit_store(store, "count", "c");
-    calls = fault_vfs.calls;
-    fault_vfs = (struct fault_vfs){.at = calls, .once = true, .error = EIO};
-    struct store_accept accept = kit_accept("k", "c");
-    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), ERR_IO);
+    assert_int_equal(store->ops->flush(store), 0);
+    kit_store(store, "k", "c");
+    fault_vfs = (struct fault_vfs){.at = 1, .once = true, .error = EIO};
+    assert_int_equal(store->ops->flush(store), ERR_IO);
     assert_int_equal(fault_vfs.hits, 1);
+    assert_int_equal(store->ops->flush(store), ERR_IO); // the kernel would say that all is well now (S1)
+    assert_int_equal(fault_vfs.calls, 1);
     struct store_mark mark = {1, false};
     struct lane_page page;
     assert_int_equal(kit_apply(store, STORE_MARK, &mark), ERR_IO);
@@ -85,7 +83,7 @@ static void test_failed_flush_breaks_the_store_for_good(void **state)
     store->ops->close(store, true); // even a clean stop writes nothing more
     fault_vfs_clear();
     store = open_store(path);
-    assert_true(kit_totals(store).accepted >= 2);
+    assert_true(kit_totals(store).accepted >= 1);
     assert_true(kit_verify(store, true));
     store->ops->close(store, true);
     free(path);

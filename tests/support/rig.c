@@ -276,9 +276,10 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
     account->id = put.id;
     account->sources[0].id = source_ids[0];
     account->sources[0].account_id = put.id;
-    directory_put(rig->directory, account);
+    directory_put(rig->directory, account_ref(account));
     if (rig->dispatcher)
         dispatcher_account_changed(rig->dispatcher, NULL, account);
+    account_unref(account);
 }
 
 static void ignore(struct job *job)

@@ -315,6 +315,50 @@ def test_many_are_switched_in_one_go(make_relay, desk):
     assert relay.cli("account", "activate", "--all", names[0], "--socket", relay.socket, check=False).returncode == 2
 
 
+def all_accounts(relay):
+    """By name, page by page."""
+    found, page = {}, {"next": None}
+    while not found or page["next"]:
+        page = relay.get("/api/v1/accounts", limit=500, after=page["next"])
+        found.update((a["name"], a) for a in page["items"])
+    return found
+
+
+def test_thousands_of_accounts_follow_the_file_and_the_hand(make_relay, desk):
+    """More than are put into the store, or looked through, at once: at the start, at the next one, and by a reload that changes all kinds."""
+    names = [f"a{i * 7919 % 2100:04d}" for i in range(2100)]  # not in their order
+    relay = make_relay([account(n, desk.config()) for n in names]).start()
+
+    def check(inactive, left, conversation=()):
+        known, lines = all_accounts(relay), open(relay.path).read().splitlines()
+        assert sorted(known) == sorted({*names, *left})
+        assert {n for n, a in known.items() if not a["active"]} == {*inactive, *left}
+        assert {n for n, a in known.items() if a["left_file"]} == set(left)
+        assert {n for n, a in known.items() if a["order"] == "conversation"} == set(conversation)
+        for n in names:
+            place, line = known[n]["defined_at"].rsplit(":", 1)
+            assert place == relay.path and lines[int(line) - 1] == f"- name: {n}", known[n]
+    check([], [])
+    relay.set_active(names[1500], False)
+    relay.restart()
+    check([names[1500]], [])
+    inactive, left, entries = [names[1500], "first"], names[:20] + names[1000:1020], relay.config["accounts"]
+    entries[1700]["order"] = "conversation"
+    relay.config["accounts"] = [account("first", desk.config(), active=False)] + [e for e in entries if e["name"] not in left]
+    conversation, names = [names[1700]], ["first"] + [n for n in names if n not in left]
+    reload(relay)
+    check(inactive, left, conversation)
+    relay.restart()
+    check(inactive, left, conversation)
+    relay.config["accounts"] = entries
+    relay.write_config()
+    names = [e["name"] for e in entries]
+    relay.restart()  # the same at a start
+    check(inactive[:1], ["first"], conversation)
+    WebhookSource(relay, names[0]).send("m0")
+    desk.wait_taken(1)
+
+
 def test_command_line_makes_changes_and_removes(empty, desk, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(desk.secret + "\n")

@@ -244,6 +244,30 @@ def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
     relay.wait_settled()
 
 
+def test_order_rule_that_was_refused_is_taken_by_a_later_reload(source, relay, desk):
+    """What the file said was not taken: it counts as changed until it is, though the file stays as it is."""
+    gate = threading.Event()
+    relay.allow("alarm", "alarm_end")
+    desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
+    source.send("m0")
+    desk.wait_requests(1)
+    before = relay.config["accounts"][0].get("order", "account")
+    other = "conversation" if before == "account" else "account"
+
+    def reload_with(rule, alarms, in_force):
+        relay.config["accounts"][0]["order"] = rule
+        relay.write_config()
+        reload_by_signal(relay)
+        wait_for(lambda: [a["name"] for a in relay.status()["alarms"]] == alarms, f"alarms {alarms}")
+        wait_for(lambda: relay.get("/api/v1/accounts/acme")["order"] == in_force, f"order {in_force}")
+    reload_with(other, [], other)
+    reload_with(before, ["order_waits"], other)
+    reload_with(before, ["order_waits"], other)
+    gate.set()
+    relay.wait_settled()
+    reload_with(before, [], before)
+
+
 def test_broken_file_leaves_the_old_one_in_force(source, relay, desk):
     relay.allow(".*reload.*", ".*config.*")
     good = open(relay.path).read()

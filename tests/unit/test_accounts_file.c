@@ -1,6 +1,5 @@
 // The file's accounts against those of the store: what is stored anew, and what outlives a restart.
 #include "app/accounts_file.h"
-#include "base/must.h"
 #include "support/unit.h"
 
 #include <string.h>
@@ -31,37 +30,36 @@ static struct account *make_stored(const char *name, bool active)
 }
 
 struct trial {
-    struct config_account said;
-    struct config config;
-    struct stored_account stored;
-    struct accounts_plan plan;
+    struct account *said, *stored;
+    struct account_plan plan;
 };
 
+// What the file says (NULL: nothing) and what there is, with the texts of the file then and before.
 static void plan(struct trial *trial, struct account *said, const char *text, struct account *stored,
                  const char *stored_text)
 {
-    *trial = (struct trial){.said = {said, str_of(text)}, .stored = {stored, str_of(stored_text)}};
-    trial->config = (struct config){.accounts = &trial->said, .account_count = said != NULL};
-    accounts_plan_make(&trial->config, &trial->stored, stored != NULL, &trial->plan);
+    *trial = (struct trial){.said = said, .stored = stored};
+    if (stored)
+        stored->file_text = str_of(stored_text);
+    if (said) {
+        said->file_text = str_of(text);
+        account_plan_said(said, stored, &trial->plan);
+    } else {
+        account_plan_unsaid(stored, &trial->plan);
+    }
 }
 
 static const struct account *put_of(const struct trial *trial)
 {
-    must(trial->plan.puts && trial->plan.put_count);
-    return trial->plan.puts[0].account;
-}
-
-static const struct account *moved_of(const struct trial *trial)
-{
-    must(trial->plan.moved && trial->plan.moved_count);
-    return trial->plan.moved[0];
+    assert_int_equal(trial->plan.kind, PLAN_PUT);
+    return trial->plan.account;
 }
 
 static void trial_done(struct trial *trial)
 {
-    accounts_plan_done(&trial->plan);
-    account_unref(trial->said.account);
-    account_unref(trial->stored.account);
+    account_unref(trial->plan.account);
+    account_unref(trial->said);
+    account_unref(trial->stored);
 }
 
 #define UNSAID "active=unsaid rest=1"
@@ -71,10 +69,9 @@ static void test_a_new_account_is_stored(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "account"), UNSAID, NULL, NULL);
-    assert_int_equal(trial.plan.put_count, 1);
     assert_str(put_of(&trial)->name, "acme");
-    assert_str(trial.plan.puts[0].file_text, UNSAID);
-    assert_int_equal(trial.plan.moved_count, 0);
+    assert_str(put_of(&trial)->file_text, UNSAID);
+    assert_false(trial.plan.keep_active);
     trial_done(&trial);
 }
 
@@ -83,8 +80,8 @@ static void test_what_did_not_change_is_left_alone(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "account"), UNSAID, make_stored("acme", false), UNSAID);
-    assert_int_equal(trial.plan.put_count, 0);
-    assert_int_equal(trial.plan.moved_count, 0);
+    assert_int_equal(trial.plan.kind, PLAN_NOTHING);
+    assert_null(trial.plan.account);
     trial_done(&trial);
 }
 
@@ -95,11 +92,11 @@ static void test_a_moved_account_keeps_all_but_its_place(void **state)
     struct account *said = make("acme", true, "account");
     said->defined_at = STR("t.yaml:9");
     plan(&trial, said, UNSAID, make_stored("acme", false), UNSAID);
-    assert_int_equal(trial.plan.put_count, 0);
-    assert_int_equal(trial.plan.moved_count, 1);
-    assert_str(moved_of(&trial)->defined_at, "t.yaml:9");
-    assert_false(moved_of(&trial)->active);
-    assert_int_equal(moved_of(&trial)->id, 7);
+    assert_int_equal(trial.plan.kind, PLAN_MOVE);
+    assert_str(trial.plan.account->defined_at, "t.yaml:9");
+    assert_false(trial.plan.account->active);
+    assert_int_equal(trial.plan.account->id, 7);
+    assert_str(trial.plan.account->file_text, UNSAID);
     trial_done(&trial);
 }
 
@@ -108,7 +105,6 @@ static void test_a_deactivation_by_hand_outlives_other_changes_of_the_file(void 
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "conversation"), "active=unsaid rest=2", make_stored("acme", false), UNSAID);
-    assert_int_equal(trial.plan.put_count, 1);
     assert_false(put_of(&trial)->active);
     assert_int_equal(put_of(&trial)->order, ORDER_CONVERSATION);
     trial_done(&trial);
@@ -160,15 +156,14 @@ static void test_an_account_that_left_is_deactivated_and_flagged_once(void **sta
     (void)state;
     struct trial trial;
     plan(&trial, NULL, NULL, make_stored("acme", true), UNSAID);
-    assert_int_equal(trial.plan.put_count, 1);
     assert_false(put_of(&trial)->active);
     assert_true(put_of(&trial)->left_file);
-    assert_null(trial.plan.puts[0].file_text.p);
+    assert_null(put_of(&trial)->file_text.p);
     trial_done(&trial);
     struct account *left = make_stored("acme", false);
     left->left_file = true;
     plan(&trial, NULL, NULL, left, NULL);
-    assert_int_equal(trial.plan.put_count, 0);
+    assert_int_equal(trial.plan.kind, PLAN_NOTHING);
     trial_done(&trial);
 }
 
@@ -179,7 +174,6 @@ static void test_an_account_that_returns_is_as_the_file_says(void **state)
     struct account *left = make_stored("acme", false);
     left->left_file = true;
     plan(&trial, make("acme", true, "account"), UNSAID, left, NULL);
-    assert_int_equal(trial.plan.put_count, 1);
     assert_true(put_of(&trial)->active);
     assert_false(put_of(&trial)->left_file);
     assert_int_equal(put_of(&trial)->id, 7);
@@ -191,7 +185,7 @@ static void test_accounts_made_by_hand_stay(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, NULL, NULL, make_stored("acme", true), NULL);
-    assert_int_equal(trial.plan.put_count, 0);
+    assert_int_equal(trial.plan.kind, PLAN_NOTHING);
     trial_done(&trial);
 }
 
@@ -200,7 +194,6 @@ static void test_a_name_made_by_hand_becomes_the_files(void **state)
     (void)state;
     struct trial trial;
     plan(&trial, make("acme", true, "account"), UNSAID, make_stored("acme", false), NULL);
-    assert_int_equal(trial.plan.put_count, 1);
     assert_true(put_of(&trial)->active);
     assert_int_equal(put_of(&trial)->id, 7);
     trial_done(&trial);

@@ -24,7 +24,7 @@ static struct fixture {
     struct arena arena;
 } f;
 
-static const struct account *put_account(int64_t id, const char *name, const char *desk)
+static void put_account(int64_t id, const char *name, const char *desk)
 {
     struct account *account = account_new();
     account->id = id;
@@ -34,7 +34,6 @@ static const struct account *put_account(int64_t id, const char *name, const cha
     account->sources[0] = (struct source){.id = 10 * id, .name = STR("bot"), .platform = STR("telegram")};
     account->desk = (struct desk){.platform = STR("webhook"), .url = str_of(desk)};
     directory_put(f.accounts, account);
-    return account;
 }
 
 static void start_admin(void)

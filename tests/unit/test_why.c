@@ -91,6 +91,8 @@ static struct fixture {
     struct clock_manual clock;
     struct store *store;
     struct directory *accounts;
+    struct account *made[8];
+    size_t made_count;
     struct board *board;
     struct tally *tally;
     struct admin *admin;
@@ -118,7 +120,8 @@ static const struct account *put_account(const char *name, enum order_rule order
     assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
     account->id = put.id;
     account->sources[0].id = source_ids[0];
-    directory_put(f.accounts, account);
+    f.made[f.made_count++] = account;
+    directory_put(f.accounts, account_ref(account));
     return account;
 }
 
@@ -227,6 +230,8 @@ static int tear_down(void **state)
     (void)state;
     admin_stop(f.admin);
     f.store->ops->close(f.store, true);
+    while (f.made_count)
+        account_unref(f.made[--f.made_count]);
     directory_free(f.accounts);
     board_free(f.board);
     tally_free(f.tally);
