@@ -72,10 +72,19 @@ struct json *api_json_begin(struct api_json *out)
     return &out->json;
 }
 
+// INTERFACE.md: what is shown of the store is durable.
+static bool is_durable(const struct api_call *call)
+{
+    struct store_reader *reader = admin_of(call)->reader;
+    return !reader || reader->ops->flush(reader) == 0;
+}
+
 void api_json_send(struct api_call *call, int status, struct api_json *json)
 {
     if (json->buf.failed)
         api_problem(call, 500, "The answer is larger than %d MiB; ask for less at once.", API_ANSWER_MAX >> 20);
+    else if (status < 300 && !is_durable(call))
+        api_problem(call, 503, "The store cannot be brought to the disk.");
     else
         api_answer(call, status, STR("application/json"), buf_str(&json->buf));
     buf_done(&json->buf);

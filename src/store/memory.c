@@ -1072,6 +1072,12 @@ static int reader_verify(struct store_reader *reader, struct store_check *check)
     return unlock_memory(m);
 }
 
+static int reader_flush(struct store_reader *reader)
+{
+    (void)reader;
+    return 0;
+}
+
 static const struct store_reader_ops reader_ops = {
     .free = reader_free,
     .set_time_cap = reader_set_time_cap,
@@ -1085,6 +1091,7 @@ static const struct store_reader_ops reader_ops = {
     .lane_line = reader_lane_line,
     .conversation = reader_conversation,
     .last_delivered = reader_last_delivered,
+    .flush = reader_flush,
     .verify = reader_verify,
 };
 

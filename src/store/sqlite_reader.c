@@ -284,6 +284,17 @@ static int reader_attempts(struct store_reader *reader, int64_t message_id,
     return sql_end(&r->sql, q, code);
 }
 
+// By a descriptor of its own: it hears of an error of the disk by itself, as the writer does.
+static int reader_flush(struct store_reader *reader)
+{
+    struct sqlite_reader *r = sqlite_reader_of(reader);
+    sqlite3_file *log = NULL;
+    int code = sqlite3_file_control(r->sql.db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (code == SQLITE_OK && log && log->pMethods) // else it has read nothing yet
+        code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    return code == SQLITE_OK ? 0 : ERR_IO;
+}
+
 static const struct store_reader_ops reader_ops = {
     .free = reader_free,
     .set_time_cap = reader_set_time_cap,
@@ -297,6 +308,7 @@ static const struct store_reader_ops reader_ops = {
     .lane_line = sqlite_reader_lane_line,
     .conversation = sqlite_reader_conversation,
     .last_delivered = sqlite_reader_last_delivered,
+    .flush = reader_flush,
     .verify = sqlite_reader_verify,
 };
 

@@ -343,6 +343,8 @@ struct store_reader_ops {
     // `most` messages; *out_id = 0: none was found.
     int (*last_delivered)(struct store_reader *reader, int64_t account_id, int64_t conversation_id, size_t most,
                           int64_t *out_id, int64_t *out_at_us);
+    // A reader sees what was applied, flushed or not: all that it has given so far is on stable storage when this returns 0.
+    int (*flush)(struct store_reader *reader);
     // Looks at the whole store: the sum in one snapshot, then row by row in short ones. Nothing that goes on meanwhile is
     // taken for a fault. ERR_BUSY: interrupted.
     int (*verify)(struct store_reader *reader, struct store_check *check);

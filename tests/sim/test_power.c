@@ -143,10 +143,41 @@ static int end(void **state)
     return 0;
 }
 
+// What a person was shown must not be gone after a power cut.
+static void test_what_a_reader_has_shown_and_flushed_is_there_when_the_power_goes(void **state)
+{
+    (void)state;
+    for (int flushes = 0; flushes < 2; flushes++) {
+        int lost = 0;
+        for (uint64_t chance = 1; chance <= 20; chance++) {
+            const char *why = NULL;
+            make_store(chance);
+            struct store *store = open_store(&why);
+            assert_non_null(store);
+            kit_store(store, "shown", "c1");
+            struct store_reader *reader = store->ops->reader_new(store);
+            struct store_totals totals;
+            assert_int_equal(reader->ops->totals(reader, &totals), 0);
+            assert_int_equal(totals.accepted, MESSAGES + 1);
+            if (flushes)
+                assert_int_equal(reader->ops->flush(reader), 0);
+            reader->ops->free(reader);
+            store->ops->close(store, false);
+            power_vfs_lose();
+            store = open_store(&why);
+            assert_non_null(store);
+            lost += kit_totals(store).accepted != MESSAGES + 1;
+            store->ops->close(store, false);
+        }
+        assert_true(flushes ? lost == 0 : lost > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_power_goes_at_each_call_of_an_opening),
+        cmocka_unit_test(test_what_a_reader_has_shown_and_flushed_is_there_when_the_power_goes),
         cmocka_unit_test(test_a_call_that_fails_in_an_opening_is_no_damage),
     };
     return cmocka_run_group_tests(tests, begin, end);
