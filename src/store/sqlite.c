@@ -117,6 +117,8 @@ static int transact_once(struct sqlite_store *s, int (*body)(struct sqlite_store
     int err = sql_run(&s->sql, SQL_BEGIN);
     if (!err)
         err = transact_body(s, body, arg);
+    if (err)
+        sqlite_known_forget_all(s->known);
     // After some errors SQLite has rolled back already.
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
         err = ERR_IO;
@@ -253,6 +255,7 @@ static void free_store(struct sqlite_store *s)
     if (!s)
         return;
     sql_close(&s->sql);
+    sqlite_known_free(s->known);
     sqlite_files_close(&s->files); // last: it holds the lock
     free(s);
 }
@@ -543,10 +546,12 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
     pthread_once(&once, configure_sqlite);
     struct sqlite_store *s = mem_new_of(struct sqlite_store);
     s->store.ops = &sqlite_ops;
+    s->known = sqlite_known_new();
     s->finding = options->finding;
     s->finding_arg = options->finding_arg;
     *why = sqlite_files_open(&s->files, options->path, options->force_network_fs, options->ballast_bytes, arena);
     if (*why) {
+        sqlite_known_free(s->known);
         free(s);
         return NULL;
     }

@@ -8,6 +8,7 @@
 #pragma once
 #include "store/sql.h"
 #include "store/sqlite_files.h"
+#include "store/sqlite_known.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -32,6 +33,7 @@ struct sqlite_store {
     bool log_is_moved; // all of it: the next commit begins it anew
     atomic_int broken; // the error that broke it; 0. flush() sets it, too
     sqlite3_file *log; // SQLite's own handle of the log, open as long as the connection
+    struct sqlite_known *known;
     struct sqlite_totals totals;
     int log_frames;       // in the log
     int log_frames_usual; // that it has room for from the start

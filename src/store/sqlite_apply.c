@@ -49,6 +49,10 @@ static int write_conversation(struct sqlite_store *s, const struct sqlite_conver
     sql_str(q, 6, conversation->link.note);
     sql_int(q, 7, (int64_t)sqlite_conversation_sum(conversation));
     sql_int(q, 8, conversation->goes_on_in);
+    if (conversation->goes_on_in)
+        sqlite_known_forget(s->known, conversation->id);
+    else
+        sqlite_known_put(s->known, conversation);
     return sql_finish(&s->sql, q);
 }
 
@@ -72,10 +76,15 @@ static struct link copy_link(const struct link *link, struct arena *arena)
                          arena_str(arena, link->last_part), arena_str(arena, link->note)};
 }
 
+static bool is_new_name(const struct sqlite_conversation *conversation, struct str name)
+{
+    return name.p && !str_eq(name, conversation->name);
+}
+
 // A damaged conversation keeps its wrong sum whatever is learned of it, so that it stays known as damaged.
 static int rename_conversation(struct sqlite_store *s, struct sqlite_conversation *conversation, struct str name)
 {
-    if (!name.p || str_eq(name, conversation->name) || !sqlite_conversation_is_whole(conversation))
+    if (!is_new_name(conversation, name) || !sqlite_conversation_is_whole(conversation))
         return 0;
     conversation->name = name;
     return write_conversation(s, conversation);
@@ -129,14 +138,20 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
 {
     const struct event *event = &accept->event;
     struct sqlite_conversation conversation = {0};
+    struct sqlite_conversation *known = sqlite_known_find(s->known, accept->source_id, event->conversation);
+    accept->thread = STR_NONE;
+    if (known && !is_new_name(known, event->conversation_name))
+        return use_conversation(s, accept, known, out_waiting);
     sqlite3_stmt *q = ask_thread(s, accept->source_id, event->conversation);
     int code = sqlite3_step(q), err = 0;
     int64_t earlier = 0;
-    accept->thread = STR_NONE;
     if (code == SQLITE_ROW) {
         sqlite_conversation_read(q, 0, 2, &conversation);
         // A damaged row might name anybody's conversation.
-        earlier = sqlite_conversation_is_whole(&conversation) ? conversation.goes_on_in : 0;
+        bool whole = sqlite_conversation_is_whole(&conversation);
+        earlier = whole ? conversation.goes_on_in : 0;
+        if (whole && !earlier)
+            sqlite_known_put(s->known, &conversation);
         if (!earlier)
             err = use_conversation(s, accept, &conversation, out_waiting);
     }

@@ -43,6 +43,7 @@ static int find_waiting(struct sqlite_store *s)
 
 int sqlite_mend(struct sqlite_store *s)
 {
+    sqlite_known_forget_all(s->known);
     int err = sql_run(&s->sql, SQL_BEGIN);
     if (!err)
         err = mend_rows(s);

@@ -5,6 +5,13 @@
 
 enum { SWEEP_ROWS = 256 }; // looked at in one transaction
 
+static void note_waiting(struct sqlite_store *s, int64_t conversation_id, int64_t account_id)
+{
+    struct sqlite_conversation *known = sqlite_known_get(s->known, conversation_id);
+    if (known)
+        known->account_waiting = account_id;
+}
+
 int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t account_id, int64_t known)
 {
     if (lane_id_kind(lane) == LANE_ACCOUNT || known == account_id)
@@ -12,6 +19,7 @@ int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t account_id,
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_WAITING);
     sql_int(q, 1, lane_id_owner(lane));
     sql_int(q, 2, account_id);
+    note_waiting(s, lane_id_owner(lane), account_id);
     s->sweep.due = true;
     return sql_finish(&s->sql, q);
 }
@@ -75,6 +83,7 @@ static int clear(struct sqlite_store *s, void *arg)
         sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_WAITING);
         sql_int(q, 1, sweep->idle[i]);
         sql_int(q, 2, 0);
+        note_waiting(s, sweep->idle[i], 0);
         err = sql_finish(&s->sql, q);
     }
     return err;
