@@ -13,6 +13,7 @@
 enum {
     BATCH_MESSAGES = 512,   // accepted per transaction: bounds the time a verdict waits
     BATCH_CHANGES = 2048,   // in one transaction
+    MUCH_WORK = 8,          // jobs
     IDLE_WAIT_MS = 30000,   // between looks at housekeeping
     AGE_WAIT_MS = 100,      // between its steps, transactions that what is taken in waits for
     STALLED_WAIT_MS = 1000, // before what must be had is tried again
@@ -481,9 +482,11 @@ static void end_flusher(struct committer *committer)
     pthread_mutex_unlock(&committer->lock);
 }
 
-static bool has_work(struct committer *committer)
+// Enough for a transaction that is worth its while beside the flush of the one before.
+static bool has_much_work(struct committer *committer)
 {
-    return committer->urgent.head || committer->accepts.head || committer->loads.head || queue_length(committer->queue);
+    return committer->urgent.head || committer->accepts.head || committer->loads.head ||
+           queue_length(committer->queue) >= MUCH_WORK;
 }
 
 static void hand_over(struct committer *committer)
@@ -534,7 +537,7 @@ static bool run_turn(struct committer *committer)
     await_flusher(committer);
     if (!take_turn(committer))
         return false;
-    bool apart = committer->options.flushes_apart && has_work(committer);
+    bool apart = committer->options.flushes_apart && has_much_work(committer);
     if (apart || !committer_flush(committer))
         hand_over(committer);
     move_log(committer);

@@ -4,8 +4,8 @@
 //
 // What one turn did is a group. Groups are told in their order, after a flush that began when they were committed. While one
 // is flushed the next is put together and committed, and what comes in meanwhile gathers for the one after that: this
-// grouping beats any timer. The flush is the flusher's (a thread of its own, committer_run_flusher) where more work waits,
-// else the committer does it itself, since handing over takes time. Never is more than one group committed while another
+// grouping beats any timer. The flush is the flusher's (a thread of its own, committer_run_flusher) where much more waits,
+// else the committer does it itself, since handing over takes time and small transactions cost as much as large ones. Never is more than one group committed while another
 // is being flushed, so that groups grow with the load.
 //
 // Guarantees:

@@ -12,8 +12,9 @@
 enum {
     MOST_QUEUED = 20000,     // webhooks that may wait for the committer
     MEMORY_MESSAGES = 20000, // of all lanes
-    DRAIN_LOOK_MS = 5,       // between looks at parked answers while stopping
-    DRAIN_MS = 3000,         // for parked answers to be given, of the time that a stop may take
+    CLIENT_CONNECTIONS = 128,
+    DRAIN_LOOK_MS = 5, // between looks at parked answers while stopping
+    DRAIN_MS = 3000,   // for parked answers to be given, of the time that a stop may take
 };
 
 // ---- between the threads ----
@@ -36,7 +37,10 @@ static void *port_send(void *arg, const struct http_request *request, int64_t ti
                        void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
 {
     struct relay *relay = arg;
-    return http_client_send(relay->client, request, timeout_ms, done, done_arg);
+    int i = 0;
+    while (i < relay->client_count - 1 && http_client_open_calls(relay->clients[i]) >= CLIENT_CONNECTIONS)
+        i++;
+    return http_client_send(relay->clients[i], request, timeout_ms, done, done_arg);
 }
 
 static void port_cancel(void *arg, void *call)
@@ -229,14 +233,24 @@ static size_t most_connections(const struct relay *relay)
     return concurrency < files.rlim_cur / 4 ? concurrency : files.rlim_cur / 4;
 }
 
-static void make_loop(struct relay *relay)
+static void make_clients(struct relay *relay)
 {
     struct http_client_options client;
     http_client_options_default(&client);
-    client.max_connections = most_connections(relay);
+    size_t left = most_connections(relay);
+    do {
+        bool last = left <= CLIENT_CONNECTIONS || relay->client_count == MOST_CLIENTS - 1;
+        client.max_connections = last ? left : CLIENT_CONNECTIONS;
+        relay->clients[relay->client_count++] = http_client_new(relay->loop, &client);
+        left -= client.max_connections;
+    } while (left);
+}
+
+static void make_loop(struct relay *relay)
+{
     relay->loop = loop_new();
     relay->timer = loop_timer_new(relay->loop, on_timer, relay);
-    relay->client = http_client_new(relay->loop, &client);
+    make_clients(relay);
     relay->sources = sources_new(&(struct sources_options){
         .loop = relay->loop,
         .intake = &relay->intake,
@@ -330,7 +344,8 @@ static void relay_free(struct relay *relay)
     dispatcher_free(relay->dispatcher);
     sources_free(relay->sources);
     checks_free(relay->checks);
-    http_client_free(relay->client);
+    for (int i = 0; i < relay->client_count; i++)
+        http_client_free(relay->clients[i]);
     loop_timer_free(relay->timer);
     if (relay->cut_timer)
         loop_timer_free(relay->cut_timer);

@@ -23,6 +23,8 @@ struct door {
     pthread_t thread;
 };
 
+enum { MOST_CLIENTS = 16 };
+
 struct relay {
     struct relay_options options;
     struct committer *committer;
@@ -31,7 +33,10 @@ struct relay {
     struct loop_timer *timer, *cut_timer, *hurry_timer;
     int64_t armed_us;
     int64_t cut_at_us; // monotonic: when a stop waits for nothing more
-    struct http_client *client;
+    // libcurl looks through all its connections for each request: some hundred each. The first ones are used first, so that
+    // little traffic keeps to few connections.
+    struct http_client *clients[MOST_CLIENTS];
+    int client_count;
     struct dispatcher *dispatcher;
     struct sources *sources;
     struct checks *checks;

@@ -437,3 +437,23 @@ def test_mixed_text_of_every_kind_is_in_no_log(source, relay):
         source.send(f"m{i}", f"conv\u2028{i}", words=words)
     relay.wait_settled()
     assert CANARY not in "\n".join(relay.lines)
+
+
+@pytest.mark.release_only
+def test_more_requests_in_flight_than_one_client_of_libcurl_carries(make_relay, desk):
+    """Beyond 128 they are another one's: all the same to lanes, order and a stop."""
+    relay = make_relay([account("acme", desk.config(), order="conversation")], delivery={"concurrency": 300}).start()
+    source = WebhookSource(relay, "acme")
+    in_flight = []
+
+    def slow(request):
+        if request.method != "POST":
+            return None
+        in_flight.append(sum(1 for r in desk.posts() if r.end is None))
+        return Answer(200, delay_s=0.3)
+    desk.script = slow
+    crowd = Crowd(source, lanes=400, per_lane=8)
+    crowd.join()
+    relay.wait_settled(60 * SLOW)
+    assert_good(webhook_history(relay, source, desk, lane="conversation"))
+    assert 140 < max(in_flight) <= 300
