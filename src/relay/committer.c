@@ -392,8 +392,8 @@ static int flush(struct committer *committer, const struct group *groups)
     struct store *store = committer->options.store;
     while (groups && !groups->is_committed)
         groups = groups->next;
-    if (!groups)
-        return ERR_OK;
+    if (!groups) // their pages may show what could not be flushed before
+        return atomic_load(&committer->dead) ? ERR_IO : ERR_OK;
     int err = store->ops->flush(store);
     if (err)
         die(committer, err);

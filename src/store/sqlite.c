@@ -204,8 +204,7 @@ static int sqlite_checkpoint(struct store *store)
     return move_log_past(s, LOG_MOVED);
 }
 
-// What COMMIT would do with synchronous = FULL, apart from it: SQLite's file of the log is flushed the way SQLite does it.
-// Frames that another thread adds meanwhile may be flushed as well, or not; the log counts up to its last whole commit.
+// What COMMIT would do with synchronous = FULL, apart from it: the log is flushed the way SQLite does it. Frames that another thread adds meanwhile may be flushed as well, or not; the log counts up to its last whole commit.
 static int sqlite_flush(struct store *store)
 {
     struct sqlite_store *s = sqlite_of(store);
@@ -250,12 +249,21 @@ static int set_clean(struct sqlite_store *s, void *arg)
     return sql_finish(&s->sql, q);
 }
 
+static void close_log(struct sqlite_store *s)
+{
+    if (s->log && s->log->pMethods)
+        s->log->pMethods->xClose(s->log); // no locks lie on it (S6)
+    free(s->log);
+    free(s->log_name);
+}
+
 static void free_store(struct sqlite_store *s)
 {
     if (!s)
         return;
     sql_close(&s->sql);
     sqlite_known_free(s->known);
+    close_log(s);
     sqlite_files_close(&s->files); // last: it holds the lock
     free(s);
 }
@@ -458,12 +466,21 @@ static int read_totals(struct sqlite_store *s)
     return 0;
 }
 
-// The first flush is made before other threads are: SQLite then flushes the directory of a log that it has made.
-static int find_log(struct sqlite_store *s)
+// Linux tells of a page that could not be written once for each opening of the file, and takes it for written then: flushed by
+// the descriptor on which SQLite's checkpoints flush, the one thread would be told and the other not.
+static int open_log(struct sqlite_store *s)
 {
-    int code = sqlite3_file_control(s->sql.db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &s->log);
-    must(code != SQLITE_OK || (s->log && s->log->pMethods));
-    return code == SQLITE_OK ? sqlite_flush(&s->store) : ERR_IO;
+    sqlite3_vfs *vfs = NULL;
+    int code = sqlite3_file_control(s->sql.db, "main", SQLITE_FCNTL_VFS_POINTER, &vfs);
+    if (code != SQLITE_OK || !vfs)
+        return ERR_IO;
+    size_t n = strlen(s->files.path);
+    s->log_name = mem_new(n + sizeof "-wal" + 4); // a name of SQLite's: what could follow is absent
+    memcpy(s->log_name, s->files.path, n);
+    memcpy(s->log_name + n, "-wal", sizeof "-wal");
+    s->log = mem_new((size_t)vfs->szOsFile);
+    code = vfs->xOpen(vfs, s->log_name, s->log, SQLITE_OPEN_READWRITE | SQLITE_OPEN_WAL, NULL);
+    return sql_error(&s->sql, code);
 }
 
 // Rule S1. The cached pages are gone already (sqlite_files_open); SQLite has read the log from the disk. Before
@@ -498,10 +515,11 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     if (err)
         return err;
     sqlite3_wal_hook(s->sql.db, on_commit, s);
+    err = open_log(s);
+    if (err)
+        return err;
     err = sqlite_transact(s, set_clean, &not_clean);
-    if (err == ERR_FULL)
-        err = 0;
-    return err ? err : find_log(s);
+    return err == ERR_FULL ? 0 : err ? err : sqlite_flush(&s->store);
 }
 
 static const char *open_trouble(struct sqlite_store *s, int err, struct arena *arena)

@@ -32,7 +32,8 @@ struct sqlite_store {
     } file;            // what the file says without its log
     bool log_is_moved; // all of it: the next commit begins it anew
     atomic_int broken; // the error that broke it; 0. flush() sets it, too
-    sqlite3_file *log; // SQLite's own handle of the log, open as long as the connection
+    sqlite3_file *log; // the log opened by ourselves, for flush() alone
+    char *log_name;
     struct sqlite_known *known;
     struct sqlite_totals totals;
     int log_frames;       // in the log

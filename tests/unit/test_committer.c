@@ -623,6 +623,29 @@ static void test_what_was_committed_before_the_store_broke_does_not_succeed(void
     assert_int_equal(bench.fatals, 1);
 }
 
+static void read_meanwhile(void)
+{
+    if (asks('f', 1)) {
+        submit(a_load('l'));
+        committer_turn(bench.committer); // the other thread, while this one flushes
+    }
+}
+
+// The group behind the one that failed has nothing to flush of its own, and shows what was lost.
+static void test_a_page_behind_a_failed_flush_is_not_given(void **state)
+{
+    (void)state;
+    submit(a_message('m'));
+    committer_turn(bench.committer);
+    bench.before = read_meanwhile;
+    bench.errors = "..i"; // the page and the look at the log come first
+    committer_flush(bench.committer);
+    heard("M");
+    committer_flush(bench.committer);
+    heard("L");
+    assert_int_equal(bench.fatals, 1);
+}
+
 static void *run_flusher(void *committer)
 {
     committer_run_flusher(committer);
@@ -991,6 +1014,7 @@ int main(void)
         APART(test_one_flush_is_for_all_that_was_committed_and_they_are_told_in_order),
         APART(test_a_page_that_shows_what_could_not_be_flushed_is_not_given),
         APART(test_what_was_committed_before_the_store_broke_does_not_succeed),
+        APART(test_a_page_behind_a_failed_flush_is_not_given),
         APART(test_the_next_group_is_committed_while_one_is_flushed),
         TEST(test_what_is_queued_at_the_end_is_worked_off),
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
