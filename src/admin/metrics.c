@@ -126,7 +126,8 @@ void api_metrics_get(struct api_call *call)
                     "From a webhook's last byte to its answer.");
     write_histogram(&out, &options->tally->delivery, "tributary_delivery_seconds",
                     "From a message's arrival to its delivery, waiting included.");
-    write_histogram(&out, &options->tally->commit, "tributary_commit_seconds", "What a commit took.");
+    write_histogram(&out, &options->tally->commit, "tributary_commit_seconds",
+                    "From the beginning of a transaction to the end of its flush.");
     api_answer(call, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_str(&out));
     buf_done(&out);
 }

@@ -169,7 +169,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                     "ifnull(max(place), 0) FROM messages NOT INDEXED"},
     [SQL_CHECK_PENDING] = {SQL_READER, "SELECT 1 FROM messages INDEXED BY messages_pending "
                                        "WHERE state = 0 AND lane = ?1 AND place = ?2 AND id = ?3"},
-    [SQL_CHECK_WAITING] = {SQL_READER, "SELECT 1 FROM conversations WHERE id = ?1 AND account_waiting = ?2"},
+    [SQL_CHECK_WAITING] = {SQL_READER, "SELECT 1 FROM conversations INDEXED BY conversations_waiting "
+                                       "WHERE account_waiting > 0 AND account_waiting = ?2 AND id = ?1"},
     [SQL_FIRST_ATTEMPT] = {SQL_READER, "SELECT min(at) FROM attempts WHERE message_id = ?1"},
     [SQL_CHECK_MESSAGES] = {BOTH, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
     [SQL_CHECK_CONVERSATIONS] = {SQL_READER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "

@@ -95,16 +95,20 @@ int sqlite_each_desk_health(struct store *store, void (*each)(void *arg, const s
 int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
 int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count);
-// lanes_with_work; at the end *out_count is less than `limit`.
+// lanes_with_work; the last one may be only how far was looked.
 ERR_CHECK int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                               size_t *out_count);
+// Whether the account has a pending message.
+ERR_CHECK int sqlite_has_pending(struct sql *sql, int64_t account_id, bool *out);
 // The lane with its head; out->lane = 0: it has no pending messages.
 ERR_CHECK int sqlite_lane_head(struct sql *sql, int64_t lane, struct lane_row *out);
-// The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none.
+// The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none. Of one account as
+// sqlite_next_waiting.
 ERR_CHECK int sqlite_next_lane(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
 // sqlite_waiting.c: a message of the account is about to wait in the conversation's lane; `known` is what its row says.
 ERR_CHECK int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t account_id, int64_t known);
-// The account's next lane of a conversation, with its head; out->lane = 0: there is none.
+// The account's next lane of a conversation, with its head; out->lane = 0: there is none. Without a head (head_id 0) it is
+// only how far was looked: nothing waits in it, what is behind it was not looked at.
 ERR_CHECK int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
 // A step of housekeeping: conversations that were found waiting once, and do so no longer.
 ERR_CHECK int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more);

@@ -153,10 +153,9 @@ int sqlite_account_active(struct sqlite_store *s, const struct store_account_act
 
 int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
 {
-    int64_t lane;
-    size_t pending = 0;
+    bool pending = false;
     gone->applied = false;
-    int err = sqlite_lanes_of(&s->sql, gone->account_id, 0, 1, &lane, &pending);
+    int err = sqlite_has_pending(&s->sql, gone->account_id, &pending);
     if (err || pending)
         return err;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_GONE);

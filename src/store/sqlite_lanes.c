@@ -49,14 +49,25 @@ int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t l
                     size_t *out_count)
 {
     int err = 0;
-    struct lane_row row = {.lane = after};
+    struct lane_row row = {.lane = after, .head_id = 1};
     *out_count = 0;
-    while (!err && *out_count < limit) {
+    while (!err && *out_count < limit && row.head_id) {
         err = sqlite_next_lane(sql, account_id, row.lane, &row);
         if (err || !row.lane)
             break;
         out_lanes[(*out_count)++] = row.lane;
     }
+    return err;
+}
+
+int sqlite_has_pending(struct sql *sql, int64_t account_id, bool *out)
+{
+    struct lane_row row = {0};
+    int err;
+    do {
+        err = sqlite_next_lane(sql, account_id, row.lane, &row);
+    } while (!err && row.lane && !row.head_id);
+    *out = row.head_id != 0;
     return err;
 }
 
@@ -119,7 +130,7 @@ static int walk_on(struct walk *walk, int64_t after)
         err = sqlite_next_lane(&walk->reader->sql, walk->filter->account_id, row.lane, &row);
         if (err || !row.lane)
             break;
-        err = tell(walk, &row);
+        err = row.head_id ? tell(walk, &row) : sqlite_reader_over_time(walk->reader);
     }
     return err;
 }

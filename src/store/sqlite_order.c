@@ -31,16 +31,17 @@ int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t bar
 static int look(struct sqlite_store *s, int64_t barrier, struct store_order_over *over)
 {
     int64_t lanes[LANES_A_LOOK];
-    struct lane_row row;
+    struct lane_row row = {0};
     size_t count = 0;
     int err = sqlite_lanes_of(&s->sql, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
     for (size_t i = 0; i < count && !err; i++) {
         err = sqlite_lane_head(&s->sql, lanes[i], &row);
-        if (err || row.head_place <= barrier)
+        if (err || (row.lane && row.head_place <= barrier))
             return err;
         over->after_lane = lanes[i];
     }
-    over->more = count == LANES_A_LOOK;
+    bool looked_at_all = count < LANES_A_LOOK && (!count || row.lane);
+    over->more = !looked_at_all;
     over->over = !over->more;
     return err;
 }
@@ -76,9 +77,8 @@ int sqlite_order_put(struct sqlite_store *s, struct store_account_put *put)
         put->order_kept = true;
         return err;
     }
-    int64_t lane;
-    size_t pending = 0;
-    err = sqlite_lanes_of(&s->sql, put->id, 0, 1, &lane, &pending);
+    bool pending = false;
+    err = sqlite_has_pending(&s->sql, put->id, &pending);
     put->order_barrier = pending ? s->totals.last_number : 0;
     s->order_changed = true;
     return err;

@@ -3,7 +3,10 @@
 // housekeeping takes it back where nothing waits any more. So it names all that wait, and some that did.
 #include "store/sqlite.h"
 
-enum { SWEEP_ROWS = 256 }; // looked at in one transaction
+enum {
+    LOOKS_MAX = 500,   // at conversations in which nothing waits, in one call
+    SWEEP_ROWS = 1024, // looked at in one transaction
+};
 
 static void note_waiting(struct sqlite_store *s, int64_t conversation_id, int64_t account_id)
 {
@@ -41,11 +44,14 @@ int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, stru
         conversation_id--;
     int err = 0;
     *out = (struct lane_row){0};
-    do {
+    for (int i = 0; i < LOOKS_MAX && !err && !out->lane; i++) {
         err = next_conversation(sql, account_id, conversation_id, &conversation_id);
-        if (!err && conversation_id)
-            err = sqlite_lane_head(sql, lane_id(LANE_CONVERSATION, conversation_id), out);
-    } while (!err && conversation_id && !out->lane);
+        if (err || !conversation_id)
+            return err;
+        err = sqlite_lane_head(sql, lane_id(LANE_CONVERSATION, conversation_id), out);
+    }
+    if (!err && !out->lane) // far enough for once
+        out->lane = lane_id(LANE_CONVERSATION, conversation_id);
     return err;
 }
 
@@ -101,6 +107,7 @@ int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more)
     int err = look(s, &sweep);
     if (!err && sweep.count)
         err = sqlite_transact(s, clear, &sweep);
+    s->sweep.due |= err != 0;
     if (err)
         return err;
     *out_more = sweep.seen == SWEEP_ROWS;

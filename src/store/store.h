@@ -285,7 +285,7 @@ struct store_ops {
     // The first `limit` pending messages of the lane with place > after_place (0 = from the head).
     int (*load_lane)(struct store *store, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out);
     // Lanes that have pending messages, ascending, greater than `after`; at most `limit`; *out_count = 0 at the
-    // end. `account_id` 0 = of all accounts.
+    // end. `account_id` 0 = of all accounts. Of one account the last of a page may have none: so far was looked.
     int (*lanes_with_work)(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count);
     // desk_ref of messages of the conversation delivered with that second of sent_at (unix seconds).

@@ -49,6 +49,12 @@ static size_t lanes(int64_t *out, size_t limit)
     return count;
 }
 
+static void on_lane(void *arg, const struct lane_row *row)
+{
+    assert_int_equal(*(int64_t *)arg, 0); // one alone
+    *(int64_t *)arg = row->lane;
+}
+
 // One step; whether there is more to do.
 static bool keep_house(void)
 {
@@ -98,7 +104,7 @@ static void test_housekeeping_sweeps_and_a_new_message_is_found_again(void **sta
 static void test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits(void **state)
 {
     (void)state;
-    enum { MANY = 600 }; // of 256 a step
+    enum { MANY = 2500 }; // of 1024 a step
     int64_t ids[MANY];
     for (int i = 0; i < MANY; i++) {
         char key[16];
@@ -109,7 +115,7 @@ static void test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits(vo
         if (i != 300)
             kit_settle(store, ids[i], MESSAGE_DELIVERED);
     assert_true(keep_house());
-    assert_int_equal(said_waiting(), MANY - 256);
+    assert_int_equal(said_waiting(), MANY - 1023); // one of them waits
     assert_true(keep_house());
     assert_false(keep_house());
     assert_int_equal(said_waiting(), 1);
@@ -119,6 +125,40 @@ static void test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits(vo
     accept_in("x", "x", ORDER_CONVERSATION);
     assert_false(keep_house());
     assert_int_equal(said_waiting(), 1); // that one
+}
+
+// Many that waited until a while ago keep nobody for long: a page ends where it has looked far enough.
+static void test_a_walk_over_many_idle_conversations_is_done_in_bounded_steps(void **state)
+{
+    (void)state;
+    enum { MANY = 1200 };
+    struct store_accept accept = {0};
+    for (int i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", i);
+        accept = accept_in(key, key, ORDER_CONVERSATION);
+        if (i < MANY - 1)
+            kit_settle(store, accept.message_id, MESSAGE_DELIVERED);
+    }
+    int64_t after = 0, last = 0, found[4];
+    int calls = 0;
+    for (size_t count = 1; count; calls++) {
+        assert_int_equal(store->ops->lanes_with_work(store, 1, after, 4, found, &count), 0);
+        assert_true(count <= 1 && calls < 10);
+        if (count)
+            last = after = found[0];
+    }
+    assert_int_equal(last, accept.lane);
+    assert_int_equal(calls, 4); // two that only looked, the one that waits, the end
+    struct store_account_gone gone = {.account_id = 1};
+    assert_int_equal(kit_apply(store, STORE_ACCOUNT_GONE, &gone), 0);
+    assert_false(gone.applied);
+    struct store_reader *reader = store->ops->reader_new(store);
+    int64_t shown = 0;
+    assert_int_equal(
+        reader->ops->lanes(reader, &(struct lane_filter){.account_id = 1, .brief = true}, 0, 5, on_lane, &shown), 0);
+    assert_int_equal(shown, accept.lane);
+    reader->ops->free(reader);
 }
 
 static void test_lanes_of_accounts_are_none_of_it(void **state)
@@ -189,6 +229,7 @@ int main(void)
         WAITING_TEST(test_what_waits_is_found_and_what_is_settled_is_not),
         WAITING_TEST(test_housekeeping_sweeps_and_a_new_message_is_found_again),
         WAITING_TEST(test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits),
+        WAITING_TEST(test_a_walk_over_many_idle_conversations_is_done_in_bounded_steps),
         WAITING_TEST(test_lanes_of_accounts_are_none_of_it),
         WAITING_TEST(test_a_message_that_is_tried_again_is_found),
         WAITING_TEST(test_one_that_is_not_said_to_wait_is_named_and_found_at_the_next_start),
