@@ -115,7 +115,7 @@ def growth(report, lab):
     sink = Sink(lab)
     relay = Relay(lab, "growth")
     retention = {"bodies": "1s", "dedupe": "30d"}
-    relay.configure(sink, others=[("still", False)], retention=retention)
+    relay.configure(sink, others=[("still", False), ("later", False)], retention=retention)
     relay.start()
     cpu = relay.cpu()
     empty = generate(lab, relay, account="still", seconds=seconds)
@@ -123,17 +123,18 @@ def growth(report, lab):
     fill = generate(lab, relay, count=count, run=1, first_lane=LANES, lanes=lanes, patience=60)
     sink.wait_for(fill["answered"], idle_s=60)
     taken = [empty] + until_retention_works(lab, relay, empty)
+    still = taken[-1]
     cpu = relay.cpu()
-    full = generate(lab, relay, account="still", seconds=seconds, run=899, after=taken[-1]["counts"])
+    full = generate(lab, relay, account="later", seconds=seconds, run=899, first_lane=LANES + lanes)  # with nothing waiting before it, as the first
     report.run("growth", f"beside {fill['answered']:,} more rows", full, cpu=cpu_since(relay, cpu), seconds=full["seconds"], memory=relay.memory_mib())
     taken += [fill, full]
     for load in taken:
         check_answers(load, "growth")
     relay.stop()
     rows, aged = count_rows(relay)
-    relay.configure(sink, others=[("still", True)], retention=retention)
+    relay.configure(sink, others=[("still", True), ("later", True)], retention=retention)
     relay.start()
-    sink.expect(fill["counts"], full["counts"])
+    sink.expect(fill["counts"], still["counts"], full["counts"])
     accepted = sum(load["answered"] for load in taken)
     book = sink.wait_for(accepted, idle_s=60)
     check_sum(report, "growth", relay, accepted)

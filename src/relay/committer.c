@@ -516,7 +516,8 @@ static bool take_turn(struct committer *committer)
 static void move_log(struct committer *committer)
 {
     struct store *store = committer->options.store;
-    int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store);
+    bool busy = committer->accepts.head || committer->urgent.head || queue_length(committer->queue);
+    int err = atomic_load(&committer->dead) ? ERR_OK : store->ops->checkpoint(store, busy);
     if (err && !is_passing(err))
         die(committer, err);
 }

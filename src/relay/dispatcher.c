@@ -336,6 +336,14 @@ static bool is_blocked(struct dispatcher *d, struct desk_state *desk)
     return until != 0;
 }
 
+// Beside other desks in use a quarter of the slots is kept for those that have less than a quarter: a message for such a one
+// would wait for the answer to a request of a busy one otherwise.
+static bool leaves_enough(const struct dispatcher *d, int quarter)
+{
+    bool alone = HASH_COUNT(d->desks) < 2;
+    return alone || d->options.concurrency - d->in_flight > quarter;
+}
+
 // The next desk that may start a request: round robin; when all that wait have a quarter of the slots already, the
 // one that has least.
 static struct desk_state *next_desk(struct dispatcher *d)
@@ -352,7 +360,7 @@ static struct desk_state *next_desk(struct dispatcher *d)
             least = desk;
         first = first ? first : desk;
     }
-    return least;
+    return least && leaves_enough(d, quarter) ? least : NULL;
 }
 
 static struct lane *next_lane(struct desk_state *desk)

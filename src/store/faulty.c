@@ -97,11 +97,11 @@ static int faulty_each_desk_health(struct store *store, void (*each)(void *arg, 
     return err ? err : f->inner->ops->each_desk_health(f->inner, each, arg);
 }
 
-static int faulty_checkpoint(struct store *store)
+static int faulty_checkpoint(struct store *store, bool busy)
 {
     struct faulty *f = faulty_of(store);
     int err = fail_now(f);
-    return err ? err : f->inner->ops->checkpoint(f->inner);
+    return err ? err : f->inner->ops->checkpoint(f->inner, busy);
 }
 
 static int faulty_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)

@@ -730,9 +730,9 @@ static int memory_each_desk_health(struct store *store, void (*each)(void *arg, 
     return unlock_memory(m);
 }
 
-static int memory_checkpoint(struct store *store)
+static int memory_checkpoint(struct store *store, bool busy)
 {
-    (void)store;
+    (void)store, (void)busy;
     return 0;
 }
 

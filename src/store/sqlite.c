@@ -15,8 +15,10 @@
 enum {
     LOG_BYTES = 8 << 20, // written at start (S1)
     // A checkpoint makes the next commit wait, about 1 ms a MiB, so little at a time; and hot pages are written once per
-    // checkpoint, so not too little. Percent of the log: between turns, and at the latest (a large batch must fit behind).
-    LOG_MOVED = 35,
+    // checkpoint, so not too little. Percent of the log: when nothing waits, between turns when something does, and at the
+    // latest (a large batch must fit behind).
+    LOG_IDLE = 8,
+    LOG_BUSY = 35,
     LOG_FORCED = 70,
     CACHE_KIB = 32768,
     LOG_TIMES_LONG = 32, // as long as at the start (256 MiB): somebody reads for long
@@ -194,14 +196,14 @@ static void tell_long_log(struct sqlite_store *s)
                  : STR_NONE);
 }
 
-static int sqlite_checkpoint(struct store *store)
+static int sqlite_checkpoint(struct store *store, bool busy)
 {
     struct sqlite_store *s = sqlite_of(store);
     if (s->broken)
         return s->broken;
     sqlite_files_take_ballast(&s->files);
     tell_long_log(s);
-    return move_log_past(s, LOG_MOVED);
+    return move_log_past(s, busy ? LOG_BUSY : LOG_IDLE);
 }
 
 // What COMMIT would do with synchronous = FULL, apart from it: the log is flushed the way SQLite does it. Frames that another thread adds meanwhile may be flushed as well, or not; the log counts up to its last whole commit.

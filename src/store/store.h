@@ -299,7 +299,8 @@ struct store_ops {
                             void *arg);
     // Moves written pages from the log into the file when the log has passed its size; short. Called when idle
     // and now and then. Never shrinks the log.
-    int (*checkpoint)(struct store *store);
+    // `busy`: more work waits, which it would hold up; only when the log has grown far.
+    int (*checkpoint)(struct store *store, bool busy);
     // Housekeeping of settled rows older than these (wall time), in one short transaction over a small id
     // range; *out_more when there is more to do. Bodies first, ids stay until `dedupe_before_us`.
     int (*age_out)(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);

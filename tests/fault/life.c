@@ -394,7 +394,7 @@ static bool keep(int err)
 
 static bool checkpoint(void)
 {
-    return keep(rig.store->ops->checkpoint(rig.store));
+    return keep(rig.store->ops->checkpoint(rig.store, false));
 }
 
 static bool age(void)

@@ -427,14 +427,14 @@ static int disk_each_desk_health(struct store *store, void (*each)(void *arg, co
     return inner->ops->each_desk_health(inner, each, arg);
 }
 
-static int disk_checkpoint(struct store *store)
+static int disk_checkpoint(struct store *store, bool busy)
 {
     struct sim *sim = disk_of(store)->sim;
     int err = error_now(sim);
     if (err == ERR_BUSY || (err && sim->options->directory))
         return err;
     arm(sim);
-    return disarm(sim, sim->disk->ops->checkpoint(sim->disk));
+    return disarm(sim, sim->disk->ops->checkpoint(sim->disk, busy));
 }
 
 static int disk_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)

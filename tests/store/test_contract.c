@@ -1504,7 +1504,7 @@ static void test_store_has_an_id(void **state)
 {
     struct store *store = store_of(state);
     assert_true(store->ops->id(store).n >= 8);
-    assert_int_equal(store->ops->checkpoint(store), 0);
+    assert_int_equal(store->ops->checkpoint(store, false), 0);
     assert_int_equal(store->ops->apply(store, NULL, 0), 0);
 }
 

@@ -143,7 +143,7 @@ static void test_what_a_checkpoint_is_told_the_flush_is_told_too(void **state)
     assert_non_null(store);
     fill_log(store);
     errors++;
-    assert_int_equal(store->ops->checkpoint(store), ERR_IO);
+    assert_int_equal(store->ops->checkpoint(store, false), ERR_IO);
     atomic_store(&sqlite_of(store)->broken, 0); // the flush has begun before the other thread could say so
     assert_int_equal(store->ops->flush(store), ERR_IO);
     store->ops->close(store, false);

@@ -557,7 +557,7 @@ static void test_item_62_operator_vacuums_checkpoints_and_analyzes(void **state)
         sqlite3 *foreign = open_foreign(path);
         run_foreign(foreign, orders[i / 6 % 6]);
         sqlite3_close(foreign);
-        assert_int_equal(store->ops->checkpoint(store), 0);
+        assert_int_equal(store->ops->checkpoint(store, false), 0);
     }
     assert_int_equal(kit_totals(store).accepted, MESSAGES);
     assert_true(passes_verify(store));
@@ -621,7 +621,7 @@ static void test_item_62_reader_that_stays_makes_the_log_grow_and_that_is_said(v
     run_foreign(foreign, "BEGIN; SELECT count(*) FROM messages");
     for (int i = 1; i <= 60; i++) {
         assert_int_equal(accept_large(store, i), 0);
-        assert_int_equal(store->ops->checkpoint(store), 0);
+        assert_int_equal(store->ops->checkpoint(store, false), 0);
     }
     int64_t grown = log_bytes(path);
     assert_true(grown > 4 << 20);
@@ -630,7 +630,7 @@ static void test_item_62_reader_that_stays_makes_the_log_grow_and_that_is_said(v
     run_foreign(foreign, "COMMIT");
     for (int i = 61; i <= 160; i++) {
         assert_int_equal(accept_large(store, i), 0);
-        assert_int_equal(store->ops->checkpoint(store), 0);
+        assert_int_equal(store->ops->checkpoint(store, false), 0);
     }
     assert_int_equal(said.log_long_over, 1);
     assert_true(log_bytes(path) < grown + (4 << 20)); // written from its beginning again
@@ -800,7 +800,7 @@ static void work_until_killed(const char *path, int n, int acks)
     struct store *store = must_open(path);
     fault_vfs = (struct fault_vfs){.at = n, .dies = true};
     for (int i = 0; i < 12; i++) {
-        if (accept_known(store, i) || store->ops->checkpoint(store) || write(acks, &i, sizeof i) != sizeof i)
+        if (accept_known(store, i) || store->ops->checkpoint(store, false) || write(acks, &i, sizeof i) != sizeof i)
             _exit(1);
     }
     store->ops->close(store, true);

@@ -477,7 +477,7 @@ static void write_for_ever(const char *path, int acks)
             }
             changes[n++] = (struct store_change){.kind = STORE_ACCEPT, .accept = &accepts[i]};
         }
-        if (store->ops->apply(store, changes, n) != 0 || store->ops->checkpoint(store) != 0)
+        if (store->ops->apply(store, changes, n) != 0 || store->ops->checkpoint(store, false) != 0)
             _exit(2);
         for (int i = 0; i < KILL_BATCH; i++)
             previous[i] = accepts[i].message_id;
@@ -705,7 +705,7 @@ static int full_disk(void)
     close(fd);
     unlink(path);
     struct store_accept accept = kit_accept("after", "c");
-    if (store->ops->checkpoint(store) != 0 || kit_apply(store, STORE_ACCEPT, &accept) != 0)
+    if (store->ops->checkpoint(store, false) != 0 || kit_apply(store, STORE_ACCEPT, &accept) != 0)
         return 3;
     if (!kit_verify(store, true))
         return 4;

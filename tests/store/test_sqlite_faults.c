@@ -47,7 +47,7 @@ static void check_broken(struct store *store, int err)
     struct lane_page page;
     assert_int_equal(kit_apply(store, STORE_MARK, &mark), err);
     assert_int_equal(store->ops->load_lane(store, 4, 0, 1, &page), err);
-    assert_int_equal(store->ops->checkpoint(store), err);
+    assert_int_equal(store->ops->checkpoint(store, false), err);
 }
 
 static void key_of(int batch, int i, char out[32])

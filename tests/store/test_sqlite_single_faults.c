@@ -56,7 +56,7 @@ static void test_ballast_makes_room_for_outcomes(void **state)
     assert_int_equal(fault_vfs.hits, 1);
     fault_vfs_clear();
     assert_int_not_equal(access(ballast, F_OK), 0);
-    assert_int_equal(store->ops->checkpoint(store), 0); // there is room again
+    assert_int_equal(store->ops->checkpoint(store, false), 0); // there is room again
     assert_int_equal(access(ballast, F_OK), 0);
     store->ops->close(store, true);
     free(path);
@@ -79,7 +79,7 @@ static void test_failed_flush_breaks_the_store_for_good(void **state)
     struct lane_page page;
     assert_int_equal(kit_apply(store, STORE_MARK, &mark), ERR_IO);
     assert_int_equal(store->ops->load_lane(store, 4, 0, 1, &page), ERR_IO);
-    assert_int_equal(store->ops->checkpoint(store), ERR_IO);
+    assert_int_equal(store->ops->checkpoint(store, false), ERR_IO);
     store->ops->close(store, true); // even a clean stop writes nothing more
     fault_vfs_clear();
     store = open_store(path);

@@ -84,10 +84,10 @@ static int met_load_lane(struct store *store, int64_t lane, int64_t after_place,
     return err ? err : bench.memory_ops->load_lane(store, lane, after_place, limit, out);
 }
 
-static int met_checkpoint(struct store *store)
+static int met_checkpoint(struct store *store, bool busy)
 {
     int err = meet('c');
-    return err ? err : bench.memory_ops->checkpoint(store);
+    return err ? err : bench.memory_ops->checkpoint(store, busy);
 }
 
 static int met_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
@@ -683,9 +683,9 @@ static int quiet_apply(struct store *store, struct store_change *changes_, size_
     return bench.memory_ops->apply(store, changes_, count);
 }
 
-static int quiet_checkpoint(struct store *store)
+static int quiet_checkpoint(struct store *store, bool busy)
 {
-    (void)store;
+    (void)store, (void)busy;
     return 0;
 }
 

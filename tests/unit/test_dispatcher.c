@@ -408,10 +408,36 @@ static void test_a_slow_desk_leaves_slots_for_others(void **state)
     }
     for (int i = 0; i < 8; i++) // as slots come free, the other gets them
         rig_answer(&rig, rig_open_with(&rig, "slow"), 200, "");
-    assert_int_equal(open_with("quick"), 4);
-    for (int i = 0; i < 6; i++) // and keeps them while the slow one answers nothing
+    assert_int_equal(open_with("quick"), 3);
+    assert_int_equal(open_with("slow"), 3); // a quarter is kept for a third one
+    for (int i = 0; i < 6; i++)             // and keeps them while the slow one answers nothing
         rig_answer(&rig, rig_open_with(&rig, "quick"), 200, "");
-    assert_int_equal(open_with("quick"), 4);
+    assert_int_equal(open_with("quick"), 3);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200, "");
+    rig_done(&rig);
+}
+
+// Else it would wait for an answer to the busy one, though nothing of its own is in flight.
+static void test_beside_others_a_busy_desk_leaves_a_quarter_free(void **state)
+{
+    (void)state;
+    struct rig_options options = {.order = ORDER_CONVERSATION, .concurrency = 8};
+    with(options);
+    rig_add_account(&rig, "beta", &options, "http://other.test/beta");
+    char conversation[16];
+    rig_say(&rig, "beta", "b0", "one");
+    for (int i = 0; i < 20; i++) {
+        snprintf(conversation, sizeof conversation, "c%d", i);
+        rig_say(&rig, "acme", conversation, "busy");
+    }
+    assert_int_equal(open_with("busy"), 5);
+    rig_say(&rig, "beta", "b1", "at once");
+    assert_non_null(rig_open_with(&rig, "at once"));
+    rig_answer(&rig, rig_open_with(&rig, "at once"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "one"), 200, "");
+    rig_answer(&rig, rig_open_with(&rig, "busy"), 200, ""); // alone again
+    assert_int_equal(open_with("busy"), 8);
     while (rig_open(&rig))
         rig_answer(&rig, rig_open(&rig), 200, "");
     rig_done(&rig);
@@ -1374,6 +1400,7 @@ int main(void)
         cmocka_unit_test(test_a_delivery_is_remembered_over_a_crash),
         cmocka_unit_test(test_one_account_does_not_starve_another_at_the_same_desk),
         cmocka_unit_test(test_a_slow_desk_leaves_slots_for_others),
+        cmocka_unit_test(test_beside_others_a_busy_desk_leaves_a_quarter_free),
         cmocka_unit_test(test_a_backlog_that_fills_the_memory_leaves_room_for_others),
         cmocka_unit_test(test_lanes_of_a_new_rule_start_when_the_old_ones_are_settled),
         cmocka_unit_test(test_changed_order_waits_for_a_message_tried_again),
