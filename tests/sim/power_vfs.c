@@ -144,11 +144,6 @@ static struct file *file_of(sqlite3_file *file)
     return (struct file *)file;
 }
 
-static int file_close(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xClose(real_of(file));
-}
-
 // Reads go on after the end, for those who look at what the process had.
 static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
 {
@@ -202,40 +197,8 @@ static int file_sync(sqlite3_file *file, int flags)
     return fate == LAST ? SQLITE_IOERR_FSYNC : SQLITE_OK;
 }
 
-static int file_size(sqlite3_file *file, sqlite3_int64 *out)
-{
-    return real_of(file)->pMethods->xFileSize(real_of(file), out);
-}
-
-static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
-{
-    return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
-}
-
-static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
-{
-    return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
-}
-
-// Version 2: no memory mapping, which the store does not use.
 static const sqlite3_io_methods methods = {
-    .iVersion = 2,
-    .xClose = file_close,
-    .xRead = file_read,
-    .xWrite = file_write,
-    .xTruncate = file_truncate,
-    .xSync = file_sync,
-    .xFileSize = file_size,
-    .xLock = file_lock,
-    .xUnlock = file_unlock,
-    .xCheckReservedLock = file_check_lock,
-    .xFileControl = file_control,
-    .xSectorSize = file_sector_size,
-    .xDeviceCharacteristics = file_characteristics,
-    .xShmMap = file_shm_map,
-    .xShmLock = file_shm_lock,
-    .xShmBarrier = file_shm_barrier,
-    .xShmUnmap = file_shm_unmap,
+    VFS_FRONT_PASSED, .xRead = file_read, .xWrite = file_write, .xTruncate = file_truncate, .xSync = file_sync,
 };
 
 static struct platter *find_platter(const struct stat *st)

@@ -23,26 +23,6 @@ static struct file *file_of(sqlite3_file *file)
     return (struct file *)file;
 }
 
-static int file_close(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xClose(real_of(file));
-}
-
-static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
-{
-    return real_of(file)->pMethods->xRead(real_of(file), p, n, at);
-}
-
-static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
-{
-    return real_of(file)->pMethods->xWrite(real_of(file), p, n, at);
-}
-
-static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
-{
-    return real_of(file)->pMethods->xTruncate(real_of(file), size);
-}
-
 static int file_sync(sqlite3_file *file, int flags)
 {
     struct file *f = file_of(file);
@@ -53,39 +33,8 @@ static int file_sync(sqlite3_file *file, int flags)
     return real_of(file)->pMethods->xSync(real_of(file), flags);
 }
 
-static int file_size(sqlite3_file *file, sqlite3_int64 *out)
-{
-    return real_of(file)->pMethods->xFileSize(real_of(file), out);
-}
-
-static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
-{
-    return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
-}
-
-static int file_shm_lock(sqlite3_file *file, int offset, int n, int flags)
-{
-    return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
-}
-
 static const sqlite3_io_methods methods = {
-    .iVersion = 2,
-    .xClose = file_close,
-    .xRead = file_read,
-    .xWrite = file_write,
-    .xTruncate = file_truncate,
-    .xSync = file_sync,
-    .xFileSize = file_size,
-    .xLock = file_lock,
-    .xUnlock = file_unlock,
-    .xCheckReservedLock = file_check_lock,
-    .xFileControl = file_control,
-    .xSectorSize = file_sector_size,
-    .xDeviceCharacteristics = file_characteristics,
-    .xShmMap = file_shm_map,
-    .xShmLock = file_shm_lock,
-    .xShmBarrier = file_shm_barrier,
-    .xShmUnmap = file_shm_unmap,
+    VFS_FRONT_PASSED, .xRead = pass_read, .xWrite = pass_write, .xTruncate = pass_truncate, .xSync = file_sync,
 };
 
 static sqlite3_vfs *real_vfs;
