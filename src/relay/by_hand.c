@@ -22,6 +22,20 @@ static void submit(struct by_hand *hand, struct store_change change, void (*run)
         answer(hand, ERR_CLOSED);
 }
 
+static void on_flushed(struct loop_task *task)
+{
+    struct by_hand *hand = hand_of(task);
+    answer(hand, hand->job.err);
+}
+
+// What was read says that it is done already, perhaps by a change that is not on the disk yet.
+static void answer_flushed(struct by_hand *hand)
+{
+    hand->job = (struct job){.kind = JOB_CHANGES, .task.run = on_flushed};
+    if (!hand->ports->submit(hand->ports->arg, &hand->job))
+        answer(hand, ERR_CLOSED);
+}
+
 static bool look(struct by_hand *hand, const struct by_hand_ports *ports, int64_t message_id)
 {
     struct store_reader *reader = ports->reader;
@@ -164,8 +178,12 @@ void by_hand_discard(struct by_hand *hand, const struct by_hand_ports *ports, in
     if (!look(hand, ports, message_id))
         return;
     const struct message *message = hand->message;
-    if (message->state == MESSAGE_DELIVERED || message->state == MESSAGE_DISCARDED) {
-        answer(hand, message->state == MESSAGE_DELIVERED ? ERR_REFUSED : ERR_OK);
+    if (message->state == MESSAGE_DISCARDED) {
+        answer_flushed(hand);
+        return;
+    }
+    if (message->state == MESSAGE_DELIVERED) {
+        answer(hand, ERR_REFUSED);
         return;
     }
     hand->outcome = (struct store_outcome){

@@ -148,7 +148,8 @@ static void gather(struct committer *committer, struct line *from, struct line *
             committer->changes_size = *count + job->change_count;
             committer->changes = mem_resize(committer->changes, committer->changes_size * sizeof(struct store_change));
         }
-        memcpy(committer->changes + *count, job->changes, job->change_count * sizeof(struct store_change));
+        if (job->change_count)
+            memcpy(committer->changes + *count, job->changes, job->change_count * sizeof(struct store_change));
         *count += job->change_count;
         line_add(batch, job);
     }

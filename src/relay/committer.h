@@ -25,7 +25,7 @@
 
 enum job_kind {
     JOB_ACCEPT,  // changes, all STORE_ACCEPT; refused (ERR_FULL, ERR_BUSY) while the store cannot be written
-    JOB_CHANGES, // changes of any other kind
+    JOB_CHANGES, // changes of any other kind; without any it is told when all before it is on the disk
     JOB_LOAD,    // a page of a lane
     JOB_LANES,   // lanes that have work
     JOB_REFS,    // references recorded for a conversation's second

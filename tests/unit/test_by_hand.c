@@ -179,9 +179,28 @@ static void test_what_cannot_be_done_is_said(void **state)
     rig_done(&rig);
 }
 
+// The reader shows what is committed, and the disk may not have it yet.
+static void test_what_was_read_as_discarded_is_answered_by_way_of_the_committer(void **state)
+{
+    (void)state;
+    begin((struct rig_options){.order = ORDER_CONVERSATION});
+    int64_t id = skipped("once");
+    assert_int_equal(discard(id), ERR_OK);
+    struct asked asked = {.hand.answered = on_answered};
+    by_hand_discard(&asked.hand, &ports, id);
+    assert_false(asked.answered);
+    rig_turn(&rig);
+    assert_true(asked.answered);
+    assert_int_equal(asked.err, ERR_OK);
+    going_down = true;
+    assert_int_equal(discard(id), ERR_CLOSED);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_read_as_discarded_is_answered_by_way_of_the_committer),
         cmocka_unit_test(test_a_skipped_message_of_a_removed_account_cannot_be_retried_but_discarded),
         cmocka_unit_test(test_who_waits_keeps_its_attempts_and_who_was_held_begins_anew),
         cmocka_unit_test(test_asking_twice_does_nothing_more),

@@ -589,6 +589,28 @@ static void test_one_flush_is_for_all_that_was_committed_and_they_are_told_in_or
     assert_false(committer_has_unflushed(bench.committer));
 }
 
+// For who has read what another one changed, and must not say so before it is on the disk.
+static void test_a_job_without_changes_is_told_when_all_before_it_is_on_the_disk(void **state)
+{
+    (void)state;
+    submit(changes('a', 1));
+    committer_turn(bench.committer);
+    submit(changes('b', 0));
+    committer_turn(bench.committer);
+    asked("acc");
+    heard("");
+    committer_flush(bench.committer);
+    asked("f");
+    heard("ab");
+    submit(changes('c', 1));
+    committer_turn(bench.committer);
+    submit(changes('d', 0));
+    committer_turn(bench.committer);
+    bench.errors = "i";
+    committer_flush(bench.committer);
+    heard("CD");
+}
+
 static void test_a_page_that_shows_what_could_not_be_flushed_is_not_given(void **state)
 {
     (void)state;
@@ -1012,6 +1034,7 @@ int main(void)
         TEST(test_a_failed_flush_fails_all_that_it_was_for_and_is_the_last),
         TEST(test_pages_alone_need_no_flush),
         APART(test_one_flush_is_for_all_that_was_committed_and_they_are_told_in_order),
+        APART(test_a_job_without_changes_is_told_when_all_before_it_is_on_the_disk),
         APART(test_a_page_that_shows_what_could_not_be_flushed_is_not_given),
         APART(test_what_was_committed_before_the_store_broke_does_not_succeed),
         APART(test_a_page_behind_a_failed_flush_is_not_given),
