@@ -49,7 +49,7 @@ struct committer {
     pthread_cond_t changed;
     struct group *unflushed, **unflushed_tail; // oldest first
     bool flushing;                             // one of the two is about it
-    bool handed_over;                          // the flusher shall take what is unflushed
+    bool handed_over;                          // the flusher shall take what is unflushed: there is something then
     bool over;                                 // committer_run has returned
 };
 
@@ -456,7 +456,7 @@ void committer_run_flusher(struct committer *committer)
 {
     for (bool over = false; !over;) {
         pthread_mutex_lock(&committer->lock);
-        while (!committer->over && (committer->flushing || !committer->unflushed || !committer->handed_over))
+        while (!committer->over && !committer->handed_over)
             pthread_cond_wait(&committer->changed, &committer->lock);
         over = committer->over;
         pthread_mutex_unlock(&committer->lock);
@@ -476,7 +476,8 @@ static void await_flusher(struct committer *committer)
 static void end_flusher(struct committer *committer)
 {
     pthread_mutex_lock(&committer->lock);
-    while (committer->unflushed || committer->flushing)
+    must(!committer->unflushed); // the last turn found nothing, after it had waited for that
+    while (committer->flushing)
         pthread_cond_wait(&committer->changed, &committer->lock);
     committer->over = true;
     pthread_cond_broadcast(&committer->changed);
@@ -486,8 +487,7 @@ static void end_flusher(struct committer *committer)
 // Enough for a transaction that is worth its while beside the flush of the one before.
 static bool has_much_work(struct committer *committer)
 {
-    return committer->urgent.head || committer->accepts.head || committer->loads.head ||
-           queue_length(committer->queue) >= MUCH_WORK;
+    return committer->urgent.head || committer->accepts.head || queue_length(committer->queue) >= MUCH_WORK;
 }
 
 static void hand_over(struct committer *committer)

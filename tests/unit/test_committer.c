@@ -206,6 +206,7 @@ static int take_down(void **state)
 struct named_job {
     struct job job; // first
     char name;
+    int number; // in the order of their making
 };
 
 static void on_done(struct job *job)
@@ -219,7 +220,8 @@ static void on_done(struct job *job)
 static struct named_job *a_job(char name, enum job_kind kind)
 {
     struct named_job *named = arena_of(&bench.arena, struct named_job);
-    *named = (struct named_job){.job = {.kind = kind, .done = on_done}, .name = name};
+    static int number;
+    *named = (struct named_job){.job = {.kind = kind, .done = on_done}, .name = name, .number = ++number};
     return named;
 }
 
@@ -680,16 +682,15 @@ static void *run_committer(void *committer)
     return NULL;
 }
 
-static atomic_int told, told_out_of_order;
+static atomic_int told, told_last, told_out_of_order;
 static sem_t in_flush, may_flush;
 
 static void on_told(struct job *job)
 {
-    static const char *last;
-    const char *name = &((struct named_job *)job)->name;
-    if (atomic_fetch_add(&told, 1) && name <= last) // they lie in the arena in the order of their making
+    int number = ((struct named_job *)job)->number;
+    if (atomic_exchange(&told_last, number) > number)
         atomic_fetch_add(&told_out_of_order, 1);
-    last = name;
+    atomic_fetch_add(&told, 1);
 }
 
 static int slow_flush(struct store *store)
@@ -717,23 +718,39 @@ static void submit_told(struct named_job *named)
     submit(named);
 }
 
-// While one group is being flushed the next is committed, and no third one: groups grow with what comes in meanwhile.
-static void test_the_next_group_is_committed_while_one_is_flushed(void **state)
+static void count_told(int (*apply)(struct store *store, struct store_change *changes, size_t count))
 {
-    (void)state;
-    pthread_t committer, flusher;
-    bench.ops.apply = quiet_apply;
+    bench.ops.apply = apply;
     bench.ops.flush = slow_flush;
     bench.ops.checkpoint = quiet_checkpoint;
     bench.ops.age_out = bench.memory_ops->age_out;
     sem_init(&in_flush, 0, 0);
     sem_init(&may_flush, 0, 0);
     atomic_store(&told, 0);
+    atomic_store(&told_last, 0);
     atomic_store(&told_out_of_order, 0);
+}
+
+static void all_told(int count)
+{
+    assert_int_equal(atomic_load(&told), count);
+    assert_int_equal(atomic_load(&told_out_of_order), 0);
+    sem_destroy(&in_flush);
+    sem_destroy(&may_flush);
+}
+
+// While one group is being flushed the next is committed, and no third one: groups grow with what comes in meanwhile. What is
+// left when the committer has ended is flushed and told.
+static void test_the_next_group_is_committed_while_one_is_flushed(void **state)
+{
+    (void)state;
+    pthread_t committer, flusher;
+    count_told(quiet_apply);
     submit_told(changes('a', 2048)); // a transaction each
     submit_told(changes('b', 2048));
     submit_told(changes('c', 2048));
     submit_told(changes('d', 2048));
+    committer_close(bench.committer);
     assert_int_equal(pthread_create(&committer, NULL, run_committer, bench.committer), 0);
     assert_int_equal(pthread_create(&flusher, NULL, run_flusher, bench.committer), 0);
     for (int group = 0; group < 4; group++) {
@@ -744,13 +761,49 @@ static void test_the_next_group_is_committed_while_one_is_flushed(void **state)
         assert_int_equal(atomic_load(&told), group);
         sem_post(&may_flush);
     }
+    pthread_join(committer, NULL);
+    pthread_join(flusher, NULL);
+    all_told(4);
+}
+
+static int apply_and_ask_more(struct store *store, struct store_change *changes_, size_t count)
+{
+    for (int i = 0; i < 8 && count == 401; i++)
+        submit_told(changes('c', 1));
+    return bench.memory_ops->apply(store, changes_, count);
+}
+
+// More messages than fit, then more jobs than few: each time the flusher is asked, which would else have nothing to do.
+static void test_the_flush_is_the_flushers_where_much_waits(void **state)
+{
+    (void)state;
+    pthread_t committer, flusher;
+    count_told(apply_and_ask_more);
+    submit_told(accepts('m', "c", NULL, 400));
+    submit_told(accepts('n', "c", NULL, 401));
+    assert_int_equal(pthread_create(&flusher, NULL, run_flusher, bench.committer), 0);
+    for (int i = 0; i < 3; i++)
+        sem_post(&may_flush);
+    assert_int_equal(pthread_create(&committer, NULL, run_committer, bench.committer), 0);
+    while (atomic_load(&told) < 10)
+        sched_yield();
     committer_close(bench.committer);
     pthread_join(committer, NULL);
     pthread_join(flusher, NULL);
-    assert_int_equal(atomic_load(&told), 4);
-    assert_int_equal(atomic_load(&told_out_of_order), 0);
-    sem_destroy(&in_flush);
-    sem_destroy(&may_flush);
+    all_told(10);
+}
+
+static void test_lanes_read_behind_a_failed_flush_are_not_given(void **state)
+{
+    (void)state;
+    int64_t lanes[JOB_LANES_MAX];
+    struct named_job *job = a_job('l', JOB_LANES);
+    job->job.lanes.lanes = lanes;
+    bench.errors = ".i";
+    submit(a_message('m'));
+    submit(job);
+    committer_turn(bench.committer);
+    heard("ML");
 }
 
 // ---- the thread's round ----
@@ -1038,6 +1091,8 @@ int main(void)
         APART(test_a_page_that_shows_what_could_not_be_flushed_is_not_given),
         APART(test_what_was_committed_before_the_store_broke_does_not_succeed),
         APART(test_a_page_behind_a_failed_flush_is_not_given),
+        TEST(test_lanes_read_behind_a_failed_flush_are_not_given),
+        APART(test_the_flush_is_the_flushers_where_much_waits),
         APART(test_the_next_group_is_committed_while_one_is_flushed),
         TEST(test_what_is_queued_at_the_end_is_worked_off),
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
