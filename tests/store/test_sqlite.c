@@ -635,6 +635,39 @@ static void test_s4_log_does_not_grow_with_the_work(void **state)
     free(path);
 }
 
+static void fill_log_to(struct store *store, int percent)
+{
+    const struct sqlite_store *s = sqlite_of(store);
+    static int64_t number;
+    while (s->log_frames * 100 < s->log_frames_usual * percent) {
+        char key[24];
+        snprintf(key, sizeof key, "fill%lld", (long long)++number);
+        kit_store(store, key, "c");
+    }
+}
+
+// One message in a quiet time must not meet a large step, and many at a time not many small ones.
+static void test_the_log_is_moved_in_small_steps_when_nothing_waits(void **state)
+{
+    (void)state;
+    char *path = fresh_path(), why[512];
+    struct store *store = try_open(&(struct store_options){.path = path, .log_bytes = 2 << 20}, why, sizeof why);
+    assert_non_null(store);
+    const struct sqlite_store *s = sqlite_of(store);
+    fill_log_to(store, 10);
+    int moved = s->log_frames_moved;
+    assert_int_equal(store->ops->checkpoint(store, true), 0);
+    assert_int_equal(s->log_frames_moved, moved);
+    assert_int_equal(store->ops->checkpoint(store, false), 0);
+    assert_int_equal(s->log_frames_moved, s->log_frames);
+    kit_store(store, "anew", "c");
+    fill_log_to(store, 40);
+    assert_int_equal(store->ops->checkpoint(store, true), 0);
+    assert_int_equal(s->log_frames_moved, s->log_frames);
+    store->ops->close(store, true);
+    free(path);
+}
+
 static void test_s9_below_the_floor_accepts_stop_and_outcomes_go_on(void **state)
 {
     (void)state;
@@ -1008,6 +1041,7 @@ int main(void)
         cmocka_unit_test(test_verify_finds_a_sum_that_is_not_true),
         cmocka_unit_test(test_overwritten_page_is_found),
         cmocka_unit_test(test_s4_log_does_not_grow_with_the_work),
+        cmocka_unit_test(test_the_log_is_moved_in_small_steps_when_nothing_waits),
         cmocka_unit_test(test_s9_below_the_floor_accepts_stop_and_outcomes_go_on),
         cmocka_unit_test(test_s9_full_disk_is_survived),
         cmocka_unit_test(test_no_statement_of_the_hot_path_scans_or_sorts),
