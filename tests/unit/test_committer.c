@@ -220,8 +220,9 @@ static void on_done(struct job *job)
 static struct named_job *a_job(char name, enum job_kind kind)
 {
     struct named_job *named = arena_of(&bench.arena, struct named_job);
-    static int number;
-    *named = (struct named_job){.job = {.kind = kind, .done = on_done}, .name = name, .number = ++number};
+    static int made;
+    made++;
+    *named = (struct named_job){.job = {.kind = kind, .done = on_done}, .name = name, .number = made};
     return named;
 }
 
