@@ -477,8 +477,6 @@ static void end_flusher(struct committer *committer)
 {
     pthread_mutex_lock(&committer->lock);
     must(!committer->unflushed); // the last turn found nothing, after it had waited for that
-    while (committer->flushing)
-        pthread_cond_wait(&committer->changed, &committer->lock);
     committer->over = true;
     pthread_cond_broadcast(&committer->changed);
     pthread_mutex_unlock(&committer->lock);
