@@ -14,12 +14,18 @@ static void answer(struct by_hand *hand, int err)
     hand->answered(hand, err);
 }
 
+static void submit_job(struct by_hand *hand, size_t change_count, void (*run)(struct loop_task *task))
+{
+    hand->job = (struct job){
+        .kind = JOB_CHANGES, .changes = &hand->change, .change_count = change_count, .task.run = run};
+    if (!hand->ports->submit(hand->ports->arg, &hand->job))
+        answer(hand, ERR_CLOSED);
+}
+
 static void submit(struct by_hand *hand, struct store_change change, void (*run)(struct loop_task *task))
 {
     hand->change = change;
-    hand->job = (struct job){.kind = JOB_CHANGES, .changes = &hand->change, .change_count = 1, .task.run = run};
-    if (!hand->ports->submit(hand->ports->arg, &hand->job))
-        answer(hand, ERR_CLOSED);
+    submit_job(hand, 1, run);
 }
 
 static void on_flushed(struct loop_task *task)
@@ -31,9 +37,7 @@ static void on_flushed(struct loop_task *task)
 // What was read says that it is done already, perhaps by a change that is not on the disk yet.
 static void answer_flushed(struct by_hand *hand)
 {
-    hand->job = (struct job){.kind = JOB_CHANGES, .task.run = on_flushed};
-    if (!hand->ports->submit(hand->ports->arg, &hand->job))
-        answer(hand, ERR_CLOSED);
+    submit_job(hand, 0, on_flushed);
 }
 
 static bool look(struct by_hand *hand, const struct by_hand_ports *ports, int64_t message_id)

@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 enum {
-    MOST_QUEUED = 20000,     // webhooks that may wait for the committer
-    MEMORY_MESSAGES = 20000, // of all lanes
-    CLIENT_CONNECTIONS = 128,
-    DRAIN_LOOK_MS = 5, // between looks at parked answers while stopping
-    DRAIN_MS = 3000,   // for parked answers to be given, of the time that a stop may take
+    MOST_QUEUED = 20000,      // webhooks that may wait for the committer
+    MEMORY_MESSAGES = 20000,  // of all lanes
+    CLIENT_CONNECTIONS = 128, // of one of relay->clients
+    DRAIN_LOOK_MS = 5,        // between looks at parked answers while stopping
+    DRAIN_MS = 3000,          // for parked answers to be given, of the time that a stop may take
 };
 
 // ---- between the threads ----

@@ -33,7 +33,7 @@ struct relay {
     struct loop_timer *timer, *cut_timer, *hurry_timer;
     int64_t armed_us;
     int64_t cut_at_us; // monotonic: when a stop waits for nothing more
-    // libcurl looks through all its connections for each request: some hundred each. The first ones are used first, so that
+    // Several, since libcurl looks through all connections of one for each request. The first ones are used first, so that
     // little traffic keeps to few connections.
     struct http_client *clients[MOST_CLIENTS];
     int client_count;
