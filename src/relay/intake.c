@@ -69,7 +69,7 @@ static void on_committed(struct loop_task *task)
     batch->done(batch, batch->job.err);
 }
 
-// On the committer's thread.
+// On the committer's thread or the flusher's.
 static void post_back(struct job *job)
 {
     struct intake_batch *batch = (struct intake_batch *)job;

@@ -99,7 +99,7 @@ static void on_announced(struct loop_task *task)
     free(announce);
 }
 
-// On the committer's thread.
+// On the committer's thread or the flusher's.
 static void announce(void *arg, struct announcement *list)
 {
     struct announce_task *announce = mem_new_of(struct announce_task);

@@ -217,7 +217,7 @@ struct waiting_job {
     bool done;
 };
 
-// On the committer's thread.
+// On the committer's thread or the flusher's.
 static void on_job_done(struct job *job)
 {
     struct waiting_job *waiting = (struct waiting_job *)job;

@@ -206,7 +206,8 @@ static int sqlite_checkpoint(struct store *store, bool busy)
     return move_log_past(s, busy ? LOG_BUSY : LOG_IDLE);
 }
 
-// What COMMIT would do with synchronous = FULL, apart from it: the log is flushed the way SQLite does it. Frames that another thread adds meanwhile may be flushed as well, or not; the log counts up to its last whole commit.
+// What COMMIT would do with synchronous = FULL, apart from it: the log is flushed the way SQLite does it. Frames that another
+// thread adds meanwhile may be flushed as well, or not; the log counts up to its last whole commit.
 static int sqlite_flush(struct store *store)
 {
     struct sqlite_store *s = sqlite_of(store);
@@ -567,6 +568,7 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
     struct sqlite_store *s = mem_new_of(struct sqlite_store);
     s->store.ops = &sqlite_ops;
     s->known = sqlite_known_new();
+    s->sweep.due = true; // of what an earlier process left
     s->finding = options->finding;
     s->finding_arg = options->finding_arg;
     *why = sqlite_files_open(&s->files, options->path, options->force_network_fs, options->ballast_bytes, arena);

@@ -511,7 +511,7 @@ static void on_answer_given(struct sim *sim, struct sim_event *event)
     platform_answered(sim, events, count, delivery, err == 0);
 }
 
-// On the committer's thread; the HTTP thread answers.
+// On the thread of whoever flushed; the HTTP thread answers.
 static void on_committed(struct job *job)
 {
     struct parked *parked = job->owner;

@@ -161,6 +161,17 @@ static void test_a_walk_over_many_idle_conversations_is_done_in_bounded_steps(vo
     reader->ops->free(reader);
 }
 
+static void test_what_an_earlier_process_left_is_swept_too(void **state)
+{
+    (void)state;
+    kit_settle(store, accept_in("a", "one", ORDER_CONVERSATION).message_id, MESSAGE_DELIVERED);
+    store->ops->close(store, true);
+    store = kit_open(path);
+    assert_int_equal(said_waiting(), 1);
+    assert_false(keep_house());
+    assert_int_equal(said_waiting(), 0);
+}
+
 static void test_lanes_of_accounts_are_none_of_it(void **state)
 {
     (void)state;
@@ -230,6 +241,7 @@ int main(void)
         WAITING_TEST(test_housekeeping_sweeps_and_a_new_message_is_found_again),
         WAITING_TEST(test_a_sweep_goes_on_where_it_was_and_rests_until_something_waits),
         WAITING_TEST(test_a_walk_over_many_idle_conversations_is_done_in_bounded_steps),
+        WAITING_TEST(test_what_an_earlier_process_left_is_swept_too),
         WAITING_TEST(test_lanes_of_accounts_are_none_of_it),
         WAITING_TEST(test_a_message_that_is_tried_again_is_found),
         WAITING_TEST(test_one_that_is_not_said_to_wait_is_named_and_found_at_the_next_start),

@@ -227,7 +227,8 @@ def test_reloads_all_the_time_and_a_stop_among_them(make_relay, desk):
         assert relay.wait_end() == 0
 
 
-def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
+def hold_a_message(source, relay, desk):
+    """One that waits for its answer until the gate is set; the order rule of its account, and the other one."""
     gate = threading.Event()
     relay.allow("alarm", "alarm_end")
     desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
@@ -235,6 +236,11 @@ def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
     desk.wait_requests(1)
     before = relay.config["accounts"][0].get("order", "account")
     other = "conversation" if before == "account" else "account"
+    return gate, before, other
+
+
+def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
+    gate, before, other = hold_a_message(source, relay, desk)
     for rule, alarms in ((other, []), (before, ["order_waits"]), (other, [])):
         relay.config["accounts"][0]["order"] = rule
         relay.write_config()
@@ -246,13 +252,7 @@ def test_order_rule_is_changed_once_at_a_time(source, relay, desk):
 
 def test_order_rule_that_was_refused_is_taken_by_a_later_reload(source, relay, desk):
     """What the file said was not taken: it counts as changed until it is, though the file stays as it is."""
-    gate = threading.Event()
-    relay.allow("alarm", "alarm_end")
-    desk.script = lambda request: Answer(200, after=gate) if request.method == "POST" else None
-    source.send("m0")
-    desk.wait_requests(1)
-    before = relay.config["accounts"][0].get("order", "account")
-    other = "conversation" if before == "account" else "account"
+    gate, before, other = hold_a_message(source, relay, desk)
 
     def reload_with(rule, alarms, in_force):
         relay.config["accounts"][0]["order"] = rule
