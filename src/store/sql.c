@@ -93,11 +93,16 @@ void sql_str(sqlite3_stmt *statement, int index, struct str s)
     must(code == SQLITE_OK);
 }
 
-int sql_end(struct sql *sql, sqlite3_stmt *statement, int code)
+static int note_error(struct sql *sql, int code)
 {
-    int err = sql_error(sql, code);
     if (code == SQLITE_CORRUPT_INDEX)
         sql->index_contradicts = true;
+    return sql_error(sql, code);
+}
+
+int sql_end(struct sql *sql, sqlite3_stmt *statement, int code)
+{
+    int err = note_error(sql, code);
     sqlite3_reset(statement);
     return err;
 }
@@ -138,7 +143,7 @@ int sql_exec(struct sql *sql, const char *text, int64_t *out)
         while (code == SQLITE_ROW)
             code = sqlite3_step(statement);
     }
-    int err = sql_error(sql, code);
+    int err = note_error(sql, code);
     sqlite3_finalize(statement);
     return err;
 }

@@ -8,7 +8,8 @@ int sql_seal_register(sqlite3 *db);
 
 // Over all columns but the sum. A row from before there were sums has NULL, and counts as whole.
 #define SQL_TOTALS_SUM                                                                                                 \
-    "row_sum(accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, last_number, moved_number)"
+    "row_sum(accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, last_number, moved_number, "     \
+    "lined_number)"
 #define SQL_ATTEMPT_SUM "row_sum(message_id, at, verdict, error)"
 #define SQL_ACCOUNT_SUM                                                                                                \
     "row_sum(id, name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, desk_client_secret, "      \

@@ -4,6 +4,8 @@
 
 #define READ_MESSAGES "SELECT " SQL_MESSAGE_COLUMNS " FROM " SQL_MESSAGE_TABLES
 #define BOTH (SQL_WRITER | SQL_READER)
+// 1 says of what was settled in the microsecond in which it was received that it was (sqlite_row.c).
+#define SQL_NEXT_ATTEMPT "CASE WHEN ?8 = received_at THEN 1 ELSE ?5 END"
 
 const struct sql_statement_text sql_statements[SQL_COUNT] = {
     // IMMEDIATE: the lock is had, or not, before anything is done.
@@ -14,10 +16,10 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_READ_END] = {SQL_READER, "COMMIT"},
 
     [SQL_TOTALS] = {BOTH, "SELECT accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, "
-                          "last_number, moved_number, " SQL_WHOLE(SQL_TOTALS_SUM) " FROM totals"},
+                          "last_number, moved_number, lined_number, " SQL_WHOLE(SQL_TOTALS_SUM) " FROM totals"},
     [SQL_SET_TOTALS] = {SQL_WRITER, "UPDATE totals SET accepted = ?1, delivered = ?2, skipped = ?3, discarded = ?4, "
                                     "aged_delivered = ?5, aged_discarded = ?6, last_number = ?7, moved_number = ?8, "
-                                    "sum = row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+                                    "lined_number = ?9, sum = row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
     [SQL_SET_CLEAN] = {SQL_WRITER, "UPDATE store SET clean = ?1"},
     [SQL_BEGIN_LOG] = {SQL_WRITER, "UPDATE store SET log_number = log_number + 1"},
 
@@ -43,13 +45,13 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
          "VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, 0, ?9, ?10, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
          "?17, ?18)"},
 
-    [SQL_SET_OUTCOME] = {SQL_WRITER,
-                         "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, next_attempt_at = ?5, "
-                         "in_doubt = ?6, in_flight = ?7, changed_at = ifnull(?8, changed_at) "
-                         "WHERE id = ?1 AND state = 0"},
+    [SQL_SET_OUTCOME] = {SQL_WRITER, "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, "
+                                     "next_attempt_at = " SQL_NEXT_ATTEMPT
+                                     ", in_doubt = ?6, in_flight = ?7, changed_at = ifnull(?8, changed_at) "
+                                     "WHERE id = ?1 AND state = 0"},
     // The same with texts, apart: setting desk_ref costs an index.
     [SQL_SET_OUTCOME_TEXTS] = {SQL_WRITER, "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, "
-                                           "next_attempt_at = ?5, in_doubt = ?6, in_flight = ?7, "
+                                           "next_attempt_at = " SQL_NEXT_ATTEMPT ", in_doubt = ?6, in_flight = ?7, "
                                            "changed_at = ifnull(?8, changed_at), last_error = ifnull(?9, last_error), "
                                            "desk_ref = ifnull(?10, desk_ref) WHERE id = ?1 AND state = 0"},
     [SQL_DISCARD_SKIPPED] = {SQL_WRITER, "UPDATE messages SET state = 3, reason = ?2, in_doubt = ?3, changed_at = ?4 "
@@ -122,14 +124,31 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                          SQL_SOURCE_SUM) " FROM sources WHERE account_id = ?1 ORDER BY gone, id"},
     [SQL_EACH_DESK_HEALTH] = {SQL_WRITER, "SELECT desk, skips_in_row, guard_suspended FROM desk_health"},
 
-    [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_MESSAGE_COLUMNS ", " SQL_LINK_COLUMNS " FROM messages m "
-                                   "INDEXED BY messages_pending LEFT JOIN conversations c ON c.id = m.conversation_id "
-                                   "WHERE m.state = 0 AND m.lane = ?1 AND m.place > ?2 ORDER BY m.place LIMIT ?3"},
+    [SQL_ENTER_LINE] = {SQL_WRITER, "INSERT INTO waiting (lane, place, id, account_id) VALUES (?1, ?2, ?3, ?4)"},
+    [SQL_LEAVE_LINE] = {SQL_WRITER, "DELETE FROM waiting WHERE id = ?1 AND (lane, place) = "
+                                    "(SELECT m.lane, m.place FROM messages m WHERE m.id = ?1)"},
+    // Reason 4 is damaged.
+    [SQL_UNSETTLE] = {SQL_WRITER, "UPDATE messages NOT INDEXED SET state = 0, reason = 4 WHERE id > ?1 AND "
+                                  "(state NOT BETWEEN 0 AND 3 OR (state IN (1, 2) AND changed_at = received_at AND "
+                                  "next_attempt_at <> 1) OR "
+                                  "(state = 3 AND reason = 0))"},
+    [SQL_DOUBT_RETRIED] = {SQL_WRITER, "UPDATE messages NOT INDEXED SET reason = 4 WHERE id > ?1 AND state = 0 AND "
+                                       "late = 1 AND id NOT IN (SELECT id FROM waiting WHERE id > ?1)"},
+    [SQL_LINE_UP] = {SQL_WRITER, "INSERT INTO waiting (lane, place, id, account_id) SELECT lane, place, id, account_id "
+                                 "FROM messages NOT INDEXED WHERE id > ?1 AND state = 0 AND id NOT IN "
+                                 "(SELECT id FROM waiting WHERE id > ?1) ORDER BY lane, place, id"},
+    [SQL_FRESH] = {BOTH, "SELECT m.id, m.lane, m.account_id FROM messages m NOT INDEXED WHERE " SQL_IS_FRESH
+                         " ORDER BY m.id"},
+    [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_LINE_COLUMNS ", " SQL_LINK_COLUMNS " FROM waiting w "
+                                   "LEFT JOIN messages m ON m.id = w.id "
+                                   "LEFT JOIN conversations c ON c.id = m.conversation_id "
+                                   "WHERE w.lane = ?1 AND w.place > ?2 ORDER BY w.place LIMIT ?3"},
+    [SQL_LOAD_FRESH] = {SQL_WRITER, "SELECT " SQL_MESSAGE_COLUMNS ", " SQL_LINK_COLUMNS " FROM " SQL_MESSAGE_TABLES
+                                    " WHERE m.id = ?1"},
     // One step of a walk over the lanes: each seeks past the rest of the lane before.
-    [SQL_NEXT_LANE] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
-                             "WHERE state = 0 AND lane > ?1 ORDER BY lane, place LIMIT 1"},
-    [SQL_LANE_HEAD] = {BOTH, "SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending "
-                             "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT 1"},
+    [SQL_NEXT_LANE] = {BOTH, "SELECT lane, place, id, account_id FROM waiting WHERE lane > ?1 "
+                             "ORDER BY lane, place LIMIT 1"},
+    [SQL_LANE_HEAD] = {BOTH, "SELECT lane, place, id, account_id FROM waiting WHERE lane = ?1 ORDER BY place LIMIT 1"},
     [SQL_NEXT_WAITING] = {BOTH, "SELECT id FROM conversations INDEXED BY conversations_waiting "
                                 "WHERE account_waiting > 0 AND account_waiting = ?1 AND id > ?2 ORDER BY id LIMIT 1"},
     [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
@@ -142,19 +161,17 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_AGE_ATTEMPTS] = {SQL_WRITER, "DELETE FROM attempts WHERE message_id = ?1"},
     [SQL_AGE_MESSAGE] = {SQL_WRITER, "DELETE FROM messages WHERE id = ?1"},
 
-    [SQL_COUNT_PENDING] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_pending WHERE state = 0"},
+    [SQL_COUNT_WAITING] = {BOTH, "SELECT count(*) FROM waiting"},
+    [SQL_COUNT_LANE] = {BOTH, "SELECT count(*) FROM waiting WHERE lane = ?1"},
     [SQL_COUNT_IN_DOUBT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_in_doubt "
                                         "WHERE in_doubt = 1 AND state = 0"},
     [SQL_RECEIVED_AT] = {SQL_READER, "SELECT received_at FROM messages WHERE id = ?1"},
-    [SQL_ACCOUNT_COUNTS] = {SQL_READER, "SELECT account_id, count(*) FROM messages INDEXED BY messages_pending "
-                                        "WHERE state = 0 GROUP BY account_id"},
+    [SQL_ACCOUNT_COUNTS] = {SQL_READER, "SELECT account_id, count(*) FROM line GROUP BY account_id"},
     [SQL_GET_MESSAGE] = {SQL_READER, READ_MESSAGES " WHERE m.id = ?1"},
     [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error, " SQL_WHOLE(
                                           SQL_ATTEMPT_SUM) " FROM attempts WHERE message_id = ?1 ORDER BY at"},
-    [SQL_LANE_COUNT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_pending "
-                                    "WHERE state = 0 AND lane = ?1"},
-    [SQL_LANE_LINE] = {SQL_READER, "SELECT id, conversation_id FROM messages INDEXED BY messages_pending "
-                                   "WHERE state = 0 AND lane = ?1 ORDER BY place LIMIT ?2"},
+    [SQL_LANE_LINE] = {SQL_READER, "SELECT l.id, m.conversation_id FROM (SELECT place, id FROM line WHERE lane = ?1 "
+                                   "ORDER BY place LIMIT ?2) l LEFT JOIN messages m ON m.id = l.id"},
     [SQL_CONVERSATION_ID] = {SQL_READER, "SELECT id FROM conversations WHERE source_id = ?1 AND thread = ?2"},
     [SQL_LAST_DELIVERED] = {SQL_READER, "SELECT id, changed_at FROM (SELECT id, state, changed_at FROM messages "
                                         "INDEXED BY messages_of_account WHERE account_id = ?1 ORDER BY id DESC "
@@ -167,8 +184,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                     "count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3), count(*), "
                                     "count(*) FILTER (WHERE in_doubt = 1 AND state = 0), ifnull(max(id), 0), "
                                     "ifnull(max(place), 0) FROM messages NOT INDEXED"},
-    [SQL_CHECK_PENDING] = {SQL_READER, "SELECT 1 FROM messages INDEXED BY messages_pending "
-                                       "WHERE state = 0 AND lane = ?1 AND place = ?2 AND id = ?3"},
+    [SQL_CHECK_LINE] = {SQL_READER, "SELECT 1 FROM waiting WHERE lane = ?1 AND place = ?2 AND id = ?3"},
     [SQL_CHECK_WAITING] = {SQL_READER, "SELECT 1 FROM conversations INDEXED BY conversations_waiting "
                                        "WHERE account_waiting > 0 AND account_waiting = ?2 AND id = ?1"},
     [SQL_FIRST_ATTEMPT] = {SQL_READER, "SELECT min(at) FROM attempts WHERE message_id = ?1"},

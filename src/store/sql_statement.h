@@ -57,7 +57,14 @@ enum sql_statement {
     SQL_EACH_SOURCE,
     SQL_EACH_DESK_HEALTH,
 
+    SQL_ENTER_LINE,
+    SQL_LEAVE_LINE,
+    SQL_UNSETTLE,
+    SQL_DOUBT_RETRIED,
+    SQL_LINE_UP,
+    SQL_FRESH,
     SQL_LOAD_LANE,
+    SQL_LOAD_FRESH,
     SQL_NEXT_LANE,
     SQL_LANE_HEAD,
     SQL_NEXT_WAITING,
@@ -68,19 +75,19 @@ enum sql_statement {
     SQL_AGE_ATTEMPTS,
     SQL_AGE_MESSAGE,
 
-    SQL_COUNT_PENDING,
+    SQL_COUNT_WAITING,
+    SQL_COUNT_LANE,
     SQL_COUNT_IN_DOUBT,
     SQL_RECEIVED_AT,
     SQL_ACCOUNT_COUNTS,
     SQL_GET_MESSAGE,
     SQL_EACH_ATTEMPT,
-    SQL_LANE_COUNT,
     SQL_LANE_LINE,
     SQL_CONVERSATION_ID,
     SQL_LAST_DELIVERED,
     SQL_LAST_DELIVERED_IN,
     SQL_COUNT_ROWS,
-    SQL_CHECK_PENDING,
+    SQL_CHECK_LINE,
     SQL_CHECK_WAITING,
     SQL_FIRST_ATTEMPT,
     SQL_CHECK_MESSAGES,
@@ -98,8 +105,11 @@ struct sql_statement_text {
 extern const struct sql_statement_text sql_statements[SQL_COUNT];
 
 // Columns of messages m, conversations c, in the order that row.c reads.
-#define SQL_MESSAGE_COLUMNS                                                                                            \
-    "m.id, m.place, m.lane, m.account_id, m.source_id, m.conversation_id, m.direction, m.state, m.reason, "            \
+#define SQL_MESSAGE_COLUMNS "m.id, m.place, m.lane, m.account_id, " SQL_MESSAGE_REST
+// What the line says comes before what the row says (rows that are not there have NULL for their id).
+#define SQL_LINE_COLUMNS "m.id, w.place, w.lane, w.account_id, " SQL_MESSAGE_REST
+#define SQL_MESSAGE_REST                                                                                               \
+    "m.source_id, m.conversation_id, m.direction, m.state, m.reason, "                                                 \
     "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
     "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
     "c.thread, c.name"
@@ -107,3 +117,7 @@ extern const struct sql_statement_text sql_statements[SQL_COUNT];
     "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in, c.account_waiting"
 // A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.
 #define SQL_MESSAGE_TABLES "messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
+// Of messages m, those that wait and do not stand in the table of what waits: sqlite_line.h, and the view `line`.
+#define SQL_IS_FRESH                                                                                                   \
+    "m.id > (SELECT lined_number FROM totals) AND m.state = 0 AND NOT EXISTS "                                         \
+    "(SELECT 1 FROM waiting w WHERE w.lane = m.lane AND w.place = m.place AND w.id = m.id)"

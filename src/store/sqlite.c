@@ -59,8 +59,9 @@ int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out, bool *out_who
                                       .aged_delivered = sql_column_int(q, 4),
                                       .aged_discarded = sql_column_int(q, 5),
                                       .last_number = sql_column_int(q, 6),
-                                      .moved_number = sql_column_int(q, 7)};
-    *out_whole = found && sql_column_int(q, 8) != 0;
+                                      .moved_number = sql_column_int(q, 7),
+                                      .lined_number = sql_column_int(q, 8)};
+    *out_whole = found && sql_column_int(q, 9) != 0;
     int err = sql_end(sql, q, code);
     return err ? err : found ? 0 : ERR_CORRUPT;
 }
@@ -77,6 +78,7 @@ static int write_totals(struct sqlite_store *s)
     sql_int(q, 6, t->aged_discarded);
     sql_int(q, 7, t->last_number);
     sql_int(q, 8, t->moved_number);
+    sql_int(q, 9, t->lined_number);
     return sql_finish(&s->sql, q);
 }
 
@@ -86,8 +88,10 @@ static int transact_body(struct sqlite_store *s, int (*body)(struct sqlite_store
     int err = s->log_is_moved ? sql_run(&s->sql, SQL_BEGIN_LOG) : 0;
     if (!err)
         err = body(s, arg);
-    if (!err && memcmp(&before, &s->totals, sizeof before) != 0)
+    if (!err && memcmp(&before, &s->totals, sizeof before) != 0) {
+        s->totals.lined_number = sqlite_line_lined(s);
         err = write_totals(s);
+    }
     if (!err)
         err = sql_run(&s->sql, SQL_COMMIT);
     if (err)
@@ -121,6 +125,7 @@ static int transact_once(struct sqlite_store *s, int (*body)(struct sqlite_store
         err = transact_body(s, body, arg);
     if (err)
         sqlite_known_forget_all(s->known);
+    (err ? sqlite_fresh_undo : sqlite_fresh_commit)(s->line.fresh);
     // After some errors SQLite has rolled back already.
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
         err = ERR_IO;
@@ -131,7 +136,8 @@ int sqlite_mend_told(struct sqlite_store *s)
 {
     tell(s, "store_damaged",
          STR("rows and indexes contradicted each other; the indexes were made anew: tributary verify tells more"));
-    return sqlite_mend(s);
+    int err = transact_once(s, sqlite_mend, NULL);
+    return err == ERR_INVALID ? ERR_CORRUPT : err; // two rows that an index can have but once
 }
 
 int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg)
@@ -244,12 +250,24 @@ static struct str sqlite_id(struct store *store)
     return str_of(sqlite_of(store)->id);
 }
 
-static int set_clean(struct sqlite_store *s, void *arg)
+static int set_clean(struct sqlite_store *s, bool clean)
 {
-    const bool *clean = arg;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CLEAN);
-    sql_int(q, 1, *clean);
+    sql_int(q, 1, clean);
     return sql_finish(&s->sql, q);
+}
+
+static int begin(struct sqlite_store *s, void *arg)
+{
+    int err = sqlite_line_begin(s, arg);
+    return err ? err : set_clean(s, false);
+}
+
+static int end_clean(struct sqlite_store *s, void *arg)
+{
+    (void)arg;
+    int err = sqlite_line_move_all(s);
+    return err ? err : set_clean(s, true);
 }
 
 static void close_log(struct sqlite_store *s)
@@ -266,6 +284,7 @@ static void free_store(struct sqlite_store *s)
         return;
     sql_close(&s->sql);
     sqlite_known_free(s->known);
+    sqlite_fresh_free(s->line.fresh);
     close_log(s);
     sqlite_files_close(&s->files); // last: it holds the lock
     free(s);
@@ -276,7 +295,7 @@ static void sqlite_close_store(struct store *store, bool clean)
     struct sqlite_store *s = sqlite_of(store);
     sqlite_hurry(store);
     // The mark goes through the log like all else; then the log is emptied. Failing is a stop that was not clean.
-    if (clean && !s->broken && sqlite_transact(s, set_clean, &clean) == 0) {
+    if (clean && !s->broken && sqlite_transact(s, end_clean, NULL) == 0) {
         int err = move_log(s, SQLITE_CHECKPOINT_TRUNCATE);
         (void)err;
     }
@@ -453,17 +472,16 @@ static int read_totals(struct sqlite_store *s)
 {
     enum { FAR = 1000000 };
     struct sqlite_totals *t = &s->totals;
-    bool whole;
     int64_t number = 0;
-    int err = sqlite_totals_read(&s->sql, t, &whole);
-    if (!err && !whole)
+    int err = sqlite_totals_read(&s->sql, t, &s->totals_are_whole);
+    if (!err && !s->totals_are_whole)
         err = sql_exec(&s->sql, "SELECT max(ifnull(max(id), 0), ifnull(max(place), 0)) FROM messages", &number);
-    if (err || whole)
+    if (err || s->totals_are_whole)
         return err;
     number = later_number(number, t->last_number);
     number = later_number(number, t->accepted); // each has taken one
     t->last_number = later_number(number, t->moved_number) + FAR;
-    t->moved_number = 0;
+    t->moved_number = t->lined_number = 0;
     tell(s, "store_damaged",
          STR("the totals are not what was stored: tributary verify tells whether the sum is still true"));
     return 0;
@@ -486,11 +504,30 @@ static int open_log(struct sqlite_store *s)
     return sql_error(&s->sql, code);
 }
 
+// The first transaction. Without room for it what waits is known as it stands.
+static int take_over(struct sqlite_store *s)
+{
+    int64_t damaged = 0;
+    int err = sqlite_transact(s, begin, &damaged);
+    if (!err && damaged) {
+        struct arena arena = {0};
+        tell(s, "store_damaged",
+             arena_printf(&arena,
+                          "%lld of the youngest messages are not what was stored: they are set aside in their turn",
+                          (long long)damaged));
+        arena_done(&arena);
+    }
+    if (err != ERR_FULL)
+        return err;
+    int loaded = sqlite_line_load(&s->line);
+    return loaded ? loaded : err;
+}
+
 // Rule S1. The cached pages are gone already (sqlite_files_open); SQLite has read the log from the disk. Before
 // anything is acknowledged the log goes into the file, flushed, and what it held is read again.
 static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_damaged)
 {
-    bool clean = false, not_clean = false;
+    bool clean = false;
     int64_t log_number = 0, page_bytes = 0;
     int err = read_store_row(s, &clean, &log_number);
     if (!err && !log_belongs(s, log_number))
@@ -521,7 +558,7 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     err = open_log(s);
     if (err)
         return err;
-    err = sqlite_transact(s, set_clean, &not_clean);
+    err = take_over(s);
     return err == ERR_FULL ? 0 : err ? err : sqlite_flush(&s->store);
 }
 
@@ -568,12 +605,15 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
     struct sqlite_store *s = mem_new_of(struct sqlite_store);
     s->store.ops = &sqlite_ops;
     s->known = sqlite_known_new();
+    s->line.sql = &s->sql;
+    s->line.fresh = sqlite_fresh_new(options->fresh_block ? options->fresh_block : SQLITE_FRESH_BLOCK);
     s->sweep.due = true; // of what an earlier process left
     s->finding = options->finding;
     s->finding_arg = options->finding_arg;
     *why = sqlite_files_open(&s->files, options->path, options->force_network_fs, options->ballast_bytes, arena);
     if (*why) {
         sqlite_known_free(s->known);
+        sqlite_fresh_free(s->line.fresh);
         free(s);
         return NULL;
     }

@@ -9,6 +9,7 @@
 #include "store/sql.h"
 #include "store/sqlite_files.h"
 #include "store/sqlite_known.h"
+#include "store/sqlite_line.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -19,6 +20,7 @@ struct sqlite_totals {
     int64_t aged_delivered, aged_discarded; // of those, rows that are gone
     int64_t last_number;                    // ids and places are drawn from it
     int64_t moved_number;                   // last_number when the log was last empty
+    int64_t lined_number;                   // what waits up to this id stands in the table `waiting`
 };
 
 struct sqlite_store {
@@ -35,11 +37,13 @@ struct sqlite_store {
     sqlite3_file *log; // the log opened by ourselves, for flush() alone
     char *log_name;
     struct sqlite_known *known;
+    struct sqlite_line line;
     struct sqlite_totals totals;
-    int log_frames;       // in the log
-    int log_frames_usual; // that it has room for from the start
-    int log_frames_moved; // of them, when last asked: a reader may have kept some back
-    int64_t age_after;    // age_out goes on behind this id
+    bool totals_are_whole; // they were at the start
+    int log_frames;        // in the log
+    int log_frames_usual;  // that it has room for from the start
+    int log_frames_moved;  // of them, when last asked: a reader may have kept some back
+    int64_t age_after;     // age_out goes on behind this id
     struct {
         int64_t account_id, conversation_id; // goes on behind these
         bool due;                            // something may have begun to wait since the last sweep began
@@ -62,9 +66,9 @@ static inline struct sqlite_store *sqlite_of(struct store *store)
 int sqlite_note(struct sqlite_store *s, int err);
 // One transaction around `body`; totals are written when they changed, and put back when it fails.
 ERR_CHECK int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_store *s, void *arg), void *arg);
-// Makes rows and indexes fit each other again (sqlite_mend.c).
-ERR_CHECK int sqlite_mend(struct sqlite_store *s);
-ERR_CHECK int sqlite_mend_told(struct sqlite_store *s); // with the alarm
+// Makes rows, indexes and line fit each other again, with the alarm (sqlite_mend.c).
+ERR_CHECK int sqlite_mend_told(struct sqlite_store *s);
+int sqlite_mend(struct sqlite_store *s, void *arg); // what its transaction does
 // A settled or revived message in the totals.
 void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
 // A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.
@@ -96,20 +100,15 @@ int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, siz
 int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                            size_t *out_count);
 // lanes_with_work; the last one may be only how far was looked.
-ERR_CHECK int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
-                              size_t *out_count);
+ERR_CHECK int sqlite_lanes_of(struct sqlite_line *line, int64_t account_id, int64_t after, size_t limit,
+                              int64_t *out_lanes, size_t *out_count);
 // Whether the account has a pending message.
-ERR_CHECK int sqlite_has_pending(struct sql *sql, int64_t account_id, bool *out);
-// The lane with its head; out->lane = 0: it has no pending messages.
-ERR_CHECK int sqlite_lane_head(struct sql *sql, int64_t lane, struct lane_row *out);
-// The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none. Of one account as
-// sqlite_next_waiting.
-ERR_CHECK int sqlite_next_lane(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
+ERR_CHECK int sqlite_has_pending(struct sqlite_line *line, int64_t account_id, bool *out);
 // sqlite_waiting.c: a message of the account is about to wait in the conversation's lane; `known` is what its row says.
 ERR_CHECK int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t account_id, int64_t known);
 // The account's next lane of a conversation, with its head; out->lane = 0: there is none. Without a head (head_id 0) it is
 // only how far was looked: nothing waits in it, what is behind it was not looked at.
-ERR_CHECK int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out);
+ERR_CHECK int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out);
 // A step of housekeeping: conversations that were found waiting once, and do so no longer.
 ERR_CHECK int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more);
 int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,

@@ -155,7 +155,7 @@ int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
 {
     bool pending = false;
     gone->applied = false;
-    int err = sqlite_has_pending(&s->sql, gone->account_id, &pending);
+    int err = sqlite_has_pending(&s->line, gone->account_id, &pending);
     if (err || pending)
         return err;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_GONE);

@@ -272,6 +272,7 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
     accept->message_id = accept->place = ++s->totals.last_number;
     accept->lane = inbound_lane(order, accept->account_id, accept->conversation_id);
     struct message message = {.id = accept->message_id,
+                              .place = accept->place,
                               .lane = accept->lane,
                               .account_id = accept->account_id,
                               .source_id = accept->source_id,
@@ -289,7 +290,8 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
     struct sqlite_row row = {.digest = event->digest, .dedupe_key = event->dedupe_key};
     sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_MESSAGE);
     bind_message(q, &message, &row, event->raw);
-    return sql_finish(&s->sql, q);
+    err = sql_finish(&s->sql, q);
+    return err || accept->state != MESSAGE_PENDING ? err : sqlite_line_enter(s, &message);
 }
 
 static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
@@ -346,7 +348,7 @@ static int set_outcome(struct sqlite_store *s, struct store_outcome *o)
     o->applied = !err && sqlite3_changes(s->sql.db) == 1;
     if (o->applied)
         sqlite_count(s, MESSAGE_PENDING, o->state);
-    return err;
+    return o->applied && settles ? sqlite_line_leave(s, o->message_id) : err;
 }
 
 static int discard_skipped(struct sqlite_store *s, struct store_outcome *o)
@@ -401,7 +403,7 @@ static int set_mark(struct sqlite_store *s, int64_t message_id, bool in_flight)
 static int look_whether_it_waits(struct sqlite_store *s, const struct store_outcome *o)
 {
     struct lane_row head;
-    int err = sqlite_lane_head(&s->sql, o->lane, &head);
+    int err = sqlite_line_head(&s->line, o->lane, &head);
     if (err || head.head_id != o->message_id)
         return err;
     s->sql.index_contradicts = true;
@@ -443,11 +445,14 @@ static int retry_row(struct sqlite_store *s, struct message *message, const stru
         return err;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_RETRY);
     sql_int(q, 1, message->id);
-    sql_int(q, 2, ++s->totals.last_number);
+    message->place = ++s->totals.last_number;
+    sql_int(q, 2, message->place);
     sql_int(q, 3, message->lane);
     sql_int(q, 4, (int64_t)sum);
     sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_PENDING);
     err = sql_finish(&s->sql, q);
+    if (!err)
+        err = sqlite_line_enter(s, message);
     return err ? err : sqlite_set_waiting(s, message->lane, message->account_id, 0);
 }
 
@@ -503,10 +508,11 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
 static int apply_batch(struct sqlite_store *s, void *arg)
 {
     struct batch *batch = arg;
+    int64_t accepted_before = s->totals.accepted;
     int err = 0;
     for (size_t i = 0; i < batch->count && !err; i++)
         err = apply_change(s, &batch->changes[i]);
-    return err;
+    return err ? err : sqlite_line_move(s, s->totals.accepted - accepted_before);
 }
 
 static bool has_accept(const struct batch *batch)

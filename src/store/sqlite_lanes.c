@@ -3,56 +3,34 @@
 #include "store/sqlite_reader.h"
 #include "store/sqlite_row.h"
 
-static int read_lane(struct sql *sql, sqlite3_stmt *q, struct lane_row *out)
-{
-    int code = sqlite3_step(q);
-    *out = (struct lane_row){0};
-    if (code == SQLITE_ROW) {
-        out->lane = sql_column_int(q, 0);
-        out->head_place = sql_column_int(q, 1);
-        out->head_id = sql_column_int(q, 2);
-        out->account_id = sql_column_int(q, 3);
-    }
-    return sql_end(sql, q, code);
-}
-
-int sqlite_lane_head(struct sql *sql, int64_t lane, struct lane_row *out)
-{
-    sqlite3_stmt *q = sql_get(sql, SQL_LANE_HEAD);
-    sql_int(q, 1, lane);
-    return read_lane(sql, q, out);
-}
-
-static int next_lane_of(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out)
+static int next_lane_of(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out)
 {
     int64_t own = lane_id(LANE_ACCOUNT, account_id);
     struct lane_row own_row = {0};
-    int err = own > after ? sqlite_lane_head(sql, own, &own_row) : 0;
+    int err = own > after ? sqlite_line_head(line, own, &own_row) : 0;
     if (err)
         return err;
-    err = sqlite_next_waiting(sql, account_id, after, out);
+    err = sqlite_next_waiting(line, account_id, after, out);
     if (!err && own_row.lane && (!out->lane || own_row.lane < out->lane))
         *out = own_row;
     return err;
 }
 
-int sqlite_next_lane(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out)
+// The next lane (account_id 0 = of all accounts) with its head; out->lane = 0: there is none. Of one account as
+// sqlite_next_waiting.
+static int next_lane(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out)
 {
-    if (account_id)
-        return next_lane_of(sql, account_id, after, out);
-    sqlite3_stmt *q = sql_get(sql, SQL_NEXT_LANE);
-    sql_int(q, 1, after);
-    return read_lane(sql, q, out);
+    return account_id ? next_lane_of(line, account_id, after, out) : sqlite_line_next(line, after, out);
 }
 
-int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
+int sqlite_lanes_of(struct sqlite_line *line, int64_t account_id, int64_t after, size_t limit, int64_t *out_lanes,
                     size_t *out_count)
 {
     int err = 0;
     struct lane_row row = {.lane = after, .head_id = 1};
     *out_count = 0;
     while (!err && *out_count < limit && row.head_id) {
-        err = sqlite_next_lane(sql, account_id, row.lane, &row);
+        err = next_lane(line, account_id, row.lane, &row);
         if (err || !row.lane)
             break;
         out_lanes[(*out_count)++] = row.lane;
@@ -60,12 +38,12 @@ int sqlite_lanes_of(struct sql *sql, int64_t account_id, int64_t after, size_t l
     return err;
 }
 
-int sqlite_has_pending(struct sql *sql, int64_t account_id, bool *out)
+int sqlite_has_pending(struct sqlite_line *line, int64_t account_id, bool *out)
 {
     struct lane_row row = {0};
     int err;
     do {
-        err = sqlite_next_lane(sql, account_id, row.lane, &row);
+        err = next_lane(line, account_id, row.lane, &row);
     } while (!err && row.lane && !row.head_id);
     *out = row.head_id != 0;
     return err;
@@ -73,22 +51,13 @@ int sqlite_has_pending(struct sql *sql, int64_t account_id, bool *out)
 
 // ---- for readers ----
 
-static int count_waiting(struct sqlite_reader *r, struct lane_row *row)
-{
-    sqlite3_stmt *q = sql_get(&r->sql, SQL_LANE_COUNT);
-    sql_int(q, 1, row->lane);
-    int code = sqlite3_step(q);
-    row->waiting = code == SQLITE_ROW ? sql_column_int(q, 0) : 0;
-    return sql_end(&r->sql, q, code);
-}
-
 static int tell_whole(struct sqlite_reader *r, const struct lane_row *row,
                       void (*each)(void *arg, const struct lane_row *row), void *arg)
 {
     struct message message;
     struct sqlite_row rest;
     struct lane_row whole = *row;
-    int err = count_waiting(r, &whole);
+    int err = sqlite_line_count(&r->line, row->lane, &whole.waiting);
     if (err)
         return err;
     sqlite3_stmt *q = sql_get(&r->sql, SQL_GET_MESSAGE);
@@ -127,7 +96,7 @@ static int walk_on(struct walk *walk, int64_t after)
     struct lane_row row = {.lane = after};
     int err = 0;
     while (!err && walk->left) {
-        err = sqlite_next_lane(&walk->reader->sql, walk->filter->account_id, row.lane, &row);
+        err = next_lane(&walk->reader->line, walk->filter->account_id, row.lane, &row);
         if (err || !row.lane)
             break;
         err = row.head_id ? tell(walk, &row) : sqlite_reader_over_time(walk->reader);
@@ -138,7 +107,7 @@ static int walk_on(struct walk *walk, int64_t after)
 static int walk_one(struct walk *walk, int64_t lane)
 {
     struct lane_row row;
-    int err = sqlite_lane_head(&walk->reader->sql, lane, &row);
+    int err = sqlite_line_head(&walk->reader->line, lane, &row);
     return err || !row.lane ? err : tell(walk, &row);
 }
 

@@ -6,21 +6,59 @@
 #include <stdlib.h>
 
 // A row that is not what was stored is given back marked, and never silently left out or delivered (S10).
-static void read_entry(sqlite3_stmt *q, struct arena *arena, struct lane_entry *out)
+static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct lane_page *page)
 {
     struct message message;
     struct sqlite_row row;
     struct sqlite_conversation conversation;
+    if (sqlite3_column_type(q, 0) == SQLITE_NULL) {
+        s->sql.index_contradicts = true;
+        return ERR_CORRUPT;
+    }
     sqlite_row_read(q, &message, &row);
     sqlite_conversation_read(q, SQLITE_ROW_COLUMNS - 2, SQLITE_ROW_COLUMNS, &conversation);
-    // It came by the index of what waits: a row that says something else is damaged.
+    // It stands in the line: a row that says something else is damaged.
     if (message.state != MESSAGE_PENDING || !sqlite_row_is_whole(&message, &row) ||
         !sqlite_conversation_is_whole(&conversation))
         message.reason = REASON_DAMAGED;
-    out->message = message_copy(&message);
-    out->link = (struct link){arena_str(arena, conversation.link.contact),
-                              arena_str(arena, conversation.link.conversation),
-                              arena_str(arena, conversation.link.last_part), arena_str(arena, conversation.link.note)};
+    struct lane_entry *entry = &page->entries[page->count++];
+    entry->message = message_copy(&message);
+    entry->link = (struct link){
+        arena_str(&page->arena, conversation.link.contact), arena_str(&page->arena, conversation.link.conversation),
+        arena_str(&page->arena, conversation.link.last_part), arena_str(&page->arena, conversation.link.note)};
+    return 0;
+}
+
+static int read_fresh(struct sqlite_store *s, int64_t id, struct lane_page *page)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_FRESH);
+    sql_int(q, 1, id);
+    int code = sqlite3_step(q), err = 0;
+    if (code == SQLITE_ROW)
+        err = read_entry(s, q, page);
+    else if (code == SQLITE_DONE)
+        err = ERR_CORRUPT; // there is no such row
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
+}
+
+// What stands in the table and what is fresh, by their places.
+static int read_line(struct sqlite_store *s, sqlite3_stmt *q, const struct sqlite_fresh_message *fresh, size_t limit,
+                     struct lane_page *page)
+{
+    int code = sqlite3_step(q), err = 0;
+    while (!err && page->count < limit && (code == SQLITE_ROW || (code == SQLITE_DONE && fresh))) {
+        if (code == SQLITE_ROW && (!fresh || sql_column_int(q, 1) < fresh->id)) {
+            err = read_entry(s, q, page);
+            code = err ? code : sqlite3_step(q);
+        } else {
+            err = read_fresh(s, fresh->id, page);
+            fresh = sqlite_fresh_next(s->line.fresh, fresh->lane, fresh->id);
+        }
+    }
+    page->more = code == SQLITE_ROW || fresh;
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
 }
 
 static int read_lane(struct sqlite_store *s, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
@@ -31,11 +69,7 @@ static int read_lane(struct sqlite_store *s, int64_t lane, int64_t after_place, 
     sql_int(q, 1, lane);
     sql_int(q, 2, after_place);
     sql_int(q, 3, (int64_t)limit + 1);
-    int code;
-    while ((code = sqlite3_step(q)) == SQLITE_ROW && page.count < limit)
-        read_entry(q, &page.arena, &page.entries[page.count++]);
-    page.more = code == SQLITE_ROW;
-    int err = sql_end(&s->sql, q, code);
+    int err = read_line(s, q, sqlite_fresh_next(s->line.fresh, lane, after_place), limit, &page);
     if (err)
         lane_page_done(&page);
     else
@@ -49,7 +83,7 @@ int sqlite_load_lane(struct store *store, int64_t lane, int64_t after_place, siz
     if (s->broken)
         return s->broken;
     int err = read_lane(s, lane, after_place, limit, out);
-    if (err == ERR_CORRUPT) { // the index may name a row that there is not
+    if (err == ERR_CORRUPT) { // the line may name a row that there is not
         err = sqlite_mend_told(s);
         if (!err)
             err = read_lane(s, lane, after_place, limit, out);
@@ -64,7 +98,7 @@ int sqlite_lanes_with_work(struct store *store, int64_t account_id, int64_t afte
     if (s->broken)
         return s->broken;
     size_t count = 0;
-    int err = sqlite_lanes_of(&s->sql, account_id, after, limit, out_lanes, &count);
+    int err = sqlite_lanes_of(&s->line, account_id, after, limit, out_lanes, &count);
     if (!err)
         *out_count = count;
     return sqlite_note(s, err);

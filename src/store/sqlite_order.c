@@ -33,9 +33,9 @@ static int look(struct sqlite_store *s, int64_t barrier, struct store_order_over
     int64_t lanes[LANES_A_LOOK];
     struct lane_row row = {0};
     size_t count = 0;
-    int err = sqlite_lanes_of(&s->sql, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
+    int err = sqlite_lanes_of(&s->line, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
     for (size_t i = 0; i < count && !err; i++) {
-        err = sqlite_lane_head(&s->sql, lanes[i], &row);
+        err = sqlite_line_head(&s->line, lanes[i], &row);
         if (err || (row.lane && row.head_place <= barrier))
             return err;
         over->after_lane = lanes[i];
@@ -78,7 +78,7 @@ int sqlite_order_put(struct sqlite_store *s, struct store_account_put *put)
         return err;
     }
     bool pending = false;
-    err = sqlite_has_pending(&s->sql, put->id, &pending);
+    err = sqlite_has_pending(&s->line, put->id, &pending);
     put->order_barrier = pending ? s->totals.last_number : 0;
     s->order_changed = true;
     return err;

@@ -42,6 +42,7 @@ static void reader_free(struct store_reader *reader)
     if (!r)
         return;
     sql_close(&r->sql);
+    sqlite_fresh_free(r->line.fresh);
     free(r->path);
     free(r);
 }
@@ -64,23 +65,16 @@ int sqlite_reader_over_time(struct sqlite_reader *r)
 // Lanes are counted by seeking from one to the next. The head with the lowest place was accepted first.
 static int count_lanes(struct sqlite_reader *r, struct store_totals *out, int64_t *out_oldest_id)
 {
-    int64_t lane = 0, lowest = INT64_MAX;
-    int err = 0;
-    bool more = true;
-    while (!err && more) {
-        sqlite3_stmt *q = sql_get(&r->sql, SQL_NEXT_LANE);
-        sql_int(q, 1, lane);
-        int code = sqlite3_step(q);
-        more = code == SQLITE_ROW;
-        if (more) {
-            out->lanes_waiting++;
-            lane = sql_column_int(q, 0);
-            if (sql_column_int(q, 1) < lowest) {
-                lowest = sql_column_int(q, 1);
-                *out_oldest_id = sql_column_int(q, 2);
-            }
+    struct lane_row row = {0};
+    int64_t lowest = INT64_MAX;
+    int err = sqlite_line_next(&r->line, 0, &row);
+    while (!err && row.lane) {
+        out->lanes_waiting++;
+        if (row.head_place < lowest) {
+            lowest = row.head_place;
+            *out_oldest_id = row.head_id;
         }
-        err = sql_end(&r->sql, q, code);
+        err = sqlite_line_next(&r->line, row.lane, &row);
         if (!err)
             err = sqlite_reader_over_time(r);
     }
@@ -101,7 +95,7 @@ static int read_totals(struct sqlite_reader *r, struct store_totals *out)
     bool whole; // that is verify's
     int err = sqlite_totals_read(&r->sql, &totals, &whole);
     if (!err)
-        err = read_number(r, sql_get(&r->sql, SQL_COUNT_PENDING), &out->pending);
+        err = sqlite_line_count(&r->line, 0, &out->pending);
     if (!err)
         err = read_number(r, sql_get(&r->sql, SQL_COUNT_IN_DOUBT), &out->in_doubt);
     if (!err)
@@ -130,6 +124,7 @@ int sqlite_reader_snapshot_end(struct sqlite_reader *r)
 int sqlite_reader_snapshot_begin(struct sqlite_reader *r)
 {
     int err = sqlite3_get_autocommit(r->sql.db) ? 0 : sqlite_reader_snapshot_end(r);
+    r->line.stale = true;
     return err ? err : sql_run(&r->sql, SQL_READ_BEGIN);
 }
 
@@ -167,19 +162,21 @@ static int reader_account_counts(struct store_reader *reader,
 static void write_listing(struct buf *sql, const struct message_filter *filter)
 {
     buf_printf(sql, "SELECT %s FROM messages m ", SQL_MESSAGE_COLUMNS);
-    // The index that leaves the least to look at; the order is always that of the ids.
-    if (filter->by_state && filter->state == MESSAGE_PENDING)
-        buf_printf(sql, "INDEXED BY messages_pending ");
-    else if (filter->by_state && filter->state == MESSAGE_SKIPPED)
+    // What leaves the least to look at; the order is always that of the ids.
+    bool waits = filter->by_state && filter->state == MESSAGE_PENDING;
+    if (filter->by_state && filter->state == MESSAGE_SKIPPED)
         buf_printf(sql, "INDEXED BY messages_skipped ");
-    else if (filter->account_id)
+    else if (filter->account_id && !waits)
         buf_printf(sql, "INDEXED BY messages_of_account ");
     else
         buf_printf(sql, "NOT INDEXED ");
     buf_printf(sql, "LEFT JOIN conversations c ON c.id = m.conversation_id WHERE m.id > ?1 ");
-    if (filter->by_state) // in words that a partial index is known by
+    if (waits)
+        buf_printf(sql, "AND m.id IN (SELECT id FROM line WHERE id > ?1%s) ",
+                   filter->account_id ? " AND account_id = ?3" : "");
+    else if (filter->by_state) // in words that a partial index is known by
         buf_printf(sql, "AND m.state = %d ", (int)filter->state);
-    if (filter->account_id)
+    if (filter->account_id && !waits)
         buf_printf(sql, "AND m.account_id = ?3 ");
     if (filter->source_id)
         buf_printf(sql, "AND m.source_id = ?4 ");
@@ -342,6 +339,8 @@ struct store_reader *sqlite_reader_new(struct store *store)
     struct sqlite_reader *r = mem_new_of(struct sqlite_reader);
     r->reader.ops = &reader_ops;
     r->log_room = LOG_ROOM;
+    r->line.sql = &r->sql;
+    r->line.fresh = sqlite_fresh_new(SQLITE_FRESH_BLOCK);
     r->path = mem_dup(s->files.path, strlen(s->files.path));
     if (open_reader(r) != 0) {
         reader_free(&r->reader);

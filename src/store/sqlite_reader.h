@@ -1,11 +1,12 @@
 // A read-only connection for another thread. Inside of the SQLite back end.
 #pragma once
-#include "store/sql.h"
+#include "store/sqlite_line.h"
 #include "store/store.h"
 
 struct sqlite_reader {
     struct store_reader reader; // first
     struct sql sql;
+    struct sqlite_line line;
     char *path;
     int64_t cap_ms;      // 0 = none
     int64_t deadline_us; // monotonic, of the call under way; 0 = none

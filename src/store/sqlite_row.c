@@ -19,7 +19,7 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
     m->in_flight = sql_column_int(q, 10) != 0;
     m->late = sql_column_int(q, 11) != 0;
     m->attempts = (int)sql_column_int(q, 12);
-    m->next_attempt_us = sql_column_int(q, 13);
+    m->next_attempt_us = m->state == MESSAGE_PENDING ? sql_column_int(q, 13) : 0;
     m->sent_at_us = sql_column_int(q, 14);
     m->received_at_us = sql_column_int(q, 15);
     m->settled_at_us = m->state == MESSAGE_PENDING ? 0 : sql_column_int(q, 16);
@@ -48,11 +48,19 @@ static bool was_settled(sqlite3_stmt *q, const struct message *m)
     return m->state == MESSAGE_PENDING && !m->late && sql_column_int(q, 16) != m->received_at_us;
 }
 
+// It says that it was settled, and not when or why.
+static bool was_never_settled(sqlite3_stmt *q, const struct message *m)
+{
+    if (m->state == MESSAGE_DISCARDED)
+        return m->reason == REASON_NONE;
+    return m->state != MESSAGE_PENDING && m->settled_at_us == m->received_at_us && sql_column_int(q, 13) != 1;
+}
+
 void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row)
 {
     *out = (struct message){0};
     read_numbers(statement, out);
-    out_row->in_range = is_in_range(statement) && !was_settled(statement, out);
+    out_row->in_range = is_in_range(statement) && !was_settled(statement, out) && !was_never_settled(statement, out);
     out_row->digest = (uint64_t)sql_column_int(statement, 17);
     out_row->sum = (uint64_t)sql_column_int(statement, 18);
     out_row->dedupe_key = sql_column_str(statement, 19);

@@ -1,6 +1,7 @@
 #include "store/sqlite_schema.h"
 
 #include "base/must.h"
+#include "store/sql_seal.h"
 
 #include <stdio.h>
 
@@ -18,6 +19,10 @@
 //   sum fits the columns that never change (row.c); conversations.sum fits the whole row, and so do those of accounts,
 //   sources, attempts and totals (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
+//   waiting has each row with state 0 and an id up to totals.lined_number, and of those behind it some; a row with late = 1
+//           and state 0 always. Nothing else
+//   with state 1 or 2 changed_at is not received_at, or next_attempt_at is 1; with state 3 there is a reason: so a row whose
+//           state alone is damaged can be told
 //   account_waiting is the account of each pending message in the conversation's lane; without any it may be 0 or not
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
@@ -195,6 +200,28 @@ static const char *const migrations[] = {
     "UPDATE conversations SET account_waiting = (SELECT m.account_id FROM messages m INDEXED BY messages_pending"
     " WHERE m.state = 0 AND m.lane = conversations.id * 4 + 1 LIMIT 1) WHERE id IN"
     " (SELECT lane >> 2 FROM messages INDEXED BY messages_pending WHERE state = 0 AND (lane & 3) = 1);",
+
+    // What waits in a table of its own in place of an index, so that it may stand there later (sqlite_line.h).
+    "CREATE TABLE waiting ("
+    " lane INTEGER NOT NULL, place INTEGER NOT NULL, id INTEGER NOT NULL, account_id INTEGER NOT NULL,"
+    " PRIMARY KEY (lane, place, id)" // a damaged place is one that another message may have
+    ") STRICT, WITHOUT ROWID;"
+    "INSERT INTO waiting SELECT lane, place, id, account_id FROM messages INDEXED BY messages_pending"
+    " WHERE state = 0 ORDER BY lane, place, id;"
+    "DROP INDEX messages_pending;"
+    "ALTER TABLE totals ADD COLUMN lined_number INTEGER NOT NULL DEFAULT 0;"
+    // What has a sum that does not fit keeps it: it was made over one column less.
+    "UPDATE totals SET lined_number = last_number, sum = CASE WHEN sum = row_sum(accepted, delivered, skipped, discarded,"
+    " aged_delivered, aged_discarded, last_number, moved_number) THEN NULL ELSE sum END;"
+    "CREATE VIEW line AS SELECT lane, place, id, account_id FROM waiting"
+    " UNION ALL SELECT m.lane, m.place, m.id, m.account_id FROM messages m NOT INDEXED"
+    " WHERE m.id > (SELECT lined_number FROM totals) AND m.state = 0 AND NOT EXISTS"
+    " (SELECT 1 FROM waiting w WHERE w.lane = m.lane AND w.place = m.place AND w.id = m.id);"
+    "DROP VIEW waiting_per_account;"
+    "CREATE VIEW waiting_per_account AS SELECT a.name AS account, w.waiting,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', w.oldest / 1e6, 'unixepoch') AS oldest_received_at"
+    " FROM (SELECT l.account_id, count(*) AS waiting, min(m.received_at) AS oldest FROM line l"
+    " LEFT JOIN messages m ON m.id = l.id GROUP BY l.account_id) w LEFT JOIN accounts a ON a.id = w.account_id;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours
@@ -244,7 +271,9 @@ static int check_application(struct sql *sql, int64_t version)
 int sqlite_schema_migrate(struct sql *sql)
 {
     int64_t version = 0;
-    int err = sql_exec(sql, "PRAGMA user_version", &version);
+    int err = sql_error(sql, sql_seal_register(sql->db)); // migrations read sums
+    if (!err)
+        err = sql_exec(sql, "PRAGMA user_version", &version);
     if (!err)
         err = check_application(sql, version);
     for (int next = (int)version + 1; !err && next <= sqlite_schema_newest(); next++)

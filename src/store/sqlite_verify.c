@@ -32,6 +32,15 @@ void verify_tell_progress(const struct check *check, const char *part, int64_t d
         check->asked->progress(check->asked->arg, part, done, of);
 }
 
+static int snapshot_end(struct check *check, int err)
+{
+    struct sqlite_reader *r = check->reader;
+    if (err == ERR_CORRUPT)
+        snprintf(check->unread, sizeof check->unread, "%s", sqlite3_errmsg(r->sql.db));
+    int end = sqlite_reader_snapshot_end(r);
+    return err ? err : end;
+}
+
 // ---- the sum
 
 static const char advice_sum[] =
@@ -40,12 +49,12 @@ static const char advice_sum[] =
 
 struct counts {
     int64_t states[4], all, in_doubt, highest_id, highest_place;
-    int64_t by_index, in_doubt_by_index;
+    int64_t in_line, in_doubt_by_index;
 };
 
-static int count_by_index(struct sqlite_reader *r, enum sql_statement name, int64_t *out)
+static int count_in_doubt(struct sqlite_reader *r, int64_t *out)
 {
-    sqlite3_stmt *q = sql_get(&r->sql, name);
+    sqlite3_stmt *q = sql_get(&r->sql, SQL_COUNT_IN_DOUBT);
     int code = sqlite3_step(q);
     *out = code == SQLITE_ROW ? sql_column_int(q, 0) : 0;
     return sql_end(&r->sql, q, code);
@@ -65,9 +74,9 @@ static int count_rows(struct sqlite_reader *r, struct counts *out)
     }
     int err = sql_end(&r->sql, q, code);
     if (!err)
-        err = count_by_index(r, SQL_COUNT_PENDING, &out->by_index);
+        err = sqlite_line_count(&r->line, 0, &out->in_line);
     if (!err)
-        err = count_by_index(r, SQL_COUNT_IN_DOUBT, &out->in_doubt_by_index);
+        err = count_in_doubt(r, &out->in_doubt_by_index);
     return err;
 }
 
@@ -97,7 +106,7 @@ static int check_sum_in_snapshot(struct check *check)
     compare(check, "discarded", "totals", t.discarded, c.states[MESSAGE_DISCARDED] + t.aged_discarded);
     compare(check, "pending", "totals", pending, c.states[MESSAGE_PENDING]);
     compare(check, "accepted", "totals", t.accepted, c.all + t.aged_delivered + t.aged_discarded);
-    compare(check, "pending", "indexes", c.by_index, c.states[MESSAGE_PENDING]);
+    compare(check, "pending", "lanes", c.in_line, c.states[MESSAGE_PENDING]);
     compare(check, "in doubt", "indexes", c.in_doubt_by_index, c.in_doubt);
     if (t.last_number < c.highest_id || t.last_number < c.highest_place)
         verify_find(check, FINDING_SUM, 0, advice_sum, "the last number given is %lld, but a row has %lld",
@@ -114,9 +123,7 @@ static int check_sum(struct check *check)
     int err = sqlite_reader_snapshot_begin(r);
     if (err)
         return err;
-    err = check_sum_in_snapshot(check);
-    int end = sqlite_reader_snapshot_end(r);
-    return err ? err : end;
+    return snapshot_end(check, check_sum_in_snapshot(check));
 }
 
 // ---- messages
@@ -143,16 +150,17 @@ static void find_damaged(struct check *check, const struct message *m)
                 message_state_name(m->state));
 }
 
-// Whether the index of what waits has the row.
+// Whether the line has the row. Where the table does not say so, one that may be fresh is believed.
 static int is_in_line(struct check *check, const struct message *m, bool *out)
 {
     struct sql *sql = &check->reader->sql;
-    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_PENDING);
+    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_LINE);
     sql_int(q, 1, m->lane);
     sql_int(q, 2, m->place);
     sql_int(q, 3, m->id);
     int code = sqlite3_step(q);
-    *out = code == SQLITE_ROW;
+    bool fresh = m->id > check->lined_number && !m->late && m->state == MESSAGE_PENDING;
+    *out = code == SQLITE_ROW || fresh;
     return sql_end(sql, q, code);
 }
 
@@ -174,14 +182,17 @@ static int check_waiting(struct check *check, const struct message *m)
     return err;
 }
 
-// The first that waits in the message's lane, now.
-static int find_head(struct check *check, int64_t lane)
+// The first that waits in the message's lane, now. Fresh ones count only where they can stand before it.
+static int find_head(struct check *check, const struct message *m)
 {
     struct lane_row head = {0};
-    if (check->head_lane == lane)
+    bool of_all = m->place > check->lined_number;
+    if (check->head_lane == m->lane && check->head_of_all >= of_all)
         return 0;
-    int err = sqlite_lane_head(&check->reader->sql, lane, &head);
-    check->head_lane = err ? 0 : lane;
+    struct sqlite_line *line = &check->reader->line;
+    int err = of_all ? sqlite_line_head(line, m->lane, &head) : sqlite_line_lined_head(line, m->lane, &head);
+    check->head_lane = err ? 0 : m->lane;
+    check->head_of_all = of_all;
     check->head_place = head.head_place;
     check->head_id = head.head_id;
     return err;
@@ -193,7 +204,7 @@ static int check_turn(struct check *check, const struct message *m)
 {
     bool settled = m->state == MESSAGE_DELIVERED || m->state == MESSAGE_SKIPPED;
     bool tried = m->state == MESSAGE_PENDING && (m->attempts || m->in_flight);
-    int err = settled || tried ? find_head(check, m->lane) : 0;
+    int err = settled || tried ? find_head(check, m) : 0;
     if (err || !(settled || tried) || !check->head_id || check->head_place >= m->place)
         return err;
     verify_find(check, FINDING_ORDER, m->id, "tell the makers, with the log of the relay: this must not happen",
@@ -227,8 +238,9 @@ static int check_message(struct check *check, const struct message *m, const str
             : !whole ? "it may have been delivered: it is not tried again"
             : m->late
                 ? "it was tried again by hand once, and may have been delivered: look at the desk, then discard it"
-                : "stop the relay, run sqlite3 STORE REINDEX, start it, and verify again",
-            "message %lld is %s by its row, but the index of what waits %s it", (long long)m->id,
+                : "stop the relay, run sqlite3 STORE 'UPDATE totals SET lined_number = 0, sum = NULL', start it, and "
+                  "verify again",
+            "message %lld is %s by its row, but the line of what waits %s it", (long long)m->id,
             message_state_name(m->state), in_line ? "has" : "lacks");
     if (!whole) {
         find_damaged(check, m);
@@ -246,7 +258,7 @@ static int check_message(struct check *check, const struct message *m, const str
     return err;
 }
 
-static int check_message_page(struct check *check, int64_t *after, bool *out_more)
+static int check_messages(struct check *check, int64_t *after, bool *out_more)
 {
     struct sql *sql = &check->reader->sql;
     sqlite3_stmt *q = sql_get(sql, SQL_CHECK_MESSAGES);
@@ -255,7 +267,6 @@ static int check_message_page(struct check *check, int64_t *after, bool *out_mor
     *out_more = false;
     check->head_lane = 0;
     int code, err = 0;
-    // The other statements read in the snapshot that this one holds.
     while (!err && (code = sqlite3_step(q)) == SQLITE_ROW) {
         struct message message;
         struct sqlite_row row;
@@ -269,6 +280,22 @@ static int check_message_page(struct check *check, int64_t *after, bool *out_mor
     verify_tell_progress(check, "messages", check->asked->messages,
                          check->rows > check->asked->messages ? check->rows : check->asked->messages);
     return err ? err : end;
+}
+
+// Rows and line in one snapshot.
+static int check_message_page(struct check *check, int64_t *after, bool *out_more)
+{
+    struct sqlite_reader *r = check->reader;
+    struct sqlite_totals totals = {0};
+    bool whole;
+    int err = sqlite_reader_snapshot_begin(r);
+    if (err)
+        return err;
+    err = sqlite_totals_read(&r->sql, &totals, &whole);
+    check->lined_number = totals.lined_number;
+    if (!err)
+        err = check_messages(check, after, out_more);
+    return snapshot_end(check, err);
 }
 
 int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more))
@@ -354,7 +381,7 @@ int sqlite_reader_verify(struct store_reader *reader, struct store_check *asked)
     // Damage that keeps SQLite from reading on is a finding, and the end of the look.
     if (err == ERR_CORRUPT) {
         verify_find(&check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files",
-                    "the file is damaged: %s", sqlite3_errmsg(check.reader->sql.db));
+                    "the file is damaged: %s", *check.unread ? check.unread : sqlite3_errmsg(check.reader->sql.db));
         err = 0;
     }
     say_more(&check);

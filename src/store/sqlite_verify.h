@@ -12,8 +12,11 @@ struct check {
     int64_t found[VERIFY_KINDS];
     struct order_check *order;
     int64_t rows;                           // of messages, as far as known
-    int64_t head_lane, head_place, head_id; // of the lane looked up last, in the snapshot of the page; 0 = none
+    int64_t lined_number;                   // what waits up to this id stands in the table, in the snapshot of the page
+    int64_t head_lane, head_place, head_id; // of the lane looked up last, in that snapshot; 0 = none
+    bool head_of_all;                       // fresh messages were looked at, too
     int64_t discarded_damaged;
+    char unread[160]; // what SQLite said of damage that it could not read on behind
 };
 
 void verify_find(struct check *check, enum store_finding_kind kind, int64_t message_id, const char *advice,

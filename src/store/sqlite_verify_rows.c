@@ -146,8 +146,8 @@ static int check_structure(struct check *check, const char *pragma, const char *
 
 static int check_tables(struct check *check)
 {
-    static const char *const tables[] = {"messages", "conversations", "attempts",    "accounts",
-                                         "sources",  "totals",        "desk_health", "store"};
+    static const char *const tables[] = {"messages", "waiting", "conversations", "attempts", "accounts",
+                                         "sources",  "totals",  "desk_health",   "store"};
     int err = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++) {
         err = check_structure(check, "PRAGMA integrity_check(%Q)", tables[i]);

@@ -37,7 +37,7 @@ static int next_conversation(struct sql *sql, int64_t account_id, int64_t after,
     return sql_end(sql, q, code);
 }
 
-int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, struct lane_row *out)
+int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out)
 {
     int64_t conversation_id = lane_id_owner(after);
     if (after < lane_id(LANE_CONVERSATION, conversation_id)) // its lane is still to come
@@ -45,10 +45,10 @@ int sqlite_next_waiting(struct sql *sql, int64_t account_id, int64_t after, stru
     int err = 0;
     *out = (struct lane_row){0};
     for (int i = 0; i < LOOKS_MAX && !err && !out->lane; i++) {
-        err = next_conversation(sql, account_id, conversation_id, &conversation_id);
+        err = next_conversation(line->sql, account_id, conversation_id, &conversation_id);
         if (err || !conversation_id)
             return err;
-        err = sqlite_lane_head(sql, lane_id(LANE_CONVERSATION, conversation_id), out);
+        err = sqlite_line_head(line, lane_id(LANE_CONVERSATION, conversation_id), out);
     }
     if (!err && !out->lane) // far enough for once
         out->lane = lane_id(LANE_CONVERSATION, conversation_id);
@@ -73,7 +73,7 @@ static int look(struct sqlite_store *s, struct sweep *sweep)
         sweep->account_id = sql_column_int(q, 0);
         sweep->conversation_id = sql_column_int(q, 1);
         sweep->seen++;
-        err = sqlite_lane_head(&s->sql, lane_id(LANE_CONVERSATION, sweep->conversation_id), &head);
+        err = sqlite_line_head(&s->line, lane_id(LANE_CONVERSATION, sweep->conversation_id), &head);
         if (!err && !head.lane)
             sweep->idle[sweep->count++] = sweep->conversation_id;
     }

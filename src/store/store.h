@@ -360,6 +360,7 @@ struct store_options {
     bool force_network_fs; // S7
     int64_t ballast_bytes; // S9: free-space floor, and the size of a file that keeps it; 0 = none
     int64_t log_bytes;     // S1: room written for the log at start; 0 = 8 MiB
+    size_t fresh_block;    // youngest messages that are put into the table of what waits together; 0 = 8192
     // What is found and can be gone on with, or why the store broke: `store_damaged`, `store_moved`, `store_log_long`,
     // with a sentence; STR_NONE: it is over. From the opening, apply() and checkpoint(); may be NULL.
     void (*finding)(void *arg, const char *name, struct str sentence);

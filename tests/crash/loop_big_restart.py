@@ -66,7 +66,7 @@ def counts(relay):
     """(accepted, pending), from the file: the status gives up after two seconds where the machine is busy."""
     connection = sqlite3.connect(f"file:{relay.dir}/tributary.db?mode=ro", uri=True)
     try:
-        return connection.execute("SELECT accepted, (SELECT count(*) FROM messages WHERE state = 0) FROM totals").fetchone()
+        return connection.execute("SELECT accepted, (SELECT count(*) FROM line) FROM totals").fetchone()
     finally:
         connection.close()
 

@@ -60,6 +60,7 @@ void old_store_make(const char *path, int version, const char *newest)
     text = sqlite3_mprintf("ATTACH '%q' AS newest", newest);
     run(db, text);
     sqlite3_free(text);
+    run(db, "UPDATE newest.totals SET sum = NULL"); // it is that of more columns
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         copy_table(db, tables[i]);
     run(db, "DETACH newest; PRAGMA wal_checkpoint(TRUNCATE)");

@@ -8,6 +8,7 @@
 // without faults that goes on from there and is judged: nothing lost, doubled or reordered, the sum true, the store whole.
 // In `make check` a sample of the points; with FULL=1 (make fault) all of them, and only the sweeps that an argument names.
 #include "fault/life.h"
+#include "support/store_kit.h"
 #include "support/unit.h"
 
 #include <errno.h>
@@ -143,6 +144,7 @@ static void make_old(struct life *old, char path[200])
     assert_int_equal(
         sqlite3_exec(
             db,
+            KIT_BEFORE_WAITING
             "DROP INDEX conversations_moved; ALTER TABLE conversations DROP COLUMN goes_on_in;"
             "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting; ALTER TABLE accounts DROP COLUMN gone;"
             "ALTER TABLE store DROP COLUMN log_number;"

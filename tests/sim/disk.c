@@ -14,6 +14,7 @@
 #include <utlist.h>
 
 enum {
+    FRESH_BLOCK = 5,  // messages: the store's own is larger than a history
     CALLS = 15,       // reads, writes and flushes that a call of the store takes, more or less
     CALLS_START = 40, // that its opening does
 };
@@ -115,10 +116,13 @@ static bool open_files(struct sim *sim)
     int per_10000 = power_vfs.per_10000;
     power_vfs.per_10000 = per_10000 / 20; // it takes many calls
     power_vfs.armed = sim->life > 0;
-    sim->disk = store_sqlite_open(
-        &(struct store_options){
-            .path = path, .force_network_fs = true, .log_bytes = 1 << 18, .finding = on_finding, .finding_arg = sim},
-        &arena, &why);
+    sim->disk = store_sqlite_open(&(struct store_options){.path = path,
+                                                          .force_network_fs = true,
+                                                          .log_bytes = 1 << 18,
+                                                          .fresh_block = FRESH_BLOCK,
+                                                          .finding = on_finding,
+                                                          .finding_arg = sim},
+                                  &arena, &why);
     power_vfs.armed = false;
     power_vfs.per_10000 = per_10000;
     if (sim->disk)

@@ -27,6 +27,16 @@ static struct store *make_sqlite(struct fixture *fixture)
     return kit_open(fixture->path);
 }
 
+// In which messages soon leave the memory for the table of what waits.
+static struct store *make_small(struct fixture *fixture)
+{
+    static int n;
+    char name[32];
+    snprintf(name, sizeof name, "small%d", n++);
+    fixture->path = kit_store_path(name);
+    return kit_open_small(fixture->path, 1);
+}
+
 static struct store *make_memory(struct fixture *fixture)
 {
     (void)fixture;
@@ -1587,6 +1597,7 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
 int main(void)
 {
     int failed = run("sqlite", make_sqlite);
+    failed += run("sqlite, small blocks", make_small);
     failed += run("memory", make_memory);
     failed += run("faulty", make_faulty);
     return failed ? 1 : 0;

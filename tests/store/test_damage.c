@@ -56,6 +56,14 @@ static void damage(const char *sql)
     open_store();
 }
 
+// As kill -9 leaves it: what waits does not stand in the table yet, and nobody but its row knows of it.
+static void damage_fresh(const char *sql)
+{
+    store->ops->close(store, false);
+    kit_damage(path, sql);
+    open_store();
+}
+
 static void settle(int64_t id, enum message_state state)
 {
     assert_true(kit_settle(store, id, state));
@@ -88,7 +96,7 @@ static void on_finding(void *arg, const struct store_finding *finding)
         print_message("# %.*s\n", STR_ARG(finding->text));
 }
 
-// Damaged rows may be left, but the sum and the index of what waits are good.
+// Damaged rows may be left, but the sum and the line are good.
 static int64_t count_damaged(void)
 {
     struct store_check check = {.finding = on_finding};
@@ -138,6 +146,152 @@ static void test_each_damaged_column_of_a_head_is_set_aside_and_the_lane_goes_on
         (void)count_damaged();
     }
     assert_true(said_damaged > 0);
+}
+
+// The same to messages that are fresh: there is only the row to tell.
+static void test_each_damaged_column_of_a_fresh_head_is_set_aside_and_the_lane_goes_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        int64_t lane; // it is in another one by so much
+        bool seen;    // else nothing rests on it: it is delivered
+    } columns[] = {
+        {"state = 1", 0, true},
+        {"state = 2", 0, true},
+        {"state = 3", 0, true},
+        {"state = 7", 0, true},
+        {"lane = lane + 4", 4, true},
+        {"place = place + 1", 0, true},
+        {"account_id = 9", 0, true},
+        {"source_id = 9", 0, true},
+        {"direction = 1", 0, true},
+        {"conversation_id = 9", 0, true},
+        {"text = 'other'", 0, true},
+        {"dedupe_key = 'x'", 0, true},
+        {"digest = 5", 0, true},
+        {"sent_at = 5", 0, true},
+        {"in_doubt = 1", 0, false},
+        {"desk_ref = 'r'", 0, false},
+        {"in_flight = 1", 0, false},
+        {"late = 1", 0, true},
+        {"late = 1, place = place + 1", 0, true},
+        {"changed_at = 5", 0, true},
+        {"reason = 12", 0, true},
+        {"state = 2, lane = lane + 400", 400, true},
+    };
+    enum { COLUMNS = sizeof columns / sizeof *columns };
+    char key[32], sql[200];
+    for (int64_t i = 0; i < COLUMNS; i++) {
+        snprintf(key, sizeof key, "a%d", (int)i);
+        struct store_accept a = kit_store(store, key, "c");
+        snprintf(key, sizeof key, "b%d", (int)i);
+        struct store_accept b = kit_store(store, key, "c");
+        snprintf(sql, sizeof sql, "UPDATE messages SET %s WHERE id = %d", columns[i].what, (int)a.message_id);
+        int said_before = said_damaged;
+        damage_fresh(sql);
+        if (said_damaged == said_before && columns[i].seen)
+            print_message("# not told at the start: %s\n", columns[i].what);
+        assert_true(said_damaged > said_before || !columns[i].seen);
+        bool damaged;
+        assert_int_equal(take_head(a.lane + columns[i].lane, &damaged), a.message_id);
+        if (damaged != columns[i].seen)
+            print_message("# %s\n", columns[i].what);
+        assert_int_equal(damaged, columns[i].seen);
+        assert_int_equal(take_head(a.lane, &damaged), b.message_id);
+        assert_false(damaged);
+        struct store_totals totals = kit_totals(store);
+        assert_int_equal(totals.pending, 0);
+        assert_int_equal(totals.accepted, 2 * (i + 1));
+        (void)count_damaged();
+    }
+}
+
+// What was settled before it is not delivered again, and what was discarded when it came is no damage.
+static void test_a_fresh_message_that_was_settled_is_not_delivered_again(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c"), skipped = kit_store(store, "s", "c");
+    struct store_accept delivered = kit_store(store, "b", "c"), discarded = kit_accept("d", "c");
+    discarded.state = MESSAGE_DISCARDED;
+    discarded.reason = REASON_NO_MEANING;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &discarded), 0);
+    settle(skipped.message_id, MESSAGE_SKIPPED);
+    settle(delivered.message_id, MESSAGE_DELIVERED);
+    char sql[100];
+    snprintf(sql, sizeof sql, "UPDATE messages SET state = 0 WHERE id = %d", (int)delivered.message_id);
+    damage_fresh(sql);
+    assert_int_equal(said_damaged, 1);
+    bool damaged;
+    assert_int_equal(take_head(a.lane, &damaged), a.message_id);
+    assert_false(damaged);
+    assert_int_equal(take_head(a.lane, &damaged), delivered.message_id);
+    assert_true(damaged);
+    struct lane_page page;
+    assert_int_equal(store->ops->load_lane(store, a.lane, 0, 10, &page), 0);
+    assert_int_equal(page.count, 0);
+    lane_page_done(&page);
+}
+
+// In the microsecond in which it came: it could not be told from one whose state is damaged.
+static void test_what_is_settled_at_once_is_no_damage(void **state)
+{
+    (void)state;
+    static const enum message_state states[] = {MESSAGE_DELIVERED, MESSAGE_SKIPPED, MESSAGE_DISCARDED};
+    char key[8];
+    kit_store(store, "first", "c"); // so that the others are behind totals.lined_number
+    for (int i = 0; i < 6; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        struct store_accept a = kit_store(store, key, "c");
+        struct store_outcome outcome = kit_outcome(a.message_id, states[i % 3]);
+        outcome.at_us = a.received_at_us;
+        outcome.last_error = i < 3 ? STR_NONE : STR("words");
+        assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+        assert_true(outcome.applied);
+        struct message *m = kit_message(store, a.message_id);
+        assert_int_equal(m->settled_at_us, a.received_at_us);
+        assert_int_equal(m->next_attempt_us, 0);
+        assert_int_not_equal(m->reason, REASON_DAMAGED);
+        message_free(m);
+    }
+    assert_int_equal(count_damaged(), 0);
+    damage_fresh("SELECT 1");
+    assert_int_equal(said_damaged, 0);
+    assert_int_equal(kit_totals(store).pending, 1);
+}
+
+// While the store is open: what it has in memory is the witness.
+static void test_a_row_that_is_damaged_under_the_writer_is_set_aside(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c"), b = kit_store(store, "b", "c"), c = kit_store(store, "c", "c");
+    char sql[100];
+    snprintf(sql, sizeof sql, "UPDATE messages SET state = 1 WHERE id IN (%d, %d)", (int)a.message_id,
+             (int)b.message_id);
+    kit_damage(path, sql);
+    bool damaged;
+    assert_int_equal(take_head(a.lane, &damaged), a.message_id);
+    assert_true(damaged);
+    assert_int_equal(said_damaged, 1);
+    assert_int_equal(take_head(a.lane, &damaged), b.message_id);
+    assert_true(damaged);
+    assert_int_equal(said_damaged, 1); // all of it was mended
+    assert_int_equal(take_head(a.lane, &damaged), c.message_id);
+    assert_false(damaged);
+    assert_int_equal(count_damaged(), 0);
+}
+
+static void test_a_fresh_message_whose_row_is_gone_keeps_nobody(void **state)
+{
+    (void)state;
+    struct store_accept a = kit_store(store, "a", "c"), b = kit_store(store, "b", "c");
+    char sql[100];
+    snprintf(sql, sizeof sql, "DELETE FROM messages WHERE id = %d", (int)a.message_id);
+    kit_damage(path, sql);
+    bool damaged;
+    assert_int_equal(take_head(a.lane, &damaged), b.message_id);
+    assert_false(damaged);
+    assert_int_equal(said_damaged, 1);
 }
 
 static void test_a_damaged_head_that_is_held_stays_at_the_head(void **state)
@@ -215,14 +369,15 @@ static void test_retention_passes_by_damaged_rows(void **state)
     assert_int_equal(kit_store(store, "new", "c").result, ACCEPT_STORED);
 }
 
-// Both the row and its index say that the last one stands in front.
+// Both the row and the line say that the last one stands in front.
 static void test_a_damaged_place_lets_nobody_overtake(void **state)
 {
     (void)state;
     settle(kit_store(store, "a", "c").message_id, MESSAGE_DELIVERED);
     struct store_accept b = kit_store(store, "b", "c"), last = kit_store(store, "last", "c");
     store->ops->close(store, true);
-    kit_change(path, "UPDATE messages SET place = 1 WHERE dedupe_key = 'last'");
+    kit_change(path, "UPDATE messages SET place = 1 WHERE dedupe_key = 'last';"
+                     "UPDATE waiting SET place = 1 WHERE id = (SELECT max(id) FROM messages)");
     open_store();
     struct lane_page page;
     assert_int_equal(store->ops->load_lane(store, b.lane, 0, 10, &page), 0);
@@ -277,7 +432,7 @@ static void test_a_damaged_message_stays_so_without_its_text(void **state)
     assert_int_equal(count_damaged(), 1);
 }
 
-// Its entry is gone from the index, and what another row has made anew must not bring it back.
+// The line does not have it, and what is made anew for another row must not bring it back.
 static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again(void **state)
 {
     (void)state;
@@ -291,8 +446,8 @@ static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again
     assert_true(retry.applied);
     settle(retried.message_id, MESSAGE_DELIVERED);
     store->ops->close(store, true);
-    snprintf(sql, sizeof sql, "UPDATE messages SET state = 1 WHERE id = %d", (int)lost.message_id);
-    kit_change(path, sql); // the index has it no more
+    snprintf(sql, sizeof sql, "DELETE FROM waiting WHERE id = %d", (int)lost.message_id);
+    kit_change(path, sql);
     open_store();
     snprintf(sql, sizeof sql,
              "UPDATE messages SET state = 0 WHERE id IN (%d, %d, %d); UPDATE messages SET state = 1 WHERE id = %d",
@@ -309,13 +464,12 @@ static void test_a_settled_message_whose_state_is_damaged_is_not_delivered_again
     assert_true(damaged);
 }
 
-static void test_an_index_that_names_a_row_that_there_is_not_is_made_anew(void **state)
+static void test_a_line_that_names_a_row_that_there_is_not_is_made_anew(void **state)
 {
     (void)state;
     struct store_accept a = kit_store(store, "a", "c"), b = kit_store(store, "b", "c");
     store->ops->close(store, true);
-    kit_change(path, "UPDATE messages SET id = 100 WHERE dedupe_key = 'a'");
-    kit_damage(path, "UPDATE messages SET id = 1 WHERE id = 100");
+    kit_change(path, "UPDATE waiting SET id = 100 WHERE id = 1");
     open_store();
     bool damaged;
     assert_int_equal(take_head(a.lane, &damaged), a.message_id);
@@ -464,6 +618,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DAMAGE_TEST(test_each_damaged_column_of_a_head_is_set_aside_and_the_lane_goes_on),
+        DAMAGE_TEST(test_each_damaged_column_of_a_fresh_head_is_set_aside_and_the_lane_goes_on),
+        DAMAGE_TEST(test_a_fresh_message_that_was_settled_is_not_delivered_again),
+        DAMAGE_TEST(test_what_is_settled_at_once_is_no_damage),
+        DAMAGE_TEST(test_a_row_that_is_damaged_under_the_writer_is_set_aside),
+        DAMAGE_TEST(test_a_fresh_message_whose_row_is_gone_keeps_nobody),
         DAMAGE_TEST(test_a_damaged_head_that_is_held_stays_at_the_head),
         DAMAGE_TEST(test_a_stale_outcome_is_stale_though_it_says_damaged),
         DAMAGE_TEST(test_a_damaged_message_is_shown_as_such_and_not_tried_again),
@@ -473,7 +632,7 @@ int main(void)
         DAMAGE_TEST(test_a_damaged_row_sends_nobody_to_another_conversation),
         DAMAGE_TEST(test_a_damaged_message_stays_so_without_its_text),
         DAMAGE_TEST(test_a_settled_message_whose_state_is_damaged_is_not_delivered_again),
-        DAMAGE_TEST(test_an_index_that_names_a_row_that_there_is_not_is_made_anew),
+        DAMAGE_TEST(test_a_line_that_names_a_row_that_there_is_not_is_made_anew),
         DAMAGE_TEST(test_a_damaged_account_or_source_is_inactive_until_it_is_set_again),
         DAMAGE_TEST(test_what_the_store_writes_by_itself_heals_no_damaged_account),
         DAMAGE_TEST(test_a_damaged_attempt_is_shown_as_such),

@@ -290,7 +290,7 @@ static void test_store_from_before_migrated_threads_is_taken_over(void **state)
     struct store *store = kit_open(path);
     int64_t before = kit_store(store, "1", "-5").conversation_id;
     store->ops->close(store, true);
-    run_sql(path,
+    run_sql(path, KIT_BEFORE_WAITING
             "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
             "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0");
     run_sql(path, "DROP INDEX conversations_moved");
@@ -559,7 +559,7 @@ static void test_s10_damaged_rows_are_marked_in_the_page(void **state)
     damage("UPDATE messages SET text = 'hellp' WHERE id = 2", 2);
     damage("UPDATE messages SET text = NULL WHERE id = 1", 1);
     damage("UPDATE messages SET sent_at = sent_at + 1 WHERE id = 1", 1);
-    damage("UPDATE messages SET account_id = 3 WHERE id = 2", 2);
+    damage("UPDATE messages SET account_id = 3 WHERE id = 2; UPDATE waiting SET account_id = 3 WHERE id = 2", 2);
     damage("UPDATE messages SET dedupe_key = 'x' WHERE id = 2", 2);
     damage("UPDATE messages SET conversation_id = 1 WHERE id = 2", 2);
     damage("UPDATE conversations SET contact = 'somebody else' WHERE id = 2", 2);
@@ -793,6 +793,9 @@ static void test_no_statement_of_the_hot_path_scans_or_sorts(void **state)
         SQL_SET_WAITING,      SQL_EACH_WAITING,
         SQL_ACCOUNT_GONE,     SQL_SOURCES_OF_GONE,
         SQL_GOES_ON_HERE,     SQL_SET_ACCOUNT,
+        SQL_ENTER_LINE,       SQL_LEAVE_LINE,
+        SQL_LOAD_FRESH,       SQL_COUNT_LANE,
+        SQL_CHECK_LINE,
     };
     char *path = fresh_path(), plan[2048];
     struct store *store = kit_open(path);
@@ -859,7 +862,7 @@ static void test_every_column_is_documented(void **state)
     assert_int_equal(sqlite3_prepare_v2(sqlite_of(store)->sql.db,
                                         "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE "
                                         "t.name IN ('messages', 'conversations', 'attempts', 'readable_messages', "
-                                        "'waiting_per_account')",
+                                        "'waiting_per_account', 'waiting', 'line')",
                                         -1, &q, NULL),
                      SQLITE_OK);
     while (sqlite3_step(q) == SQLITE_ROW) {

@@ -32,7 +32,7 @@ static struct store *open_store(const char *path)
 {
     struct arena arena = {0};
     const char *why = NULL;
-    struct store_options options = {.path = path, .log_bytes = 65536};
+    struct store_options options = {.path = path, .log_bytes = 65536, .fresh_block = 2};
     struct store *store = store_sqlite_open(&options, &arena, &why);
     assert_true(store ? why == NULL : why != NULL && *why);
     arena_done(&arena);

@@ -66,6 +66,7 @@ static struct {
     int counts[FINDING_NOTE + 1];
     int64_t messages[FINDING_NOTE + 1]; // the last one's
     char texts[FINDING_NOTE + 1][512];  // the last one's
+    char advice[FINDING_NOTE + 1][512]; // the last one's
     struct store_check check;
 } found;
 
@@ -75,6 +76,7 @@ static void on_finding(void *arg, const struct store_finding *finding)
     found.counts[finding->kind]++;
     found.messages[finding->kind] = finding->message_id;
     snprintf(found.texts[finding->kind], sizeof found.texts[0], "%.*s", STR_ARG(finding->text));
+    snprintf(found.advice[finding->kind], sizeof found.advice[0], "%.*s", STR_ARG(finding->advice));
 }
 
 static void look(bool deep)
@@ -330,6 +332,46 @@ static void test_a_row_that_its_index_contradicts_is_named(void **state)
     assert_true(kit_store(store, "new", "c").message_id > 2);
 }
 
+// A fresh one need not stand in the table, but one that was tried again must, and one that was settled must not.
+static void test_the_table_of_what_waits_is_held_against_fresh_rows(void **state)
+{
+    (void)state;
+    accept_at("first", 1);
+    int64_t again = accept_at("a", 2), fresh = accept_at("b", 3);
+    settle_at(again, MESSAGE_SKIPPED, 4);
+    retry(again);
+    look(false);
+    assert_found(FINDING_SUM, 0);
+    kit_change(path, "DELETE FROM waiting");
+    look(false);
+    assert_found(FINDING_SUM, 1);
+    assert_int_equal(found.messages[FINDING_SUM], again);
+    assert_non_null(strstr(found.texts[FINDING_SUM], "lacks it"));
+    kit_change(path, "INSERT INTO waiting SELECT lane, place, id, account_id FROM messages WHERE state = 0;"
+                     "UPDATE messages SET state = 3, reason = 3 WHERE id = 3");
+    look(false);
+    assert_int_equal(found.messages[FINDING_SUM], fresh);
+    assert_non_null(strstr(found.texts[FINDING_SUM], "has it"));
+}
+
+static void test_what_it_advises_brings_back_what_the_table_lacks(void **state)
+{
+    (void)state;
+    accept_at("a", 1);
+    int64_t b = accept_at("b", 2);
+    damage("DELETE FROM waiting WHERE id = 2");
+    look(false);
+    assert_int_equal(found.messages[FINDING_SUM], b);
+    char *sql = strstr(found.advice[FINDING_SUM], "'");
+    assert_non_null(sql);
+    *strchr(sql + 1, '\'') = 0;
+    store->ops->close(store, true);
+    kit_change(path, sql + 1);
+    store = kit_open(path);
+    look(true);
+    assert_found(FINDING_SUM, 0);
+}
+
 static void test_numbers_that_nobody_writes_are_damage(void **state)
 {
     (void)state;
@@ -431,6 +473,8 @@ int main(void)
         VERIFY_TEST(test_a_flipped_bit_is_named_with_its_message_wherever_it_waits),
         VERIFY_TEST(test_a_damaged_conversation_is_named),
         VERIFY_TEST(test_a_row_that_its_index_contradicts_is_named),
+        VERIFY_TEST(test_the_table_of_what_waits_is_held_against_fresh_rows),
+        VERIFY_TEST(test_what_it_advises_brings_back_what_the_table_lacks),
         VERIFY_TEST(test_numbers_that_nobody_writes_are_damage),
         VERIFY_TEST(test_the_log_is_bounded_while_the_file_is_looked_at),
         VERIFY_TEST(test_traffic_and_retention_make_no_fault),

@@ -1,5 +1,6 @@
 // Which conversations have something that waits (store/sqlite_waiting.c): set when it begins, left alone while there is traffic,
 // swept away by housekeeping, and right after an upgrade.
+#include "store/sql_seal.h"
 #include "store/sqlite.h"
 #include "support/store_kit.h"
 #include "support/unit.h"
@@ -222,7 +223,7 @@ static void test_an_older_store_is_taken_over_with_what_waits(void **state)
     accept_in("c", "three", ORDER_ACCOUNT);
     kit_settle(store, a.message_id, MESSAGE_DELIVERED);
     store->ops->close(store, true);
-    kit_change(path,
+    kit_change(path, KIT_BEFORE_WAITING
                "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
                "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0;"
                "PRAGMA user_version = 7");
@@ -231,6 +232,50 @@ static void test_an_older_store_is_taken_over_with_what_waits(void **state)
     assert_int_equal(lanes(found, 4), 2); // and the account's own
     assert_true(found[0] == b.lane || found[1] == b.lane);
     assert_true(kit_verify(store, true));
+}
+
+// From before what waits had a table. `sum`: what the row of totals has for one.
+static void make_older(const char *sum)
+{
+    sqlite3 *db = NULL;
+    char set_sum[200];
+    snprintf(set_sum, sizeof set_sum, "UPDATE totals SET sum = %s", sum);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sql_seal_register(db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, KIT_BEFORE_WAITING "PRAGMA user_version = 8", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, set_sum, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void test_an_older_store_has_in_the_table_what_waited(void **state)
+{
+    (void)state;
+    struct store_accept a = accept_in("a", "one", ORDER_CONVERSATION), b = accept_in("b", "one", ORDER_CONVERSATION);
+    struct store_retry retry = {.message_id = a.message_id};
+    kit_settle(store, accept_in("c", "two", ORDER_ACCOUNT).message_id, MESSAGE_DELIVERED);
+    kit_settle(store, a.message_id, MESSAGE_SKIPPED);
+    assert_int_equal(kit_apply(store, STORE_RETRY, &retry), 0);
+    store->ops->close(store, true);
+    make_older("row_sum(accepted, delivered, skipped, discarded, aged_delivered, aged_discarded, last_number, "
+               "moved_number)");
+    store = kit_open(path);
+    assert_int_equal(ask("SELECT count(*) FROM waiting"), 2);
+    assert_int_equal(ask("SELECT id FROM waiting ORDER BY lane, place LIMIT 1"), b.message_id);
+    assert_int_equal(ask("SELECT lined_number = last_number FROM totals"), 1);
+    assert_int_equal(ask("SELECT waiting FROM waiting_per_account"), 2);
+    accept_in("d", "two", ORDER_ACCOUNT);
+    assert_int_equal(ask("SELECT waiting FROM waiting_per_account"), 3);
+    assert_true(kit_verify(store, true));
+}
+
+static void test_damaged_totals_of_an_older_store_stay_so(void **state)
+{
+    (void)state;
+    accept_in("a", "one", ORDER_CONVERSATION);
+    store->ops->close(store, true);
+    make_older("5");
+    store = kit_open(path);
+    assert_false(kit_verify(store, false));
 }
 
 int main(void)
@@ -246,6 +291,8 @@ int main(void)
         WAITING_TEST(test_a_message_that_is_tried_again_is_found),
         WAITING_TEST(test_one_that_is_not_said_to_wait_is_named_and_found_at_the_next_start),
         WAITING_TEST(test_an_older_store_is_taken_over_with_what_waits),
+        WAITING_TEST(test_an_older_store_has_in_the_table_what_waited),
+        WAITING_TEST(test_damaged_totals_of_an_older_store_stay_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,7 +177,7 @@ static struct store *open_store(struct rig *rig, const struct rig_options *optio
 {
     struct arena arena = {0};
     const char *why = NULL;
-    struct store_options sqlite = {.path = options->store_path, .log_bytes = options->log_bytes};
+    struct store_options sqlite = {.path = options->store_path, .log_bytes = options->log_bytes, .fresh_block = 3};
     struct store *store = options->store_path ? store_sqlite_open(&sqlite, &arena, &why) : store_memory_new();
     if (!store)
         end(rig, why);

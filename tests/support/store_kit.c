@@ -23,9 +23,14 @@ char *kit_store_path(const char *name)
 
 struct store *kit_open(const char *path)
 {
+    return kit_open_small(path, 0);
+}
+
+struct store *kit_open_small(const char *path, size_t block)
+{
     struct arena arena = {0};
     const char *why = NULL;
-    struct store_options options = {.path = path};
+    struct store_options options = {.path = path, .fresh_block = block};
     struct store *store = store_sqlite_open(&options, &arena, &why);
     if (!store)
         print_message("# %s\n", why);
@@ -67,8 +72,12 @@ struct store_outcome kit_outcome(int64_t message_id, enum message_state state)
 {
     static int64_t n;
     n++;
-    return (struct store_outcome){
-        .message_id = message_id, .state = state, .attempts = 1, .at_us = 2000000000 + n, .verdict = "retry"};
+    return (struct store_outcome){.message_id = message_id,
+                                  .state = state,
+                                  .attempts = 1,
+                                  .at_us = 2000000000 + n,
+                                  .verdict = "retry",
+                                  .reason = state == MESSAGE_DISCARDED ? REASON_BY_HAND : REASON_NONE};
 }
 
 bool kit_settle(struct store *store, int64_t message_id, enum message_state state)

@@ -6,6 +6,8 @@
 // A path for a new store below the test's directory; freed by the caller.
 char *kit_store_path(const char *name);
 struct store *kit_open(const char *path);
+// With blocks of so few messages (store_options, fresh_block).
+struct store *kit_open_small(const char *path, size_t block);
 
 // An event with this key in this conversation, at account 1, source 1, received at 1000 s + n.
 struct store_accept kit_accept(const char *key, const char *conversation);
@@ -23,6 +25,13 @@ struct message *kit_message(struct store *store, int64_t id);
 bool kit_verify(struct store *store, bool deep);
 // The same, with what the caller wants of it.
 void kit_check(struct store *store, struct store_check *check);
+// SQL that makes a store what it was before the table `waiting`, but for the schema's number.
+#define KIT_BEFORE_WAITING                                                                                             \
+    "DROP VIEW waiting_per_account; DROP VIEW line; DROP TABLE waiting;"                                               \
+    "CREATE INDEX messages_pending ON messages(lane, place, account_id) WHERE state = 0;"                              \
+    "ALTER TABLE totals DROP COLUMN lined_number; UPDATE totals SET sum = NULL;"                                       \
+    "CREATE VIEW waiting_per_account AS SELECT account_id AS account, count(*) AS waiting, 0 AS oldest_received_at "   \
+    "FROM messages WHERE state = 0 GROUP BY account_id;"
 // Changes rows by SQL and their indexes with them. The store is closed.
 void kit_change(const char *path, const char *sql);
 // Changes rows by SQL behind the back of their indexes, as flipped bits in the file do. The store is closed.

@@ -190,7 +190,8 @@ def make_skipped(relay, count):
     """Turns the last `count` pending messages into skipped ones, as if each had failed; the relay is down."""
     connection = sqlite3.connect(relay.database)
     with connection:
-        connection.execute("UPDATE messages SET state = 2, reason = 2, attempts = 5, changed_at = received_at WHERE state = 0")
+        connection.execute("UPDATE messages SET state = 2, reason = 2, attempts = 5, changed_at = received_at + 1 WHERE state = 0")
+        connection.execute("DELETE FROM waiting")
         connection.execute("UPDATE totals SET skipped = skipped + ?, sum = NULL", (count,))
     connection.close()
 
