@@ -210,6 +210,11 @@ static void act(struct call *call)
     case FAULT_RESET:
         cut(call, STR_NONE, true);
         break;
+    case FAULT_LOSE:
+    case FAULT_TWICE:
+    case FAULT_LATE:
+    case FAULT_SWAP:
+        must(false); // never of a request
     }
 }
 
@@ -590,7 +595,7 @@ struct door *door_new(struct loop *loop, const char *address, const struct door_
     remember_address(door, address);
     door->reopen = loop_timer_new(loop, reopen, door);
     door->free_old = loop_timer_new(loop, try_free_old, door);
-    door->faults = fault_list_new(seed);
+    door->faults = fault_list_new(seed, ops->notifies);
     door->requests = journal_new(KEEP_REQUESTS);
     door->live = live_new(loop);
     return door;

@@ -52,6 +52,7 @@ struct call {
 struct door_ops {
     const char *name; // "telegram"
     const char *page; // its file in sandbox/web: "chat.html"
+    bool notifies;    // it sends notifications, which faults can hit
     // A request of the platform's own API. Ends in call_answer, now or later.
     void (*api)(void *arg, struct call *call);
     // A request below /sandbox/ that the door does not know: `what` is the path after it. False: nobody knows it.

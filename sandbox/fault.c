@@ -21,6 +21,7 @@ struct fault_list {
     struct entry *first;
     int64_t last_id;
     struct chance chance;
+    bool notifies;
 };
 
 static const char *const names[] = {
@@ -35,16 +36,26 @@ static const char *const names[] = {
     [FAULT_TRUNCATE] = "truncate",
     [FAULT_GARBAGE] = "garbage",
     [FAULT_RESET] = "reset",
+    [FAULT_LOSE] = "lose",
+    [FAULT_TWICE] = "twice",
+    [FAULT_LATE] = "late",
+    [FAULT_SWAP] = "swap",
 };
+
+static bool of_notices(enum fault_kind kind)
+{
+    return kind >= FAULT_LOSE;
+}
 
 const char *fault_kind_name(enum fault_kind kind)
 {
     return names[kind];
 }
 
-struct fault_list *fault_list_new(uint64_t seed)
+struct fault_list *fault_list_new(uint64_t seed, bool notifies)
 {
     struct fault_list *list = mem_new_of(struct fault_list);
+    list->notifies = notifies;
     chance_init(&list->chance, seed);
     return list;
 }
@@ -173,7 +184,7 @@ static bool read_entry(yyjson_val *spec, struct entry *entry, const char **why)
     *why = NULL;
     if (!read_kind(spec, &fault->kind))
         *why =
-            "\"fault\" is one of latency, status, rate_limit, refuse, drop_after, drop_before, hang, truncate, garbage, reset";
+            "\"fault\" is one of latency, status, rate_limit, refuse, drop_after, drop_before, hang, truncate, garbage, reset; of notifications lose, twice, late, swap";
     else if (!read_path(spec, entry))
         *why = "\"path\" is a part of the path, or a method, a space and a pattern for the whole path";
     else if (!read_int(spec, "count", 1, INT64_MAX, &entry->left))
@@ -206,7 +217,12 @@ bool fault_list_add(struct fault_list *list, yyjson_val *spec, const char **why,
     entry->left = -1;
     entry->fault.status = 500;
     entry->fault.retry_after_s = -1;
-    if (!read_entry(spec, entry, why)) {
+    bool good = read_entry(spec, entry, why);
+    if (good && of_notices(entry->fault.kind) && !list->notifies) {
+        *why = "this stand-in sends no notifications that it could lose, double or delay";
+        good = false;
+    }
+    if (!good) {
         entry_free(entry);
         return false;
     }
@@ -234,30 +250,48 @@ static bool matches(const struct entry *entry, struct str method, const char *pa
     return str_eq(entry->method, method) && fnmatch(entry->path, path, FNM_PATHNAME) == 0;
 }
 
-bool fault_list_take(struct fault_list *list, struct str method, struct str path, struct arena *arena,
-                     struct fault *out)
+// Counts a match; true when the fault acts on it.
+static bool acts(struct fault_list *list, struct entry *entry)
+{
+    entry->seen++;
+    if (entry->skip > 0) {
+        entry->skip--;
+        return false;
+    }
+    if (entry->chance < 1 && (double)chance_below(&list->chance, 1000000) >= entry->chance * 1e6)
+        return false;
+    if (entry->left > 0)
+        entry->left--;
+    entry->hits++;
+    return true;
+}
+
+static bool take(struct fault_list *list, bool notice, struct str method, struct str path, struct arena *arena,
+                 struct fault *out)
 {
     if (!list->first)
         return false;
     const char *text = arena_str(arena, path).p;
     for (struct entry *entry = list->first; entry; entry = entry->next) {
-        if (entry->left == 0 || !matches(entry, method, text))
+        if (entry->left == 0 || of_notices(entry->fault.kind) != notice || !matches(entry, method, text) ||
+            !acts(list, entry))
             continue;
-        entry->seen++;
-        if (entry->skip > 0) {
-            entry->skip--;
-            continue;
-        }
-        if (entry->chance < 1 && (double)chance_below(&list->chance, 1000000) >= entry->chance * 1e6)
-            continue;
-        if (entry->left > 0)
-            entry->left--;
-        entry->hits++;
         *out = entry->fault;
         out->body = arena_str(arena, entry->fault.body);
         return true;
     }
     return false;
+}
+
+bool fault_list_take(struct fault_list *list, struct str method, struct str path, struct arena *arena,
+                     struct fault *out)
+{
+    return take(list, false, method, path, arena, out);
+}
+
+bool fault_list_take_notice(struct fault_list *list, struct str topic, struct arena *arena, struct fault *out)
+{
+    return take(list, true, STR_NONE, topic, arena, out);
 }
 
 static void entry_write(const struct entry *entry, struct json *json)

@@ -1,4 +1,6 @@
 // Faults on request: what a stand-in does wrong, to which requests, how often. Owned by a door; pure (no I/O here).
+//
+// Most hit requests. Those of notifications hit what the stand-in itself sends to a webhook, where it sends any.
 #pragma once
 #include "base/arena.h"
 #include "base/chance.h"
@@ -16,6 +18,11 @@ enum fault_kind {
     FAULT_TRUNCATE,    // half of the answer, then closed
     FAULT_GARBAGE,     // status 200 and a body that cannot be read
     FAULT_RESET,       // the connection is reset
+    // of notifications
+    FAULT_LOSE,  // never sent, however often it would be tried
+    FAULT_TWICE, // sent twice
+    FAULT_LATE,  // sent `ms` later
+    FAULT_SWAP,  // sent behind the next one; after `ms` when there is none
 };
 
 // What one request takes along.
@@ -30,7 +37,8 @@ struct fault {
 
 struct fault_list;
 
-struct fault_list *fault_list_new(uint64_t seed);
+// `notifies`: the stand-in sends notifications, so that their faults can be asked for.
+struct fault_list *fault_list_new(uint64_t seed, bool notifies);
 void fault_list_free(struct fault_list *list);
 // Adds what `spec` describes. False, with a sentence in `why`, when it does not make sense. `out_now` is set when the fault is to
 // act at once instead of waiting for a request (refuse without a path).
@@ -39,6 +47,8 @@ bool fault_list_add(struct fault_list *list, yyjson_val *spec, const char **why,
 // True when a fault hits this request: counted, and copied to `out` (its body into the arena).
 bool fault_list_take(struct fault_list *list, struct str method, struct str path, struct arena *arena,
                      struct fault *out);
+// The same for a notification; `path` of its faults is a part of the topic.
+bool fault_list_take_notice(struct fault_list *list, struct str topic, struct arena *arena, struct fault *out);
 // id 0: all of them. Returns how many went.
 int fault_list_clear(struct fault_list *list, int64_t id);
 void fault_list_write(const struct fault_list *list, struct json *json);

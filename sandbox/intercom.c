@@ -128,26 +128,62 @@ static void moved(struct intercom *intercom, struct intercom_conversation *conve
     live_changed(intercom->door->live);
 }
 
+// What was told to customers, or by a note to other agents, in order: for tests to compare with what arrived.
+static void note_said(struct intercom *intercom, const struct intercom_conversation *conversation, const char *kind,
+                      int64_t id, const struct intercom_part *part)
+{
+    struct arena arena = {0};
+    struct buf text;
+    buf_init(&text, BODY_MAX);
+    struct json json = {.out = &text};
+    json_key_str(&json, "kind", str_of(kind));
+    json_key_id(&json, "conversation", conversation->id);
+    json_key_str(&json, "contact", str_of(conversation->contact->id));
+    json_key_str(&json, "external_id", conversation->contact->external_id);
+    json_key_id(&json, "id", id);
+    json_key_str(&json, "author", part->bot ? STR("bot") : STR("admin"));
+    json_key_str(&json, "name", intercom_author(intercom, part));
+    json_key_str(&json, "body", part->body);
+    json_key_str(&json, "text", intercom_plain(&arena, part->body));
+    json_key(&json, "attachments");
+    json_raw(&json, part->attachments.p ? part->attachments : STR("[]"));
+    json_key_bool(&json, "by_api", part->by_api);
+    if (!text.failed)
+        journal_add(strcmp(kind, "note") == 0 ? intercom->notes : intercom->said, clock_wall_us(&clock_system),
+                    buf_str(&text));
+    buf_done(&text);
+    arena_done(&arena);
+}
+
 struct intercom_conversation *intercom_conversation_add(struct intercom *intercom, struct intercom_contact *contact,
-                                                        struct str body, struct str attachments, int64_t created_at)
+                                                        const struct intercom_part *first)
 {
     struct intercom_conversation *conversation = mem_new_of(struct intercom_conversation);
     conversation->id = intercom->next_conversation_id++;
     conversation->message_id = intercom->next_message_id++;
     conversation->contact = contact;
-    conversation->body = own(body);
-    conversation->attachments = own(attachments);
+    conversation->by_admin = !first->contact;
+    conversation->admin = first->admin;
+    conversation->body = own(first->body);
+    conversation->attachments = own(first->attachments);
     conversation->made_us = clock_wall_us(&clock_system);
-    conversation->created_at = created_at;
-    conversation->waiting_since = conversation->first_reply_at = created_at;
+    conversation->created_at = first->created_at ? first->created_at : intercom_now();
     conversation->state = "open";
     HASH_ADD(hh, intercom->conversations_by_id, id, sizeof(conversation->id), conversation);
     DL_PREPEND(intercom->conversations, conversation);
     intercom->conversation_count++;
-    intercom->applied++;
-    contact->last_replied_at = intercom_now();
+    if (first->contact) {
+        conversation->waiting_since = conversation->first_reply_at = conversation->created_at;
+        intercom->applied++;
+        contact->last_replied_at = intercom_now();
+    }
     moved(intercom, conversation);
-    intercom_note(intercom, "conversation", conversation, contact, conversation->message_id, body, created_at, "user");
+    intercom_note(intercom, "conversation", conversation, contact, conversation->message_id, first->body,
+                  conversation->created_at, conversation->by_admin ? "admin" : "user");
+    if (conversation->by_admin) {
+        note_said(intercom, conversation, "conversation", conversation->message_id, first);
+        notifier_tell(intercom->notifier, "conversation.admin.single.created", conversation, NULL);
+    }
     return conversation;
 }
 
@@ -189,7 +225,60 @@ void intercom_conversation_delete(struct intercom *intercom, struct intercom_con
 
 static const char *author_of(const struct intercom_part *part)
 {
-    return part->contact ? "user" : "admin";
+    return part->contact ? "user" : part->bot ? "bot" : "admin";
+}
+
+static void follow(struct intercom_conversation *conversation, const struct intercom_part *part)
+{
+    if (strcmp(part->type, "snoozed") == 0) {
+        conversation->state = "snoozed";
+        return;
+    }
+    if (strcmp(part->type, "close") == 0)
+        conversation->state = "closed";
+    else if (part->contact || strcmp(part->type, "open") == 0)
+        conversation->state = "open";
+    else
+        return;
+    conversation->snoozed_until = 0;
+}
+
+// The topic of a part, NULL: none that the app takes. `before`: the conversation's state until then.
+static const char *topic_of(const struct intercom_part *part, const char *before)
+{
+    static const struct {
+        const char *type, *topic;
+    } topics[] = {{"note", "conversation.admin.noted"},
+                  {"close", "conversation.admin.closed"},
+                  {"open", "conversation.admin.opened"},
+                  {"snoozed", "conversation.admin.snoozed"},
+                  {"assignment", "conversation.admin.assigned"}};
+    if (part->contact)
+        return NULL;
+    if (part->bot)
+        return "conversation.operator.replied";
+    // Captured from a real workspace: a reply that also assigns is a reply by its topic (desks/intercom.md, section 5).
+    if (strcmp(part->type, "assignment") == 0 && part->body.n > 0)
+        return "conversation.admin.replied";
+    if (strcmp(part->type, "open") == 0 && strcmp(before, "snoozed") == 0)
+        return "conversation.admin.unsnoozed";
+    for (size_t i = 0; i < sizeof(topics) / sizeof(*topics); i++)
+        if (strcmp(part->type, topics[i].type) == 0)
+            return topics[i].topic;
+    return "conversation.admin.replied";
+}
+
+// The journals, and the app's webhook.
+static void tell(struct intercom *intercom, const struct intercom_conversation *conversation,
+                 const struct intercom_part *part, const char *before)
+{
+    const char *topic = topic_of(part, before);
+    intercom_note(intercom, part->contact ? "reply" : part->type, conversation, conversation->contact, part->id,
+                  part->body, part->created_at, author_of(part));
+    if (!part->contact && (part->body.n > 0 || part->attachments.p))
+        note_said(intercom, conversation, part->type, part->id, part);
+    if (topic)
+        notifier_tell(intercom->notifier, topic, conversation, part);
 }
 
 struct intercom_part *intercom_part_add(struct intercom *intercom, struct intercom_conversation *conversation,
@@ -204,6 +293,8 @@ struct intercom_part *intercom_part_add(struct intercom *intercom, struct interc
     part->body = own(like->body);
     part->attachments = own(like->attachments);
     DL_APPEND(conversation->parts, part);
+    const char *before = conversation->state;
+    follow(conversation, part);
     conversation->total_parts++;
     if (++conversation->part_count > INTERCOM_KEEP_PARTS)
         part_free(conversation, conversation->parts);
@@ -211,17 +302,17 @@ struct intercom_part *intercom_part_add(struct intercom *intercom, struct interc
         intercom->applied++;
         conversation->contact->last_replied_at = intercom_now();
         conversation->waiting_since = part->created_at;
+        if (!conversation->first_reply_at)
+            conversation->first_reply_at = part->created_at;
         conversation->read = false;
     } else if (strcmp(part->type, "note") != 0) {
         conversation->waiting_since = 0;
     }
     moved(intercom, conversation);
-    intercom_note(intercom, part->contact ? "reply" : part->type, conversation, conversation->contact, part->id,
-                  part->body, part->created_at, author_of(part));
+    tell(intercom, conversation, part, before);
     return part;
 }
 
-// The place where a notification to the relay's webhook will begin (agents' replies): every change passes here.
 void intercom_note(struct intercom *intercom, const char *kind, const struct intercom_conversation *conversation,
                    const struct intercom_contact *contact, int64_t id, struct str body, int64_t created_at,
                    const char *author)
@@ -289,7 +380,10 @@ void intercom_forget_all(struct intercom *intercom)
     tags_free(&intercom->attributes);
     intercom->deleted_count = intercom->applied = intercom->window_calls = 0;
     begin_ids(intercom);
+    notifier_forget(intercom->notifier);
     journal_clear(intercom->journal);
+    journal_clear(intercom->said);
+    journal_clear(intercom->notes);
 }
 
 static void on_reset(void *arg)
@@ -297,24 +391,43 @@ static void on_reset(void *arg)
     intercom_forget_all(arg);
 }
 
+static const struct journal *journal_of(const struct intercom *intercom, struct str of)
+{
+    if (!of.p || str_eq_c(of, "applied"))
+        return intercom->journal;
+    if (str_eq_c(of, "said"))
+        return intercom->said;
+    if (str_eq_c(of, "notes"))
+        return intercom->notes;
+    return str_eq_c(of, "webhook") ? notifier_journal(intercom->notifier) : NULL;
+}
+
 static bool write_journal(void *arg, struct str of, int64_t after, int64_t limit, struct json *json)
 {
+    const struct journal *journal = journal_of(arg, of);
+    if (journal)
+        journal_write(journal, after, limit, json);
+    return journal != NULL;
+}
+
+static void on_dropped(void *arg, struct call *call)
+{
     struct intercom *intercom = arg;
-    if (of.p && !str_eq_c(of, "applied"))
-        return false;
-    journal_write(intercom->journal, after, limit, json);
-    return true;
+    call->state = NULL;
+    notifier_dropped(intercom->notifier);
 }
 
 static const struct door_ops ops = {
     .name = "intercom",
     .page = "inbox.html",
+    .notifies = true,
     .api = intercom_api,
     .control = intercom_control,
     .refuse = intercom_refuse,
     .status = intercom_status,
     .journal = write_journal,
     .reset = on_reset,
+    .dropped = on_dropped,
 };
 
 struct intercom *intercom_new(struct loop *loop, const struct intercom_options *options, const char **why)
@@ -328,6 +441,9 @@ struct intercom *intercom_new(struct loop *loop, const struct intercom_options *
         return NULL;
     }
     intercom->journal = journal_new(options->keep);
+    intercom->said = journal_new(options->keep);
+    intercom->notes = journal_new(options->keep);
+    intercom->notifier = notifier_new(intercom, loop);
     intercom->admins[0].id = 991267459;
     intercom->admins[0].name = "Alex Agent";
     intercom->admins[0].email = "alex.agent@sandbox.example";
@@ -344,6 +460,9 @@ void intercom_free(struct intercom *intercom)
         return;
     intercom_forget_all(intercom);
     door_free(intercom->door);
+    notifier_free(intercom->notifier);
     journal_free(intercom->journal);
+    journal_free(intercom->said);
+    journal_free(intercom->notes);
     free(intercom);
 }

@@ -3,13 +3,15 @@
 // A contact is a user (with an external id) or a lead; it may be archived, or merged into another one, and then only points there.
 // A conversation begins with a contact's message (its source) and grows by parts. Bodies are kept as they came: plain text from
 // contacts, HTML from admins; which of the two an answer shows is decided when it is written.
+//
+// What agents and bots do is told to the app's webhook (intercom_notify.c), as is what they do through the API.
 #pragma once
 #include "base/chance.h"
 #include "sandbox/door.h"
 
 #include <uthash.h>
 
-enum { INTERCOM_KEEP_PARTS = 1000, INTERCOM_ID = 24, INTERCOM_ADMINS = 2 };
+enum { INTERCOM_KEEP_PARTS = 1000, INTERCOM_ID = 24, INTERCOM_ADMINS = 2, INTERCOM_APP = 1 };
 
 struct intercom_contact {
     UT_hash_handle hh, hh_external; // by id; by external_id, while that is the contact's
@@ -29,8 +31,10 @@ struct intercom_part {
     const char *type; // "comment", "note", "open", "close", "snoozed", "assignment"
     struct str body;  // owned; STR_NONE: null
     bool html;
-    const struct intercom_contact *contact; // the author; NULL: an admin
+    const struct intercom_contact *contact; // the author; NULL: an admin, or the workspace's bot
     int admin;                              // then this one
+    bool bot, fin;                          // the bot; its answer was made by Fin
+    int64_t assigned_to;                    // id of an admin; 0: none
     struct str attachments;                 // owned: a JSON list of part_attachment, or STR_NONE
     bool by_api;
 };
@@ -40,6 +44,8 @@ struct intercom_conversation {
     struct intercom_conversation *prev, *next; // latest activity first
     int64_t id, message_id;
     struct intercom_contact *contact;
+    bool by_admin;                      // begun by an agent
+    int admin;                          // then this one
     struct str body;                    // owned: of the first message
     struct str attachments;             // owned
     struct str title, attributes, tags; // owned; attributes and tags as JSON
@@ -74,6 +80,10 @@ struct intercom_options {
     int64_t window_ms;        // 10 s
     int64_t contact_ready_ms; // a contact younger than this cannot be written for: 404
     int64_t search_lag_ms;    // what is younger is not found by searches
+    struct str webhook;       // where notifications go from the start; STR_NONE: nowhere
+    struct str client_secret; // what they are signed with
+    int64_t webhook_ms;       // how long the webhook may take to answer (5 s)
+    int64_t retry_ms;         // until the second and last try (1 min)
 };
 
 struct intercom {
@@ -88,6 +98,8 @@ struct intercom {
     struct intercom_deleted *deleted;       // newest first
     int64_t deleted_count;
     struct journal *journal;
+    struct journal *said, *notes; // what agents and bots told customers, and one another
+    struct notifier *notifier;
     int64_t window_began_us, window_calls;
     int64_t applied; // messages of contacts
     struct {
@@ -118,10 +130,12 @@ void intercom_contact_set_external(struct intercom *intercom, struct intercom_co
 void intercom_contact_drop_external(struct intercom *intercom, struct intercom_contact *contact);
 void intercom_contact_delete(struct intercom *intercom, struct intercom_contact *contact);
 struct intercom_conversation *intercom_conversation(struct intercom *intercom, int64_t id);
+// Begun by the contact, or by the agent who is the author of `first`.
 struct intercom_conversation *intercom_conversation_add(struct intercom *intercom, struct intercom_contact *contact,
-                                                        struct str body, struct str attachments, int64_t created_at);
+                                                        const struct intercom_part *first);
 void intercom_conversation_delete(struct intercom *intercom, struct intercom_conversation *conversation,
                                   bool retain_metrics);
+// The state of the conversation follows the part's type; notifies.
 struct intercom_part *intercom_part_add(struct intercom *intercom, struct intercom_conversation *conversation,
                                         const struct intercom_part *like);
 int64_t intercom_now(void);
@@ -141,6 +155,8 @@ void intercom_write_conversation(struct json *json, const struct intercom *inter
                                  const struct intercom_conversation *conversation, enum intercom_parts parts,
                                  bool plain);
 void intercom_write_admin(struct json *json, const struct intercom *intercom, int admin);
+// The name of who wrote the part; STR_NONE: the customer.
+struct str intercom_author(const struct intercom *intercom, const struct intercom_part *part);
 // HTML without its tags.
 struct str intercom_plain(struct arena *arena, struct str html);
 
@@ -162,6 +178,28 @@ struct route {
 };
 extern const struct route intercom_contact_routes[], intercom_conversation_routes[], intercom_other_routes[];
 
+// ---- intercom_conversations.c ----
+// The attachments that a request's body asks for as a JSON list in the arena; STR_NONE when it has none.
+struct str intercom_attachments(struct call *call);
+
+// ---- intercom_notify.c ----
+// Notifications as the real desk sends them: any order, an answer within 5 s, one more try a minute later, then never again.
+struct notifier *notifier_new(struct intercom *intercom, struct loop *loop);
+void notifier_free(struct notifier *notifier);
+// What is on its way is forgotten.
+void notifier_forget(struct notifier *notifier);
+// Tells the webhook, if there is one, of the conversation with its last part (`part`; NULL: of how it began).
+void notifier_tell(struct notifier *notifier, const char *topic, const struct intercom_conversation *conversation,
+                   const struct intercom_part *part);
+// GET and POST intercom/webhook.
+void notifier_show(struct intercom *intercom, struct call *call);
+void notifier_join(struct intercom *intercom, struct call *call);
+// The call that waits for the probe is to be cut.
+void notifier_dropped(struct notifier *notifier);
+// "off", "on", or "disabled" by a 410.
+const char *notifier_state(const struct notifier *notifier);
+const struct journal *notifier_journal(const struct notifier *notifier);
+
 // ---- intercom_search.c ----
 // Value of a field as text or number, for one thing found. False: there is no such field.
 struct search_value {
@@ -181,3 +219,7 @@ bool intercom_conversation_value(const void *conversation, struct str field, str
 // ---- intercom_control.c ----
 bool intercom_control(void *arg, struct call *call, struct str what);
 void intercom_status(void *arg, struct json *json);
+
+// ---- intercom_inbox.c ----
+// The page's data (GET inbox), and what an agent does (POST inbox/...). False: it is none of these.
+bool intercom_inbox(struct intercom *intercom, struct call *call, struct str what);

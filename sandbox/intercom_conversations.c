@@ -71,8 +71,7 @@ static void write_file_attachment(struct json *json, yyjson_val *file, int64_t n
     arena_done(&arena);
 }
 
-// The body's attachments as a JSON list in the arena; STR_NONE when it has none.
-static struct str attachments_of(struct call *call)
+struct str intercom_attachments(struct call *call)
 {
     yyjson_val *urls = yyjson_obj_get(call->body, "attachment_urls");
     yyjson_val *files = yyjson_obj_get(call->body, "attachment_files");
@@ -148,14 +147,14 @@ static void create_conversation(struct intercom *intercom, struct call *call)
     struct str body = json_get_str(call->body, "body");
     struct str id = json_get_str(yyjson_obj_get(call->body, "from"), "id");
     struct intercom_contact *contact = able_contact(intercom, intercom_contact(intercom, id));
-    int64_t created_at = intercom_now();
-    json_get_int(call->body, "created_at", &created_at);
+    struct intercom_part first = {.body = body, .attachments = intercom_attachments(call), .contact = contact};
+    json_get_int(call->body, "created_at", &first.created_at);
     if (str_trim(body).n == 0)
         intercom_error(call, 400, "parameter_invalid", "body must not be empty", "body");
     else if (!contact)
         intercom_error(call, 404, "not_found", "User Not Found", NULL);
     else
-        answer_message(call, intercom_conversation_add(intercom, contact, body, attachments_of(call), created_at));
+        answer_message(call, intercom_conversation_add(intercom, contact, &first));
 }
 
 // ---- replies ----
@@ -196,12 +195,6 @@ static struct intercom_conversation *last_of(struct intercom *intercom, const st
     return NULL;
 }
 
-static void set_state(struct intercom_conversation *conversation, const char *state)
-{
-    conversation->state = state;
-    conversation->snoozed_until = 0;
-}
-
 // The conversation of the path, which may be the word "last"; NULL after an answer.
 static struct intercom_conversation *replied_conversation(struct intercom *intercom, struct call *call,
                                                           const struct intercom_contact *contact)
@@ -222,7 +215,7 @@ static void reply_as_contact(struct intercom *intercom, struct call *call)
     struct intercom_conversation *conversation = replied_conversation(intercom, call, contact);
     if (!conversation)
         return;
-    struct str body = json_get_str(call->body, "body"), attachments = attachments_of(call);
+    struct str body = json_get_str(call->body, "body"), attachments = intercom_attachments(call);
     if (conversation->contact != contact) {
         answer_not_found(call);
         return;
@@ -238,7 +231,6 @@ static void reply_as_contact(struct intercom *intercom, struct call *call)
                                  .attachments = attachments,
                                  .by_api = true};
     json_get_int(call->body, "created_at", &part.created_at);
-    set_state(conversation, "open");
     intercom_part_add(intercom, conversation, &part);
     answer_conversation(intercom, call, conversation, PARTS_LAST);
 }
@@ -248,7 +240,7 @@ static void reply_as_admin(struct intercom *intercom, struct call *call, const c
     struct intercom_conversation *conversation = path_conversation(intercom, call);
     if (!conversation)
         return;
-    struct str body = json_get_str(call->body, "body"), attachments = attachments_of(call);
+    struct str body = json_get_str(call->body, "body"), attachments = intercom_attachments(call);
     int admin = intercom_admin(intercom, json_get_str(call->body, "admin_id"));
     bool quick = strcmp(type, "quick_reply") == 0;
     if (admin < 0)
@@ -305,6 +297,15 @@ static void reply(struct intercom *intercom, struct call *call)
 
 // ---- closed, opened, snoozed, assigned ----
 
+static const char *managed_type(struct str message_type)
+{
+    static const char *const types[] = {"close", "open", "snoozed", "assignment"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        if (str_eq_c(message_type, types[i]))
+            return types[i];
+    return NULL;
+}
+
 static void manage(struct intercom *intercom, struct call *call)
 {
     static const struct field fields[] = {{"message_type", FIELD_TEXT, true, false},
@@ -321,24 +322,15 @@ static void manage(struct intercom *intercom, struct call *call)
         intercom_error(call, 404, "admin_not_found", "Admin not found", "admin_id");
         return;
     }
-    if (str_eq_c(what, "close")) {
-        part.type = "close";
-        set_state(conversation, "closed");
-    } else if (str_eq_c(what, "open")) {
-        part.type = "open";
-        set_state(conversation, "open");
-    } else if (str_eq_c(what, "snoozed")) {
-        part.type = "snoozed";
-        set_state(conversation, "snoozed");
-        json_get_int(call->body, "snoozed_until", &conversation->snoozed_until);
-    } else if (str_eq_c(what, "assignment")) {
-        part.type = "assignment";
-        str_to_i64(json_get_str(call->body, "assignee_id"), &conversation->admin_assignee);
-    } else {
+    if (!(part.type = managed_type(what))) {
         intercom_error(call, 400, "parameter_invalid", "message_type must be close, open, snoozed or assignment",
                        "message_type");
         return;
     }
+    if (str_eq_c(what, "snoozed"))
+        json_get_int(call->body, "snoozed_until", &conversation->snoozed_until);
+    if (str_eq_c(what, "assignment") && str_to_i64(json_get_str(call->body, "assignee_id"), &part.assigned_to))
+        conversation->admin_assignee = part.assigned_to;
     intercom_part_add(intercom, conversation, &part);
     answer_conversation(intercom, call, conversation, PARTS_ALL);
 }

@@ -251,6 +251,47 @@ static void write_contact_author(struct json *json, const struct intercom_contac
     json_close(json, '}');
 }
 
+static void write_admin_author(struct json *json, const struct intercom *intercom, int admin)
+{
+    json_open(json, '{');
+    intercom_write_admin(json, intercom, admin);
+    json_close(json, '}');
+}
+
+static const char bot_name[] = "Operator", fin_name[] = "Fin";
+
+static void write_bot_author(struct json *json, bool fin)
+{
+    json_open(json, '{');
+    json_key_str(json, "type", STR("bot"));
+    json_key_str(json, "id", STR("991267400"));
+    json_key_str(json, "name", str_of(fin ? fin_name : bot_name));
+    json_key_str(json, "email", STR("operator@sandbox.example"));
+    json_key_bool(json, "from_ai_agent", fin);
+    json_key_bool(json, "is_ai_answer", fin);
+    json_close(json, '}');
+}
+
+struct str intercom_author(const struct intercom *intercom, const struct intercom_part *part)
+{
+    if (part->contact)
+        return STR_NONE;
+    return str_of(part->bot ? part->fin ? fin_name : bot_name : intercom->admins[part->admin].name);
+}
+
+static void write_assigned(struct json *json, int64_t admin)
+{
+    json_key(json, "assigned_to");
+    if (!admin) {
+        json_null(json);
+        return;
+    }
+    json_open(json, '{');
+    json_key_str(json, "type", STR("admin"));
+    json_key_id(json, "id", admin);
+    json_close(json, '}');
+}
+
 static void write_part(struct json *json, const struct intercom *intercom, const struct intercom_part *part, bool plain)
 {
     json_open(json, '{');
@@ -261,15 +302,14 @@ static void write_part(struct json *json, const struct intercom *intercom, const
     json_key_int(json, "created_at", part->created_at);
     json_key_int(json, "updated_at", part->updated_at);
     json_key_int(json, "notified_at", part->updated_at);
-    KEY_NULLS(json, "assigned_to");
+    write_assigned(json, part->assigned_to);
     json_key(json, "author");
-    if (part->contact) {
+    if (part->contact)
         write_contact_author(json, part->contact, true);
-    } else {
-        json_open(json, '{');
-        intercom_write_admin(json, intercom, part->admin);
-        json_close(json, '}');
-    }
+    else if (part->bot)
+        write_bot_author(json, part->fin);
+    else
+        write_admin_author(json, intercom, part->admin);
     key_raw(json, "attachments", part->attachments, "[]");
     KEY_NULLS(json, "external_id");
     json_key_bool(json, "redacted", false);
@@ -279,17 +319,21 @@ static void write_part(struct json *json, const struct intercom *intercom, const
     json_close(json, '}');
 }
 
-static void write_source(struct json *json, const struct intercom_conversation *conversation, bool plain)
+static void write_source(struct json *json, const struct intercom *intercom,
+                         const struct intercom_conversation *conversation, bool plain)
 {
     json_key(json, "source");
     json_open(json, '{');
     json_key_str(json, "type", STR("conversation"));
     json_key_id(json, "id", conversation->message_id);
-    json_key_str(json, "delivered_as", STR("customer_initiated"));
+    json_key_str(json, "delivered_as", conversation->by_admin ? STR("admin_initiated") : STR("customer_initiated"));
     json_key_str(json, "subject", STR(""));
-    write_body(json, conversation->body, false, plain);
+    write_body(json, conversation->body, conversation->by_admin, plain);
     json_key(json, "author");
-    write_contact_author(json, conversation->contact, false);
+    if (conversation->by_admin)
+        write_admin_author(json, intercom, conversation->admin);
+    else
+        write_contact_author(json, conversation->contact, false);
     key_raw(json, "attachments", conversation->attachments, "[]");
     KEY_NULLS(json, "url");
     json_key_bool(json, "redacted", false);
@@ -313,13 +357,17 @@ static void write_parts(struct json *json, const struct intercom *intercom,
             write_part(json, intercom, part, plain);
     }
     json_close(json, ']');
-    json_key_int(json, "total_count", which == PARTS_LAST ? 1 : conversation->total_parts);
+    json_key_int(json, "total_count", which == PARTS_LAST ? conversation->parts != NULL : conversation->total_parts);
     json_close(json, '}');
 }
 
 static void write_first_reply(struct json *json, const struct intercom_conversation *conversation)
 {
     json_key(json, "first_contact_reply");
+    if (!conversation->first_reply_at) {
+        json_null(json);
+        return;
+    }
     json_open(json, '{');
     json_key_int(json, "created_at", conversation->first_reply_at);
     json_key_str(json, "type", STR("conversation"));
@@ -338,7 +386,7 @@ void intercom_write_conversation(struct json *json, const struct intercom *inter
     json_key_int(json, "updated_at", conversation->updated_at);
     key_time(json, "waiting_since", conversation->waiting_since);
     key_time(json, "snoozed_until", conversation->snoozed_until);
-    write_source(json, conversation, plain);
+    write_source(json, intercom, conversation, plain);
     json_key(json, "contacts");
     json_open(json, '{');
     json_key_str(json, "type", STR("contact.list"));

@@ -20,13 +20,14 @@ static void write_app(struct json *json)
     json_close(json, '}');
 }
 
+// The app's token is that of an admin of its own, so that what the app writes can be told from what agents write.
 static void get_me(struct intercom *intercom, struct call *call)
 {
     struct buf text;
     struct json json;
     intercom_begin(&text, &json);
     json_open(&json, '{');
-    intercom_write_admin(&json, intercom, 0);
+    intercom_write_admin(&json, intercom, INTERCOM_APP);
     json_key_bool(&json, "email_verified", true);
     write_app(&json);
     json_key_bool(&json, "has_inbox_seat", true);

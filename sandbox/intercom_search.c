@@ -172,12 +172,16 @@ bool intercom_conversation_value(const void *thing, struct str field, struct sea
         return put_number(out, conversation->created_at);
     if (str_eq_c(field, "updated_at"))
         return put_number(out, conversation->updated_at);
-    if (str_eq_c(field, "contact_ids") || str_eq_c(field, "source.author.id"))
+    if (str_eq_c(field, "contact_ids"))
         return put_text(out, str_of(conversation->contact->id));
+    if (str_eq_c(field, "source.author.id")) // of an agent: no search of ours asks for one
+        return put_text(out, conversation->by_admin ? STR_NONE : str_of(conversation->contact->id));
     if (str_eq_c(field, "source.author.type"))
-        return put_text(out, conversation->contact->role);
+        return put_text(out, conversation->by_admin ? STR("admin") : conversation->contact->role);
+    if (str_eq_c(field, "source.delivered_as"))
+        return put_text(out, conversation->by_admin ? STR("admin_initiated") : STR("customer_initiated"));
     if (str_eq_c(field, "source.author.name"))
-        return put_text(out, conversation->contact->name);
+        return put_text(out, conversation->by_admin ? STR_NONE : conversation->contact->name);
     if (str_eq_c(field, "source.body"))
         return put_text(out, conversation->body);
     if (str_eq_c(field, "source.id"))

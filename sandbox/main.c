@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_BOTS = 64, MOST_FAULTS = 64 };
+enum { MOST_BOTS = 64, MOST_FAULTS = 64, RETRY_MS = 60000 };
 
 struct arguments {
     struct telegram_options telegram;
@@ -34,6 +34,8 @@ static const char usage[] =
     "  --customers N          chatting customers for every bot in use (0)\n"
     "  --rate R               their messages a second, in all (1)\n"
     "  --fault JSON           a fault from the start: {\"on\": \"telegram\" or \"intercom\", \"fault\": ...}; may be given again\n"
+    "  --intercom-webhook URL where the second one tells of what agents do; needs --intercom-secret\n"
+    "  --intercom-secret S    what those notifications are signed with\n"
     "  --intercom-limit N     calls in a window of 10 s before 429 (1667; 0: none)\n"
     "  --retry-scale F        shortens the pauses between attempts at a webhook, as 0.01 (1)\n"
     "  --webhook-timeout MS   how long a webhook may take to answer (60000)\n"
@@ -80,6 +82,10 @@ static bool take(struct arguments *arguments, const char *name, const char *valu
         arguments->customers = integer(name, value, 0, 1000000);
     else if (strcmp(name, "--rate") == 0)
         arguments->rate = number(name, value, 0, 100000);
+    else if (strcmp(name, "--intercom-webhook") == 0)
+        arguments->intercom.webhook = str_of(value);
+    else if (strcmp(name, "--intercom-secret") == 0)
+        arguments->intercom.client_secret = str_of(value);
     else if (strcmp(name, "--intercom-limit") == 0)
         arguments->intercom.limit = integer(name, value, 0, INT32_MAX);
     else if (strcmp(name, "--retry-scale") == 0)
@@ -117,6 +123,9 @@ static void read_arguments(struct arguments *arguments, int argc, char **argv)
         }
         i++;
     }
+    if (arguments->intercom.webhook.p && !arguments->intercom.client_secret.n)
+        die(2, "--intercom-webhook", "it needs --intercom-secret");
+    arguments->intercom.retry_ms = (int64_t)(RETRY_MS * arguments->telegram.retry_scale);
 }
 
 static void add_fault(struct telegram *telegram, struct intercom *intercom, const char *text)
@@ -176,7 +185,12 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {
         .telegram = {"127.0.0.1:0", 1, 60000, 1, 200000},
-        .intercom = {.address = "127.0.0.1:0", .seed = 1, .keep = 200000, .limit = 1667, .window_ms = 10000},
+        .intercom = {.address = "127.0.0.1:0",
+                     .seed = 1,
+                     .keep = 200000,
+                     .limit = 1667,
+                     .window_ms = 10000,
+                     .webhook_ms = 5000},
         .rate = 1,
     };
     read_arguments(&arguments, argc, argv);

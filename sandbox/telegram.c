@@ -10,7 +10,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { KEEP_MESSAGES = 300, KEEP_SENT = 100000, PAYLOAD_MAX = 4 << 20 };
+enum { KEEP_MESSAGES = 300, PAYLOAD_MAX = 4 << 20 };
 
 static const char *const state_names[] = {
     [TELEGRAM_WAITING] = "waiting",     [TELEGRAM_SENDING] = "sending", [TELEGRAM_DELIVERED] = "delivered",
@@ -57,6 +57,7 @@ struct telegram_chat *telegram_chat(struct telegram_bot *bot, int64_t id, struct
     chat = mem_new_of(struct telegram_chat);
     chat->bot = bot;
     chat->id = id;
+    chat->type = "private";
     size_t count = sizeof(first_names) / sizeof(*first_names);
     chat->name = own(name.n > 0 ? name : str_of(first_names[(uint64_t)id % count]));
     HASH_ADD(hh, bot->chats_by_id, id, sizeof(chat->id), chat);
@@ -81,6 +82,7 @@ static void message_free(struct telegram_chat *chat, struct telegram_message *me
     DL_DELETE(chat->messages, message);
     chat->message_count--;
     disown(&message->text);
+    disown(&message->entities);
     free(message);
 }
 
@@ -89,6 +91,7 @@ static struct telegram_message *message_add(struct telegram_chat *chat, struct s
     struct telegram_message *message = mem_new_of(struct telegram_message);
     message->id = chat->bot->next_message_id++;
     message->date = date ? date : telegram_now();
+    message->at_us = clock_wall_us(&clock_system);
     message->text = own(text);
     DL_APPEND(chat->messages, message);
     if (++chat->message_count > KEEP_MESSAGES)
@@ -567,13 +570,50 @@ struct telegram_update *telegram_block(struct telegram_chat *chat, bool blocked)
     return update;
 }
 
-struct telegram_message *telegram_bot_says(struct telegram_chat *chat, struct str text)
+struct telegram_message *telegram_bot_says(struct telegram_chat *chat, struct str text, struct str entities,
+                                           int64_t thread_id)
 {
     struct telegram_message *message = message_add(chat, text, 0);
     message->from_bot = true;
+    message->entities = own(entities);
+    message->thread_id = thread_id;
     message->state = TELEGRAM_DELIVERED;
     chat_moved(chat);
     return message;
+}
+
+// ---- chats of updates that were given by hand ----
+
+static const char *chat_type(struct str type)
+{
+    static const char *const types[] = {"private", "group", "supergroup", "channel"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        if (str_eq_c(type, types[i]))
+            return types[i];
+    return types[0];
+}
+
+void telegram_migrate(struct telegram_chat *chat, int64_t to)
+{
+    chat->migrated_to = to;
+    telegram_chat(chat->bot, to, chat->name)->type = "supergroup";
+    live_changed(chat->bot->telegram->door->live);
+}
+
+void telegram_chat_learn(struct telegram_bot *bot, yyjson_val *payload)
+{
+    yyjson_val *of = yyjson_obj_get(payload, "chat");
+    int64_t id = 0, to = 0;
+    if (!json_get_int(of, "id", &id))
+        return;
+    struct str title = json_get_str(of, "title"), name = title.n ? title : json_get_str(of, "first_name");
+    struct telegram_chat *chat = telegram_chat(bot, id, name);
+    struct str status = json_get_str(yyjson_obj_get(payload, "new_chat_member"), "status");
+    chat->type = chat_type(json_get_str(of, "type"));
+    if (status.p)
+        chat->blocked = str_eq_c(status, "kicked") || str_eq_c(status, "left");
+    if (json_get_int(payload, "migrate_to_chat_id", &to))
+        telegram_migrate(chat, to);
 }
 
 // ---- life ----
@@ -623,6 +663,7 @@ struct telegram *telegram_new(struct loop *loop, const struct telegram_options *
     struct telegram *telegram = mem_new_of(struct telegram);
     telegram->loop = loop;
     telegram->options = *options;
+    telegram->limits.chat_burst = 1;
     chance_init(&telegram->chance, options->seed);
     telegram->door = door_new(loop, options->address, &ops, telegram, options->seed, why);
     if (!telegram->door) {
@@ -634,7 +675,7 @@ struct telegram *telegram_new(struct loop *loop, const struct telegram_options *
     client.user_agent = "tributary-sandbox/" TRIBUTARY_VERSION;
     client.max_connections = 256;
     telegram->client = http_client_new(loop, &client);
-    telegram->sent = journal_new(KEEP_SENT);
+    telegram->sent = journal_new(options->keep);
     telegram->customers = customers_new(telegram, 0, 0);
     return telegram;
 }

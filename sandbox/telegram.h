@@ -55,12 +55,15 @@ struct telegram_message {
     int64_t id, date;
     struct str text; // owned
     bool from_bot, edited;
+    struct str entities;    // owned: of the bot's, a JSON list; STR_NONE: none
+    int64_t thread_id;      // forum topic, 0: none
+    int64_t at_us;          // when it was said here
     bool pressed, answered; // a button, pressed by the customer; the bot answered that
     int64_t update_seq;     // the update that carries it; 0: the bot's own
     enum telegram_state state;
 };
 
-// A private chat with one customer.
+// A private chat with one customer; or a group, known by an update that was given by hand.
 struct telegram_chat {
     UT_hash_handle hh;                 // in the bot, by id
     struct telegram_chat *prev, *next; // in the bot, latest activity first
@@ -71,8 +74,11 @@ struct telegram_chat {
     size_t message_count;
     int64_t said; // by the customer, in all
     int64_t active_us;
-    bool blocked;    // the customer blocked the bot
-    int64_t chatter; // running number of the chatting customer
+    const char *type;    // "private", "group", "supergroup", "channel"
+    bool blocked;        // the customer blocked the bot, or the group removed it
+    int64_t migrated_to; // the group goes on as this supergroup; 0: it does not
+    int64_t next_us;     // when a message more would be in pace (telegram_api.c)
+    int64_t chatter;     // running number of the chatting customer
 };
 
 struct telegram_bot {
@@ -87,7 +93,8 @@ struct telegram_bot {
     struct telegram_queue *queues, *ready;
     struct telegram_chat *chats_by_id, *chats;
     size_t chat_count;
-    bool used; // somebody asked for its updates
+    int64_t next_us; // as of a chat, for all that the bot sends
+    bool used;       // somebody asked for its updates
     // The webhook; url.p NULL: none.
     struct str url, secret; // owned
     int64_t max_connections, in_flight;
@@ -98,6 +105,13 @@ struct telegram_bot {
     struct call *poll;
     struct loop_timer *poll_timer;
     int64_t poll_offset, poll_limit;
+};
+
+// How fast a bot may send before it gets 429; 0: as fast as it likes.
+struct telegram_limits {
+    int64_t chat_ms;    // to one chat a message in so many milliseconds, on the average
+    int64_t chat_burst; // so many at once
+    int64_t bot_per_s;  // to all chats, in a second
 };
 
 struct telegram_options {
@@ -120,6 +134,7 @@ struct telegram {
     int64_t dropped_seq; // the journal begins after this one
     int64_t counts[TELEGRAM_STATES];
     struct journal *sent; // what the bots sent
+    struct telegram_limits limits;
     struct chance chance;
     struct customers *customers;
 };
@@ -146,8 +161,13 @@ struct telegram_update *telegram_press(struct telegram_chat *chat, struct str la
 bool telegram_press_answer(struct telegram_bot *bot, struct str press);
 // The customer blocks the bot, or lets it in again.
 struct telegram_update *telegram_block(struct telegram_chat *chat, bool blocked);
-// The bot says something.
-struct telegram_message *telegram_bot_says(struct telegram_chat *chat, struct str text);
+// The bot says something; `entities` as JSON, or STR_NONE.
+struct telegram_message *telegram_bot_says(struct telegram_chat *chat, struct str text, struct str entities,
+                                           int64_t thread_id);
+// What an update that was given by hand says of its chat: that there is one, that the bot was removed, that it migrated.
+void telegram_chat_learn(struct telegram_bot *bot, yyjson_val *payload);
+// The group goes on as a supergroup under the id `to`.
+void telegram_migrate(struct telegram_chat *chat, int64_t to);
 void telegram_settle(struct telegram_update *update, enum telegram_state state);
 void telegram_set_state(struct telegram_update *update, enum telegram_state state);
 bool telegram_is_waiting(const struct telegram_update *update);

@@ -2,6 +2,7 @@
 // Parameters come as JSON, as a form or in the query; all of them are text here, lists and objects as JSON text.
 #include "sandbox/telegram.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sandbox/own.h"
 
@@ -56,7 +57,8 @@ static bool param_bool(struct call *call, const char *name)
 
 // ---- answers ----
 
-static void answer_error(struct call *call, int code, const char *description, int64_t retry_after_s)
+// `parameter` and its value go into "parameters"; NULL: there are none.
+static void answer_failure(struct call *call, int code, const char *description, const char *parameter, int64_t value)
 {
     struct buf text;
     buf_init(&text, 4096);
@@ -65,15 +67,22 @@ static void answer_error(struct call *call, int code, const char *description, i
     json_key_bool(&json, "ok", false);
     json_key_int(&json, "error_code", code);
     json_key_str(&json, "description", str_of(description));
-    if (retry_after_s >= 0) {
+    if (parameter) {
         json_key(&json, "parameters");
         json_open(&json, '{');
-        json_key_int(&json, "retry_after", retry_after_s);
+        json_key_int(&json, parameter, value);
         json_close(&json, '}');
-        call_header(call, "Retry-After", arena_printf(call->arena, "%" PRId64, retry_after_s));
     }
     json_close(&json, '}');
     call_answer_buf(call, code, &text);
+}
+
+// retry_after_s below 0: not said.
+static void answer_error(struct call *call, int code, const char *description, int64_t retry_after_s)
+{
+    if (retry_after_s >= 0)
+        call_header(call, "Retry-After", arena_printf(call->arena, "%" PRId64, retry_after_s));
+    answer_failure(call, code, description, retry_after_s >= 0 ? "retry_after" : NULL, retry_after_s);
 }
 
 static void answer_true(struct call *call, const char *description)
@@ -328,7 +337,7 @@ static void get_webhook_info(struct asked *asked)
     result_end(asked->call, &text, &json);
 }
 
-// ---- the rest ----
+// ---- who the bot is ----
 
 static void write_bot(struct json *json, const struct telegram_bot *bot)
 {
@@ -354,14 +363,140 @@ static void get_me(struct asked *asked)
     result_end(asked->call, &text, &json);
 }
 
+// ---- sendMessage ----
+
+struct sending {
+    struct telegram_chat *chat;
+    struct str text, entities;
+    int64_t thread_id;
+};
+
+static size_t utf16_units(unsigned char first)
+{
+    return (first & 0xC0) == 0x80 ? 0 : first >= 0xF0 ? 2 : 1;
+}
+
 static size_t utf16_length(struct str text)
 {
     size_t n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        n += (c & 0xC0) != 0x80 ? (c >= 0xF0 ? 2 : 1) : 0;
-    }
+    for (size_t i = 0; i < text.n; i++)
+        n += utf16_units((unsigned char)text.p[i]);
     return n;
+}
+
+// Whether `at`, in UTF-16 units, lies between two characters of the text, or at one of its ends.
+static bool is_boundary(struct str text, int64_t at)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < text.n && n < at; i++)
+        n += (int64_t)utf16_units((unsigned char)text.p[i]);
+    return n == at;
+}
+
+static bool is_entity_type(struct str type)
+{
+    static const char *const types[] = {"mention",
+                                        "hashtag",
+                                        "cashtag",
+                                        "bot_command",
+                                        "url",
+                                        "email",
+                                        "phone_number",
+                                        "bold",
+                                        "italic",
+                                        "underline",
+                                        "strikethrough",
+                                        "code",
+                                        "pre",
+                                        "spoiler",
+                                        "custom_emoji",
+                                        "text_link",
+                                        "text_mention",
+                                        "blockquote",
+                                        "expandable_blockquote",
+                                        "date_time"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        if (str_eq_c(type, types[i]))
+            return true;
+    return false;
+}
+
+// What is wrong with an entity of the text, or NULL.
+static const char *wrong_entity(yyjson_val *entity, struct str text)
+{
+    int64_t offset = 0, length = 0;
+    struct str type = json_get_str(entity, "type");
+    if (!is_entity_type(type))
+        return "Bad Request: can't parse MessageEntity: Unsupported type specified";
+    if (!json_get_int(entity, "offset", &offset) || !json_get_int(entity, "length", &length))
+        return "Bad Request: can't parse MessageEntity: Field \"offset\" or \"length\" must be of type Number";
+    if (offset < 0 || length <= 0 || length > MAX_TEXT || !is_boundary(text, offset) ||
+        !is_boundary(text, offset + length))
+        return "Bad Request: can't parse MessageEntity: it does not lie within the text";
+    if (str_eq_c(type, "text_link") && !json_get_str(entity, "url").n)
+        return "Bad Request: can't parse MessageEntity: Can't find field \"url\"";
+    return NULL;
+}
+
+static const char *wrong_entities(const struct sending *sending)
+{
+    if (!sending->entities.p)
+        return NULL;
+    yyjson_doc *doc = json_read(sending->entities);
+    yyjson_val *list = yyjson_doc_get_root(doc), *each;
+    const char *why = yyjson_is_arr(list) ? NULL : "Bad Request: can't parse entities: Expected an Array";
+    size_t i, n;
+    yyjson_arr_foreach(list, i, n, each)
+    {
+        if (!why)
+            why = wrong_entity(each, sending->text);
+    }
+    yyjson_doc_free(doc);
+    return why;
+}
+
+static const char *wrong_text(struct call *call, const struct sending *sending)
+{
+    if (str_trim(sending->text).n == 0)
+        return "Bad Request: message text is empty";
+    if (utf16_length(sending->text) > MAX_TEXT)
+        return "Bad Request: message is too long";
+    if (param(call, "parse_mode").n > 0) // the stand-in reads no markup: what would arrive it cannot say
+        return "Bad Request: unsupported parse_mode";
+    if (sending->thread_id && strcmp(sending->chat->type, "supergroup") != 0)
+        return "Bad Request: message thread not found";
+    return wrong_entities(sending);
+}
+
+static const char *shut_out(const struct telegram_chat *chat)
+{
+    if (strcmp(chat->type, "private") == 0)
+        return "Forbidden: bot was blocked by the user";
+    return strcmp(chat->type, "group") == 0 ? "Forbidden: bot was kicked from the group chat"
+                                            : "Forbidden: bot was kicked from the supergroup chat";
+}
+
+// `next_us`: when one more is in pace if nothing comes at once; up to `burst` may.
+static int64_t early_us(int64_t next_us, int64_t pace_us, int64_t burst, int64_t now_us)
+{
+    int64_t early = next_us - (burst - 1) * pace_us - now_us;
+    return pace_us > 0 && early > 0 ? early : 0;
+}
+
+// How long a message to the chat has to wait by the limits; 0: not at all, and it is counted.
+static int64_t wait_for_pace_us(struct telegram_chat *chat)
+{
+    struct telegram_bot *bot = chat->bot;
+    const struct telegram_limits *limits = &bot->telegram->limits;
+    int64_t now_us = clock_wall_us(&clock_system), chat_us = limits->chat_ms * 1000;
+    int64_t bot_us = limits->bot_per_s ? 1000000 / limits->bot_per_s : 0;
+    int64_t chat_wait = early_us(chat->next_us, chat_us, limits->chat_burst, now_us);
+    int64_t bot_wait = early_us(bot->next_us, bot_us, limits->bot_per_s, now_us);
+    if (chat_wait > 0 || bot_wait > 0)
+        return chat_wait > bot_wait ? chat_wait : bot_wait;
+    chat->next_us = (chat->next_us > now_us ? chat->next_us : now_us) + chat_us;
+    bot->next_us = (bot->next_us > now_us ? bot->next_us : now_us) + bot_us;
+    return 0;
 }
 
 static void note_sent(struct telegram_bot *bot, const struct telegram_chat *chat,
@@ -374,7 +509,10 @@ static void note_sent(struct telegram_bot *bot, const struct telegram_chat *chat
     json_key_int(&json, "chat_id", chat->id);
     json_key_int(&json, "message_id", message->id);
     json_key_str(&json, "text", message->text);
-    journal_add(bot->telegram->sent, message->date * 1000000, buf_str(&text));
+    json_key(&json, "entities");
+    json_raw(&json, message->entities.p ? message->entities : STR("[]"));
+    json_key_int(&json, "message_thread_id", message->thread_id);
+    journal_add(bot->telegram->sent, message->at_us, buf_str(&text));
     buf_done(&text);
 }
 
@@ -392,11 +530,19 @@ static void answer_message(struct call *call, const struct telegram_chat *chat, 
     json_key(&json, "chat");
     json_open(&json, '{');
     json_key_int(&json, "id", chat->id);
-    json_key_str(&json, "type", STR("private"));
-    json_key_str(&json, "first_name", chat->name);
+    json_key_str(&json, "type", str_of(chat->type));
+    json_key_str(&json, strcmp(chat->type, "private") == 0 ? "first_name" : "title", chat->name);
     json_close(&json, '}');
     json_key_int(&json, "date", message->date);
     json_key_str(&json, "text", message->text);
+    if (message->entities.p) {
+        json_key(&json, "entities");
+        json_raw(&json, message->entities);
+    }
+    if (message->thread_id) {
+        json_key_int(&json, "message_thread_id", message->thread_id);
+        json_key_bool(&json, "is_topic_message", true);
+    }
     json_close(&json, '}');
     result_end(call, &text, &json);
 }
@@ -404,24 +550,30 @@ static void answer_message(struct call *call, const struct telegram_chat *chat, 
 static void send_message(struct asked *asked)
 {
     struct call *call = asked->call;
-    struct str text = param(call, "text");
     struct telegram_chat *chat = telegram_chat_find(asked->bot, param_int(call, "chat_id", 0));
+    struct sending sending = {chat, param(call, "text"), param(call, "entities"),
+                              param_int(call, "message_thread_id", 0)};
+    const char *wrong = chat ? wrong_text(call, &sending) : "Bad Request: chat not found";
+    int64_t wait_us = 0;
     if (!param(call, "chat_id").p)
         answer_error(call, 400, "Bad Request: chat_id is empty", -1);
-    else if (!chat)
-        answer_error(call, 400, "Bad Request: chat not found", -1);
-    else if (str_trim(text).n == 0)
-        answer_error(call, 400, "Bad Request: message text is empty", -1);
-    else if (utf16_length(text) > MAX_TEXT)
-        answer_error(call, 400, "Bad Request: message is too long", -1);
+    else if (chat && chat->migrated_to)
+        answer_failure(call, 400, "Bad Request: group chat was upgraded to a supergroup chat", "migrate_to_chat_id",
+                       chat->migrated_to);
+    else if (wrong)
+        answer_error(call, 400, wrong, -1);
     else if (chat->blocked)
-        answer_error(call, 403, "Forbidden: bot was blocked by the user", -1);
+        answer_error(call, 403, shut_out(chat), -1);
+    else if ((wait_us = wait_for_pace_us(chat)) > 0)
+        telegram_refuse(asked->bot->telegram, call, 429, (wait_us + 999999) / 1000000);
     else {
-        struct telegram_message *message = telegram_bot_says(chat, text);
+        struct telegram_message *message = telegram_bot_says(chat, sending.text, sending.entities, sending.thread_id);
         note_sent(asked->bot, chat, message);
         answer_message(call, chat, message);
     }
 }
+
+// ---- the rest ----
 
 static void answer_callback_query(struct asked *asked)
 {

@@ -106,6 +106,7 @@ static void write_chat(struct json *json, const struct telegram_chat *chat)
     json_open(json, '{');
     json_key_id(json, "id", chat->id);
     json_key_str(json, "name", chat->name);
+    json_key_str(json, "type", str_of(chat->type));
     json_key_time(json, "active_at", chat->active_us);
     json_key_int(json, "said", chat->said);
     json_key_bool(json, "blocked", chat->blocked);
@@ -127,6 +128,8 @@ static void write_messages(struct json *json, const struct telegram_chat *chat)
         json_key_id(json, "id", message->id);
         json_key_int(json, "date", message->date);
         json_key_str(json, "text", message->text);
+        json_key(json, "entities");
+        json_raw(json, message->entities.p ? message->entities : STR("[]"));
         json_key_bool(json, "from_bot", message->from_bot);
         json_key_bool(json, "edited", message->edited);
         json_key_bool(json, "pressed", message->pressed);
@@ -174,6 +177,40 @@ static void get_chat(struct telegram *telegram, struct call *call)
         write_chat(&json, chat);
         write_messages(&json, chat);
     }
+    json_close(&json, '}');
+    call_answer_buf(call, 200, &text);
+}
+
+// GET telegram/received?chat=ID&bot=ID: what the bot sent to one chat, in order, as far as the chat remembers.
+static void get_received(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = bot_by_id(telegram, call_query_int(call, "bot", 0, INT64_MAX, 0));
+    const struct telegram_chat *chat = bot ? telegram_chat_find(bot,
+                                                                call_query_int(call, "chat", INT64_MIN, INT64_MAX, 0))
+                                           : NULL;
+    if (!chat) {
+        call_control_error(call, 404, "no such chat");
+        return;
+    }
+    struct buf text;
+    buf_init(&text, CALL_ANSWER_MAX);
+    struct json json = {.out = &text};
+    json_open(&json, '{');
+    json_key(&json, "items");
+    json_open(&json, '[');
+    for (const struct telegram_message *message = chat->messages; message; message = message->next) {
+        if (!message->from_bot)
+            continue;
+        json_open(&json, '{');
+        json_key_int(&json, "message_id", message->id);
+        json_key_time(&json, "at", message->at_us);
+        json_key_str(&json, "text", message->text);
+        json_key(&json, "entities");
+        json_raw(&json, message->entities.p ? message->entities : STR("[]"));
+        json_key_int(&json, "message_thread_id", message->thread_id);
+        json_close(&json, '}');
+    }
+    json_close(&json, ']');
     json_close(&json, '}');
     call_answer_buf(call, 200, &text);
 }
@@ -306,6 +343,7 @@ static void do_update(struct telegram *telegram, struct call *call)
     }
     size_t length = 0;
     char *payload_text = yyjson_val_write(payload, 0, &length);
+    telegram_chat_learn(bot, payload);
     struct telegram_update *made = telegram_update_add(bot, json_val_str(kind), (struct str){payload_text, length});
     free(payload_text);
     struct buf text;
@@ -379,6 +417,47 @@ static void do_customers(struct telegram *telegram, struct call *call)
     call_answer(call, 200, STR("{}"));
 }
 
+static void do_migrate(struct telegram *telegram, struct call *call)
+{
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    int64_t id = 0, to = 0;
+    if (!bot)
+        return;
+    json_get_int(call->body, "chat", &id);
+    struct telegram_chat *chat = telegram_chat_find(bot, id);
+    if (!chat || !json_get_int(call->body, "to", &to) || to >= 0) {
+        call_control_error(call, 400, "\"chat\" is a group that is known, \"to\" the id of a supergroup");
+        return;
+    }
+    telegram_migrate(chat, to);
+    call_answer(call, 200, STR("{}"));
+}
+
+static void take_limit(struct call *call, const char *key, int64_t low, int64_t *limit)
+{
+    int64_t n = 0;
+    if (json_get_int(call->body, key, &n) && n >= low && n <= 1000000)
+        *limit = n;
+}
+
+// Counted anew from here on.
+static void do_limits(struct telegram *telegram, struct call *call)
+{
+    struct telegram_limits *limits = &telegram->limits;
+    take_limit(call, "chat_ms", 0, &limits->chat_ms);
+    take_limit(call, "chat_burst", 1, &limits->chat_burst);
+    take_limit(call, "bot_per_s", 0, &limits->bot_per_s);
+    for (struct telegram_bot *bot = telegram->bots; bot; bot = bot->hh.next) {
+        bot->next_us = 0;
+        for (struct telegram_chat *chat = bot->chats; chat; chat = chat->next)
+            chat->next_us = 0;
+    }
+    call_answer(call, 200,
+                arena_printf(call->arena,
+                             "{\"chat_ms\":%" PRId64 ",\"chat_burst\":%" PRId64 ",\"bot_per_s\":%" PRId64 "}",
+                             limits->chat_ms, limits->chat_burst, limits->bot_per_s));
+}
+
 static const struct doing {
     const char *method, *what;
     void (*run)(struct telegram *telegram, struct call *call);
@@ -389,6 +468,9 @@ static const struct doing {
     {"POST", "telegram/block", do_block},
     {"POST", "telegram/press", do_press},
     {"POST", "telegram/jump", do_jump},
+    {"POST", "telegram/migrate", do_migrate},
+    {"POST", "telegram/limits", do_limits},
+    {"GET", "telegram/received", get_received},
     {"POST", "telegram/customers", do_customers},
 };
 

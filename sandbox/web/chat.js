@@ -1,4 +1,4 @@
-import { ask, clock, empty, face, keep, live, make, sendOnEnter, setText, stayAtEnd } from "/web/common.js";
+import { ask, clock, empty, face, formatted, keep, live, make, sendOnEnter, setText, stayAtEnd } from "/web/common.js";
 
 const $ = (id) => document.getElementById(id);
 const rows = $("rows"), thread = $("thread"), text = $("text");
@@ -42,13 +42,15 @@ function createBubble(message) {
   const meta = make("div", "meta");
   meta.append(make("span", "edited"), make("span", "time", clock(message.date)));
   if (!message.from_bot) meta.append(make("span", "tick"));
-  item.append(make("div", "body"), meta);
+  const body = make("div", "body");
+  if (message.entities.length) body.append(formatted(message.text, message.entities));
+  item.append(body, meta);
   return item;
 }
 
 function updateBubble(item, message) {
   const [body, meta] = item.children;
-  setText(body, message.text);
+  if (!message.entities.length) setText(body, message.text);
   setText(meta.children[0], message.pressed ? `button · ${message.answered ? "answered" : "waits for an answer"}` : message.edited ? "edited" : "");
   if (message.from_bot) return;
   const [mark, kind, title] = ticks[message.state];
@@ -85,6 +87,8 @@ function showThread() {
   }
   setText($("name"), chat ? chat.name : current ? "New customer" : "No bot yet");
   setText($("about"), about(current));
+  $("block").hidden = chat?.type !== "private";
+  setText($("block"), chat?.blocked ? "Let the bot in" : "Block the bot");
   $("name-line").hidden = Boolean(chat) || !current;
   $("send").disabled = !current;
   if (!current) showEmpty(["No bot yet", "A bot appears as soon as a relay uses its token here:", `api_url: ${location.origin}`]);
@@ -154,6 +158,10 @@ $("chatter-toggle").addEventListener("click", async () => {
   const rate = running ? 0 : paused ?? 1;
   paused = running ? state.rate : null;
   await ask("/sandbox/telegram/customers", { rate });
+  refresh();
+});
+$("block").addEventListener("click", async () => {
+  await ask("/sandbox/telegram/block", { bot: state.bot, customer: chosen, blocked: !state.chat.blocked });
   refresh();
 });
 $("writer").addEventListener("submit", async (event) => {

@@ -62,6 +62,37 @@ export function clock(time) {
   return date.toLocaleString([], parts);
 }
 
+const tags = {
+  bold: "strong", italic: "em", underline: "u", strikethrough: "s", code: "code", pre: "pre",
+  blockquote: "blockquote", expandable_blockquote: "blockquote", text_link: "a", spoiler: "span",
+};
+
+function linkTo(element, address) {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url && ["http:", "https:", "mailto:", "tel:", "tg:"].includes(url.protocol)) element.href = url.href;
+  element.rel = "noreferrer";
+}
+
+// The text with its entities, which lie one within the other or apart; offsets count UTF-16 units, as here.
+export function formatted(text, entities, from = 0, to = text.length) {
+  const box = document.createDocumentFragment();
+  const sorted = [...entities].sort((a, b) => a.offset - b.offset || b.length - a.length);
+  let at = from;
+  while (sorted.length) {
+    const entity = sorted.shift();
+    const end = entity.offset + entity.length;
+    const apart = sorted.findIndex((each) => each.offset >= end);
+    const within = sorted.splice(0, apart < 0 ? sorted.length : apart);
+    const element = make(tags[entity.type] ?? "span", entity.type === "spoiler" ? "spoiler" : "");
+    if (entity.type === "text_link") linkTo(element, entity.url);
+    element.append(formatted(text, within, entity.offset, end));
+    box.append(text.slice(at, entity.offset), element);
+    at = end + (element.matches("pre, blockquote") && text[end] === "\n"); // a block makes its own line
+  }
+  box.append(text.slice(at, to));
+  return box;
+}
+
 export async function ask(path, body) {
   const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const answer = await fetch(path, options);

@@ -7,8 +7,11 @@ import time
 import urllib.parse
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from sandbox_process import ROOT, Sandbox, http_call
+from sandbox_process import ROOT, http_call
 
 WEB = os.path.join(ROOT, "sandbox", "web")
 TOKEN = "123456:abc"
@@ -108,31 +111,98 @@ def test_ticks(sandbox):
     assert state() == "confirmed"
 
 
-@pytest.mark.release_only
-def test_in_a_browser(tmp_path):
-    """Typed as a customer, read as text; needs Debian's chromium-driver and python3-selenium."""
-    selenium = pytest.importorskip("selenium.webdriver", reason="no selenium: the pages were not tried in a browser")
-    if not os.path.exists("/usr/bin/chromedriver"):
-        pytest.skip("no chromedriver: the pages were not tried in a browser")
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.support.ui import WebDriverWait
+# ---- in a browser (Debian's chromium-driver and python3-selenium)
 
-    options = selenium.ChromeOptions()
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--disable-dev-shm-usage",
                  "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}/profile"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    yield browser
+    complaints = [each["message"] for each in browser.get_log("browser") if each["level"] == "SEVERE"]
+    browser.quit()
+    assert not complaints
+
+
+def wait_for(browser, what):
+    return WebDriverWait(browser, 20).until(lambda _: what())
+
+
+def lines(browser, kind=""):
+    """The texts of the thread, read in one go: the page may be at work on it."""
+    return browser.execute_script("return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)", f"#thread {kind}")
+
+
+@pytest.mark.release_only
+def test_typed_as_a_customer(sandbox, browser):
     text = '<img src=x onerror="document.title=1"> & <b>'
-    with Sandbox("--bot", TOKEN) as sandbox:
-        browser = selenium.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-        try:
-            wait = WebDriverWait(browser, 20)
-            browser.get(sandbox.telegram)
-            wait.until(lambda b: b.find_element("id", "send").is_enabled())
-            browser.find_element("id", "text").send_keys(text + "\n")
-            wait.until(lambda b: [each.text for each in b.find_elements("css selector", "#thread .body")] == [text])
-            assert browser.title.startswith("Chat")
-            [entry] = sandbox.journal(sandbox.telegram)
-            assert entry["text"] == text
-        finally:
-            browser.quit()
+    http_call(sandbox.telegram, "GET", f"/bot{TOKEN}/getMe")
+    browser.get(sandbox.telegram)
+    wait_for(browser, lambda: browser.find_element("id", "send").is_enabled())
+    browser.find_element("id", "text").send_keys(text + "\n")
+    wait_for(browser, lambda: lines(browser, ".body") == [text])
+    assert browser.title.startswith("Chat")
+    [entry] = sandbox.journal(sandbox.telegram)
+    assert entry["text"] == text
+
+
+@pytest.mark.release_only
+def test_a_bots_text_with_its_formatting(sandbox, browser):
+    sandbox.say("hello", 5, TOKEN)
+    browser.get(sandbox.telegram + "/#5")
+    text = "\U0001F600 bold and italic, <b>, a link"
+    entities = [{"type": "bold", "offset": 3, "length": 15}, {"type": "italic", "offset": 12, "length": 6},
+                {"type": "text_link", "offset": 27, "length": 4, "url": "https://example.com/x"}, {"type": "code", "offset": 20, "length": 3}]
+    assert http_call(sandbox.telegram, "POST", f"/bot{TOKEN}/sendMessage", {"chat_id": 5, "text": text, "entities": entities}).status == 200
+    bad = [{"type": "text_link", "offset": 0, "length": 4, "url": "javascript:alert(1)"}]
+    assert http_call(sandbox.telegram, "POST", f"/bot{TOKEN}/sendMessage", {"chat_id": 5, "text": "evil", "entities": bad}).status == 200
+    wait_for(browser, lambda: lines(browser, ".body") == ["hello", text, "evil"])
+    found = {tag: lines(browser, tag) for tag in ("strong", "strong em", "code", "a")}
+    assert found == {"strong": ["bold and italic"], "strong em": ["italic"], "code": ["<b>"], "a": ["link", "evil"]}
+    assert [each.get_attribute("href") for each in browser.find_elements("css selector", "#thread a")] == ["https://example.com/x", None]
+
+
+@pytest.mark.release_only
+def test_the_bot_blocked_by_a_button(sandbox, browser):
+    sandbox.say("hello", 5, TOKEN)
+    browser.get(sandbox.telegram + "/#5")
+    button = browser.find_element("id", "block")
+    for says, status in (("Block the bot", 403), ("Let the bot in", 200)):
+        wait_for(browser, lambda: button.text == says)
+        button.click()
+        wait_for(browser, lambda: button.text not in (says, ""))
+        assert http_call(sandbox.telegram, "POST", f"/bot{TOKEN}/sendMessage", {"chat_id": 5, "text": "x"}).status == status
+
+
+@pytest.mark.release_only
+def test_an_agents_ways_to_answer(sandbox, browser):
+    headers = {"Authorization": "Bearer token", "Accept": "application/json"}
+    ada = http_call(sandbox.intercom, "POST", "/contacts", {"role": "user", "external_id": "x:1", "name": "Ada"}, headers).json()
+    browser.get(sandbox.intercom)
+    wait_for(browser, lambda: browser.find_element("id", "new").is_displayed())
+    browser.find_element("id", "new").click()
+    wait_for(browser, lambda: browser.find_element("id", "text").is_displayed())
+    browser.find_element("id", "text").send_keys("You left <b>your</b> umbrella\n")
+    wait_for(browser, lambda: lines(browser, ".body") == ["You left <b>your</b> umbrella"])
+    for count, (how, text) in enumerate((("reply", "one"), ("note", "two"), ("assign", "three"), ("bot", "four"), ("close", "five")), 2):
+        Select(browser.find_element("id", "how")).select_by_value(how)
+        browser.find_element("id", "text").send_keys(text + "\n")
+        wait_for(browser, lambda: len(lines(browser, ".body")) == count)
+        wait_for(browser, lambda: browser.find_element("id", "how").get_attribute("value") == "reply")
+    assert lines(browser, ".body")[1:] == ["one", "two", "three", "four", "five"] and lines(browser, ".note .body") == ["two"]
+    for button, says in (("close", "opened the conversation"), ("snooze", "snoozed the conversation"), ("snooze", "opened the conversation"),
+                         ("assign", "assigned the conversation"), ("close", "closed the conversation")):
+        done = len(lines(browser, ".event"))
+        browser.find_element("id", button).click()
+        wait_for(browser, lambda: len(lines(browser, ".event")) == done + 1)
+        assert says in lines(browser, ".event")[-1]
+    found = http_call(sandbox.intercom, "GET", "/conversations/1001", headers=headers).json()
+    assert (found["contacts"]["contacts"][0]["id"], found["state"]) == (ada["id"], "closed")
+    assert [(each["part_type"], each["body"], each["author"]["type"]) for each in found["conversation_parts"]["conversation_parts"]] == [
+        ("comment", "<p>one</p>", "admin"), ("note", "<p>two</p>", "admin"), ("assignment", "<p>three</p>", "admin"),
+        ("comment", "<p>four</p>", "bot"), ("close", "<p>five</p>", "admin"), ("open", None, "admin"), ("snoozed", None, "admin"),
+        ("open", None, "admin"), ("assignment", None, "admin"), ("close", None, "admin")]
