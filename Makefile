@@ -39,11 +39,11 @@ WERROR := $(if $(filter 12 14,$(if $(filter fuzz,$V),,$(firstword $(subst ., ,$(
 B   := build/$V
 BIN := $(if $(filter release,$V),build,$B)
 
-# Libraries. build/deps is there where script/deps had to unpack some (Debian 12), and its .pc files count from there. llhttp is
-# linked statically; yyjson is shared, found in build/deps by what is built here and in ../lib/tributary by what is installed.
+# Libraries. build/deps is there where script/deps had to unpack some (Debian 12), and its .pc files count from there. llhttp and
+# gumbo are linked statically; yyjson is shared, found in build/deps by what is built here and in ../lib/tributary by what is installed.
 PC      := pkg-config
 PC_LIBS := libuv libcurl openssl sqlite3 yaml-0.1 libxxhash
-PC_NEXT := yyjson libllhttp
+PC_NEXT := yyjson libllhttp gumbo
 ifneq ($(wildcard build/deps/.complete),)
   PC_DEPS    := PKG_CONFIG_SYSROOT_DIR=build/deps PKG_CONFIG_PATH=build/deps/lib/pkgconfig $(PC)
   DEV_RPATH  := -Wl,-rpath,'$$ORIGIN/deps/lib:$$ORIGIN/../deps/lib:$$ORIGIN/../../../deps/lib'
@@ -53,7 +53,8 @@ else
 endif
 ifneq ($(filter-out clean distclean top format lint-format lint-layers lint-banned lint-scripts,$(or $(MAKECMDGOALS),all)),)
   LIB_CFLAGS := $(shell $(PC) --cflags $(PC_LIBS) 2>/dev/null) $(patsubst -I%,-isystem %,$(shell $(PC_DEPS) --cflags $(PC_NEXT)))
-  LIB_LIBS   := $(subst -lllhttp,-l:libllhttp.a,$(shell $(PC_DEPS) --libs $(PC_NEXT))) $(shell $(PC) --libs $(PC_LIBS))
+  STATIC_LIBS := $(subst -lllhttp,-l:libllhttp.a,$(subst -lgumbo,-l:libgumbo.a,$(shell $(PC_DEPS) --libs $(PC_NEXT))))
+  LIB_LIBS   := $(STATIC_LIBS) $(shell $(PC) --libs $(PC_LIBS))
   ifeq ($(and $(filter -lyyjson,$(LIB_LIBS)),$(filter -luv,$(LIB_LIBS))),)
     $(error libraries are missing (above); script/deps build installs them)
   endif

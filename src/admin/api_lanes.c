@@ -223,6 +223,7 @@ static void send_one(struct api_call *call, const struct account *account, const
     view_lane(json, call, lane);
     int err = view_lane_history(json, call, lane, HISTORY_MAX);
     view_lane_desk(json, call, account);
+    view_lane_bot(json, call, shown_lane_bot(account, lane));
     json_key_int(json, "busy_percent", view_busy_percent(call, account));
     view_lane_help(json, call, account, lane, NULL);
     json_close(json, '}');

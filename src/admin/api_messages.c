@@ -56,13 +56,12 @@ static bool filter_words(struct api_call *call, struct message_filter *out)
     struct str state = api_query(call, "state"), direction = api_query(call, "direction");
     out->by_state = state.p;
     out->by_direction = direction.p;
-    out->direction = str_eq_c(direction, "reply") ? REPLY : INBOUND;
     if (state.p && !message_state_of(state, &out->state)) {
         api_problem(call, 400, "state is pending, delivered, skipped or discarded.");
         return false;
     }
-    if (direction.p && !str_eq_c(direction, "reply") && !str_eq_c(direction, "inbound")) {
-        api_problem(call, 400, "direction is inbound or reply.");
+    if (direction.p && !direction_of(direction, &out->direction)) {
+        api_problem(call, 400, "direction is inbound, reply or note.");
         return false;
     }
     return true;

@@ -139,6 +139,21 @@ static struct str plural(struct api_call *call, int64_t n, const char *one, cons
     return arena_printf(call->arena, "%" PRId64 " %s", n, n == 1 ? one : many);
 }
 
+static bool is_of_replies(const struct shown_lane *lane)
+{
+    return lane_id_kind(lane->lane) == LANE_REPLY;
+}
+
+// Of a conversation in which a customer's messages wait: replies to the customer are another lane.
+static struct str say_replies(struct api_call *call, const struct why *why)
+{
+    const struct shown_lane *last = why->count > 1 ? &why->lanes[why->count - 1] : NULL;
+    if (!why->source || !last || !is_of_replies(last))
+        return STR("");
+    struct str replies = plural(call, last->waiting, "reply to the customer waits", "replies to the customer wait");
+    return arena_printf(call->arena, "; %.*s, too", STR_ARG(replies));
+}
+
 static struct str say_waits(struct api_call *call, const struct why *why)
 {
     const struct shown_lane *first = &why->lanes[0];
@@ -147,7 +162,8 @@ static struct str say_waits(struct api_call *call, const struct why *why)
         return arena_printf(call->arena, "%s%" PRId64 " lanes wait, the oldest message%s for %.*s",
                             why->counted_all ? "" : "at least ", why->waiting,
                             why->looked_at_all ? "" : " of those looked at", STR_ARG(age));
-    struct str messages = plural(call, first->waiting, "message waits", "messages wait");
+    struct str messages = is_of_replies(first) ? plural(call, first->waiting, "reply waits", "replies wait")
+                                               : plural(call, first->waiting, "message waits", "messages wait");
     bool own_first = first->lane != lane_id(LANE_ACCOUNT, why->account->id);
     if (why->line.first_id && own_first)
         return arena_printf(call->arena,
@@ -167,7 +183,7 @@ static struct str say(struct api_call *call, const struct why *why, int64_t last
 {
     struct str name = name_of(call, why);
     struct str what = why->count ? say_waits(call, why) : say_nothing_waits(call, last_us);
-    return arena_printf(call->arena, "%.*s: %.*s.", STR_ARG(name), STR_ARG(what));
+    return arena_printf(call->arena, "%.*s: %.*s%.*s.", STR_ARG(name), STR_ARG(what), STR_ARG(say_replies(call, why)));
 }
 
 // The relay has all lanes of an active account in memory, and counts them.
@@ -279,6 +295,8 @@ static int write_why(struct json *json, struct api_call *call, const struct why 
     json_key_str(json, "order", str_of(order_rule_name(why->account->order)));
     json_key_int(json, "busy_percent", view_busy_percent(call, why->account));
     view_lane_desk(json, call, why->account);
+    view_lane_bot(json, call,
+                  why->source ? why->source : shown_lane_bot(why->account, why->count ? &why->lanes[0] : NULL));
     err = err ? err : write_first(json, call, why);
     write_line(json, why);
     write_lanes(json, call, why);
@@ -301,7 +319,8 @@ static void run_look(struct api_work *work)
 static void put_what_holds_up_first(struct why *why)
 {
     struct shown_lane first = why->lanes[0];
-    if (!why->source || why->count < 2 || first.view.state != LANE_BEHIND || why->lanes[1].view.state == LANE_BEHIND)
+    if (!why->source || why->count < 2 || first.view.state != LANE_BEHIND || why->lanes[1].view.state == LANE_BEHIND ||
+        is_of_replies(&why->lanes[1]))
         return;
     why->lanes[0] = why->lanes[1];
     why->lanes[1] = first;

@@ -27,7 +27,7 @@ static void write_messages(struct buf *out, const struct tally *tally)
         snprintf(name, sizeof name, "tributary_messages_%s_total", word);
         buf_printf(out, "# HELP %s Messages %s since the start.\n# TYPE %s counter\n", name, word, name);
         for (size_t i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
-            for (int d = INBOUND; d <= REPLY; d++)
+            for (int d = INBOUND; d <= NOTE; d++)
                 buf_printf(out, "%s{platform=\"%s\",direction=\"%s\"} %" PRIu64 "\n", name, platforms[i]->name,
                            direction_name((enum direction)d), load(&tally->messages[event][i][d]));
     }
@@ -43,13 +43,33 @@ static void write_webhooks(struct buf *out, const struct tally *tally)
                        tally_webhook_name((enum tally_webhook)a), load(&tally->webhooks[a][i]));
 }
 
+static void write_attempts_of(struct buf *out, const char *receiver, const atomic_uint_fast64_t *by_verdict)
+{
+    for (int v = 0; v <= VERDICT_DESK_DOWN; v++)
+        buf_printf(out, "tributary_attempts_total{desk=\"%s\",verdict=\"%s\"} %" PRIu64 "\n", receiver,
+                   verdict_kind_name((enum verdict_kind)v), load(&by_verdict[v]));
+}
+
+static void write_notices(struct buf *out, const struct tally *tally)
+{
+    head(out, "tributary_notices_total", "counter",
+         "Webhooks of desks since the start, by what they were answered for.");
+    for (size_t i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
+        for (int a = 0; desk_connectors[i]->receive && a < TALLY_WEBHOOKS; a++)
+            buf_printf(out, "tributary_notices_total{desk=\"%s\",answer=\"%s\"} %" PRIu64 "\n",
+                       desk_connectors[i]->receiver.name, tally_webhook_name((enum tally_webhook)a),
+                       load(&tally->notices[a][i]));
+}
+
 static void write_attempts(struct buf *out, const struct tally *tally)
 {
-    head(out, "tributary_attempts_total", "counter", "Attempts at delivery since the start, by what became of them.");
+    head(out, "tributary_attempts_total", "counter",
+         "Attempts at delivery since the start, to desks and, of replies, to platforms, by what became of them.");
     for (size_t i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
-        for (int v = 0; v <= VERDICT_DESK_DOWN; v++)
-            buf_printf(out, "tributary_attempts_total{desk=\"%s\",verdict=\"%s\"} %" PRIu64 "\n",
-                       desk_connectors[i]->name, verdict_kind_name((enum verdict_kind)v), load(&tally->attempts[i][v]));
+        write_attempts_of(out, desk_connectors[i]->receiver.name, tally->attempts[i]);
+    for (size_t i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
+        if (platforms[i]->receiver)
+            write_attempts_of(out, platforms[i]->receiver->name, tally->sends[i]);
     head(out, "tributary_in_doubt_total", "counter", "Messages in doubt, by how that ended.");
     for (int o = 0; o < DOUBT_OUTCOMES; o++)
         buf_printf(out, "tributary_in_doubt_total{outcome=\"%s\"} %" PRIu64 "\n", tally_doubt_name((enum tally_doubt)o),
@@ -91,7 +111,8 @@ static void on_alarm(void *arg, const struct board_alarm_line *line)
 static void write_board(struct buf *out, struct board *board)
 {
     struct alarms alarms = {0};
-    write_gauge(out, "tributary_desk_suspended", "Desks that are suspended now.", board_desks_suspended(board));
+    write_gauge(out, "tributary_desk_suspended", "Desks, and bots that take replies, that are suspended now.",
+                board_desks_suspended(board));
     board_each_alarm(board, on_alarm, &alarms);
     head(out, "tributary_alarm", "gauge", "Alarms that stand now, by name.");
     for (size_t i = 0; i < ALARM_NAMES_MAX && board_alarm_names[i]; i++)
@@ -119,6 +140,7 @@ void api_metrics_get(struct api_call *call)
     buf_add_str(&out, STR("tributary_build_info{version=\"" TRIBUTARY_VERSION "\"} 1\n"));
     write_messages(&out, options->tally);
     write_webhooks(&out, options->tally);
+    write_notices(&out, options->tally);
     write_attempts(&out, options->tally);
     write_store(&out, options);
     write_board(&out, options->board);

@@ -1,5 +1,7 @@
 #include "admin/view.h"
 
+#include "platform/platform.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,14 +67,37 @@ static void key_url(struct json *json, const char *key, struct str url, struct a
     json_key_str(json, key, query < url.n ? arena_printf(arena, "%.*s?...", (int)query, url.p) : url);
 }
 
-void view_desk_health(struct json *json, struct api_call *call, const struct desk *desk)
+void view_health(struct json *json, struct api_call *call, uint64_t identity)
 {
     char text[HEALTH_TEXT];
     struct board_desk health;
-    board_desk_get(admin_of(call)->board, desk_identity(desk), &health, text, sizeof text);
+    board_desk_get(admin_of(call)->board, identity, &health, text, sizeof text);
     json_key_str(json, "state", health.suspended ? STR("suspended") : STR("ok"));
     json_key_str(json, "reason", health.suspended ? health.reason : STR_NONE);
     json_key_time(json, "until", health.suspended ? health.until_us : 0);
+}
+
+void view_desk_health(struct json *json, struct api_call *call, const struct desk *desk)
+{
+    view_health(json, call, desk_identity(desk));
+}
+
+bool view_takes_replies(const struct source *source)
+{
+    const struct platform *platform = platform_find(source->platform);
+    return platform && platform->receiver;
+}
+
+static void view_bot(struct json *json, struct api_call *call, const struct source *source)
+{
+    json_key(json, "bot");
+    if (!view_takes_replies(source)) {
+        json_null(json);
+        return;
+    }
+    json_open(json, '{');
+    view_health(json, call, source_identity(source));
+    json_close(json, '}');
 }
 
 void view_source_health(struct json *json, struct api_call *call, const struct source *source)
@@ -83,6 +108,7 @@ void view_source_health(struct json *json, struct api_call *call, const struct s
     json_key_str(json, "state", str_of(source_health_name(health.health)));
     json_key_str(json, "text", health.text.n ? health.text : STR_NONE);
     json_key_time(json, "since", health.since_us);
+    view_bot(json, call, source);
 }
 
 void view_source(struct json *json, struct api_call *call, const struct source *source)
@@ -130,6 +156,7 @@ void view_account(struct json *json, struct api_call *call, const struct account
     json_key_bool(json, "order_changing", account->order_barrier != 0);
     json_key_str(json, "on_failure", str_of(failure_policy_name(account->on_failure)));
     json_key_str(json, "in_doubt", str_of(doubt_policy_name(account->in_doubt)));
+    json_key_str(json, "replies", str_of(replies_policy_name(account->replies)));
     json_key_int(json, "pending", pending);
     json_key_str(json, "defined_at", account->defined_at);
     json_key_bool(json, "left_file", account->left_file);

@@ -15,9 +15,13 @@ int64_t view_pending_of(const struct view_pending *pending, int64_t account_id);
 void view_account(struct json *json, struct api_call *call, const struct account *account, int64_t pending);
 void view_source(struct json *json, struct api_call *call, const struct source *source);
 void view_desk(struct json *json, struct api_call *call, const struct desk *desk);
-// Only the health, as members of an object that is open: state, reason, until / state, text, since.
+// Only the health, as members of an object that is open: state, reason, until / state, text, since, bot (of a platform that
+// takes replies: state, reason, until).
 void view_desk_health(struct json *json, struct api_call *call, const struct desk *desk);
 void view_source_health(struct json *json, struct api_call *call, const struct source *source);
+// The same of a desk or a bot, by desk_identity or source_identity.
+void view_health(struct json *json, struct api_call *call, uint64_t identity);
+bool view_takes_replies(const struct source *source);
 // How busy the account's one lane was over the last five minutes, in percent; 0 where conversations have lanes of their own.
 int view_busy_percent(struct api_call *call, const struct account *account);
 // A message; the object is left open for more members.

@@ -74,17 +74,43 @@ static struct str until(struct api_call *call, const struct lane_view *view, con
     return arena_printf(call->arena, "%s%.*s", before, STR_ARG(time));
 }
 
-static struct str say_answer(struct api_call *call, const struct lane_view *view)
+static bool is_of_replies(const struct shown_lane *lane)
 {
-    struct str since = time_of(call, view->since_us), last = until(call, view, "; the desk has until ");
+    return lane_id_kind(lane->lane) == LANE_REPLY;
+}
+
+// Who takes its messages.
+static const char *taker(const struct shown_lane *lane)
+{
+    return is_of_replies(lane) ? "bot" : "desk";
+}
+
+static struct str say_answer(struct api_call *call, const struct shown_lane *lane)
+{
+    const struct lane_view *view = &lane->view;
+    const char *before = is_of_replies(lane) ? "; the platform has until " : "; the desk has until ";
+    struct str since = time_of(call, view->since_us), last = until(call, view, before);
     return arena_printf(call->arena, "An attempt is in progress since %.*s%.*s.", STR_ARG(since), STR_ARG(last));
 }
 
-static struct str say_settle(struct api_call *call, const struct lane_view *view)
+static struct str say_settle(struct api_call *call, const struct shown_lane *lane)
 {
-    struct str at = until(call, view, " at ");
+    struct str at = until(call, &lane->view, " at ");
+    if (is_of_replies(lane))
+        return arena_printf(
+            call->arena,
+            "The last attempt may have arrived, and cannot be looked for: when that has settled%.*s, it goes "
+            "by the account's in_doubt.",
+            STR_ARG(at));
     return arena_printf(call->arena, "The last attempt may have arrived: the desk is asked%.*s, when that has settled.",
                         STR_ARG(at));
+}
+
+static struct str say_held(const struct shown_lane *lane)
+{
+    if (lane->head.in_doubt)
+        return STR("It is held for a person: its head may have arrived, and nothing goes past it.");
+    return STR("It is held for a person: its head could not be delivered, and nothing goes past it.");
 }
 
 static struct str say(struct api_call *call, const struct shown_lane *lane)
@@ -100,37 +126,45 @@ static struct str say(struct api_call *call, const struct shown_lane *lane)
     case LANE_WAITS_MEMORY:
         return STR("The memory for messages is full of others': it is read as soon as some of those have gone.");
     case LANE_WAITS_TURN:
-        return STR("Its head is ready and goes next: others of the same desk come first.");
+        return arena_printf(arena, "Its head is ready and goes next: others of the same %s come first.", taker(lane));
     case LANE_WAITS_SLOT:
         return STR("Its head is ready: as many attempts are in flight as delivery.concurrency allows.");
     case LANE_WAITS_GOVERNOR:
-        return arena_printf(arena,
-                            "Its head is ready: %d requests are in flight at its desk, as many as that takes now.",
-                            view->desk_in_flight);
+        return arena_printf(arena, "Its head is ready: %d requests are in flight at its %s, as many as that takes now.",
+                            view->desk_in_flight, taker(lane));
     case LANE_WAITS_RATE:
-        return arena_printf(arena, "Its head is ready: the desk's rate limit lets the next request leave%.*s.",
-                            STR_ARG(at));
+        return arena_printf(arena, "Its head is ready: the %s's rate limit lets the next request leave%.*s.",
+                            taker(lane), STR_ARG(at));
+    case LANE_WAITS_PACE:
+        return arena_printf(
+            arena, "Its head is ready: the next message that its platform takes in this chat leaves%.*s.", STR_ARG(at));
     case LANE_WAITS_MARK:
         return STR("An attempt is about to begin.");
     case LANE_WAITS_ANSWER:
-        return say_answer(call, view);
+        return say_answer(call, lane);
     case LANE_WAITS_PROBE:
-        return STR("The last request got no good answer; a probe asks whether it was the message or the desk.");
+        return arena_printf(arena,
+                            "The last request got no good answer; a probe asks whether it was the message or the %s.",
+                            taker(lane));
     case LANE_WAITS_RECORD:
         return STR("An attempt is in progress: something of it is being read or recorded.");
     case LANE_WAITS_BACKOFF:
         return arena_printf(arena, "The last attempt failed; the next one is%.*s.", STR_ARG(at));
     case LANE_WAITS_SETTLE:
-        return say_settle(call, view);
+        return say_settle(call, lane);
     case LANE_WAITS_TIME:
-        return arena_printf(arena, "The desk asked to wait; the next attempt is%.*s.", STR_ARG(at));
+        return arena_printf(arena, "The %s asked to wait; the next attempt is%.*s.",
+                            is_of_replies(lane) ? "platform" : "desk", STR_ARG(at));
     case LANE_WAITS_DESK:
-        return STR("The desk is suspended: it is tried now and then, and all goes on when it is well.");
+        return arena_printf(arena, "The %s is suspended: it is tried now and then, and all goes on when it is well.",
+                            taker(lane));
     case LANE_WAITS_GUARD:
-        return STR(
-            "Messages in a row failed at the desk, so it is taken for out of order: nothing more is skipped there.");
+        return arena_printf(
+            arena,
+            "Messages in a row failed at the %s, so it is taken for out of order: nothing more is skipped there.",
+            taker(lane));
     case LANE_WAITS_PERSON:
-        return STR("It is held for a person: its head could not be delivered, and nothing goes past it.");
+        return say_held(lane);
     case LANE_WAITS_ACCOUNT:
         return STR("The account is inactive: messages are taken and stored, none is delivered.");
     case LANE_WAITS_ORDER:
@@ -232,17 +266,36 @@ int view_lane_history(struct json *json, struct api_call *call, const struct sho
     return err;
 }
 
-void view_lane_desk(struct json *json, struct api_call *call, const struct account *account)
+static void view_taker(struct json *json, struct api_call *call, struct str platform, uint64_t identity)
 {
     char text[512];
     struct board_desk health;
-    board_desk_get(admin_of(call)->board, desk_identity(&account->desk), &health, text, sizeof text);
-    json_key(json, "desk");
+    board_desk_get(admin_of(call)->board, identity, &health, text, sizeof text);
     json_open(json, '{');
-    json_key_str(json, "platform", account->desk.platform);
-    view_desk_health(json, call, &account->desk);
+    json_key_str(json, "platform", platform);
+    view_health(json, call, identity);
     json_key_time(json, "since", health.suspended ? health.since_us : 0);
     json_close(json, '}');
+}
+
+void view_lane_desk(struct json *json, struct api_call *call, const struct account *account)
+{
+    json_key(json, "desk");
+    view_taker(json, call, account->desk.platform, desk_identity(&account->desk));
+}
+
+void view_lane_bot(struct json *json, struct api_call *call, const struct source *source)
+{
+    json_key(json, "bot");
+    if (source && view_takes_replies(source))
+        view_taker(json, call, source->platform, source_identity(source));
+    else
+        json_null(json);
+}
+
+const struct source *shown_lane_bot(const struct account *account, const struct shown_lane *lane)
+{
+    return lane && is_of_replies(lane) ? account_find_source_id(account, lane->head.source_id) : NULL;
 }
 
 // ---- what a person can do ----
@@ -277,7 +330,9 @@ static void help_by_wait(const struct help *help)
 {
     switch (help->lane->view.waits_for) {
     case LANE_WAITS_PERSON:
-        can_to_head(help, "retry", "tries it again, with attempts from 0");
+        can_to_head(help, "retry",
+                    help->lane->head.in_doubt && is_of_replies(help->lane) ? "sends it again: it may arrive twice"
+                                                                           : "tries it again, with attempts from 0");
         can_to_head(help, "discard", "settles it undelivered; those behind it go on");
         break;
     case LANE_WAITS_BACKOFF:
@@ -301,7 +356,8 @@ static void help_by_wait(const struct help *help)
         can_to_account(help, "desk resume", "goes on, when that is mended");
         break;
     case LANE_WAITS_DESK:
-        can_to_account(help, "desk resume", "tries the desk now");
+        can_to_account(help, "desk resume",
+                       is_of_replies(help->lane) ? "tries the bot now, and the desk" : "tries the desk now");
         can_to_head(help, "discard", "settles the head undelivered");
         break;
     case LANE_WAITS_ACCOUNT:
@@ -368,8 +424,8 @@ void view_lane_help(struct json *json, struct api_call *call, const struct accou
                                 "conversation its conversations go side by side, each in order.",
                                 percent));
     if (lane && lane->view.waits_for == LANE_WAITS_DESK && account->defined_at.p)
-        hint(json, arena_printf(call->arena,
-                                "If the desk's address or token is wrong: correct it at %.*s, then tributary reload.",
+        hint(json, arena_printf(call->arena, "If the %s is wrong: correct it at %.*s, then tributary reload.",
+                                is_of_replies(lane) ? "bot's token" : "desk's address or token",
                                 STR_ARG(account->defined_at)));
     if (!account->active && account->left_file)
         hint(json, STR("The account left the configuration file, which deactivated it."));

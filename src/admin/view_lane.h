@@ -31,5 +31,9 @@ struct skipped_there {
 // "hints" (sentences) and "can" ({"command", "does"}) of the account and this lane (NULL: none waits); `skipped` may be NULL.
 void view_lane_help(struct json *json, struct api_call *call, const struct account *account,
                     const struct shown_lane *lane, const struct skipped_there *skipped);
-// "desk": platform and health.
+// "desk": platform and health of the account's.
 void view_lane_desk(struct json *json, struct api_call *call, const struct account *account);
+// "bot": the same of who takes the replies to the source; null where nobody does, or `source` is NULL.
+void view_lane_bot(struct json *json, struct api_call *call, const struct source *source);
+// The source whose bot takes the lane's messages; NULL: the desk does, or nobody. `lane` may be NULL.
+const struct source *shown_lane_bot(const struct account *account, const struct shown_lane *lane);

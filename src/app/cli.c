@@ -66,8 +66,8 @@ static void print_help(struct buf *out)
     buf_add_str(
         out,
         STR("\nmessages: --account A --source S --conversation C --state pending|delivered|skipped|discarded\n"
-            "          --direction inbound|reply --q TEXT --limit N (100) or --all\n"
-            "account add, account set: --active --order --on-failure --in-doubt; add also --source-KEY, --desk-KEY\n"
+            "          --direction inbound|reply|note --q TEXT --limit N (100) or --all\n"
+            "account add, account set: --active --order --on-failure --in-doubt --replies; add also --source-KEY, --desk-KEY\n"
             "source add, source set:   --platform --mode --take-over --api-url --token-file --secret-file\n"
             "desk set: --platform --api-url --url --probe --rate --token-file --client-secret-file --secret-file\n"
             "          a secret comes out of a file (- is standard input); or all of it: --definition FILE (JSON)\n"

@@ -75,6 +75,11 @@ static struct str state_of(struct screen *screen, yyjson_val *lane)
     return arena_printf(&screen->cli->arena, "%.*s (%.*s)%.*s", STR_ARG(state), STR_ARG(waits), STR_ARG(until));
 }
 
+static bool is_of_replies(yyjson_val *lane)
+{
+    return str_eq_c(json_get_str(lane, "direction"), "reply");
+}
+
 static void add_head(struct screen *screen, yyjson_val *lane)
 {
     yyjson_val *head = yyjson_obj_get(lane, "head");
@@ -83,11 +88,13 @@ static void add_head(struct screen *screen, yyjson_val *lane)
     struct str thread = text_of(screen, head, "conversation"), attempts = text_of(screen, head, "attempts");
     if (!id.n)
         return;
+    bool is_reply = is_of_replies(lane);
     thread = cut(&screen->cli->arena, cli_clean(&screen->cli->arena, thread), 40);
     struct str received = time_part(screen, head, "received_at", ", received ");
     add(screen, "head",
-        arena_printf(&screen->cli->arena, "message %.*s of %.*s/%.*s%.*s; attempts: %.*s%s%s", STR_ARG(id),
-                     STR_ARG(source), STR_ARG(thread), STR_ARG(received), STR_ARG(attempts),
+        arena_printf(&screen->cli->arena, "%s %.*s %s %.*s/%.*s%.*s; attempts: %.*s%s%s",
+                     is_reply ? "reply" : "message", STR_ARG(id), is_reply ? "to" : "of", STR_ARG(source),
+                     STR_ARG(thread), STR_ARG(received), STR_ARG(attempts),
                      yyjson_get_bool(yyjson_obj_get(head, "in_doubt")) ? "; in doubt" : "",
                      yyjson_get_bool(yyjson_obj_get(head, "late")) ? "; tried again by hand" : ""),
         2);
@@ -97,32 +104,42 @@ static void add_head(struct screen *screen, yyjson_val *lane)
         add(screen, "behind", arena_printf(&screen->cli->arena, "%" PRId64 " more in the same lane", waiting - 1), 1);
 }
 
-// The time at which the desk is tried again is over while that goes on.
-static bool is_tried_now(struct screen *screen, yyjson_val *why)
+// The time at which the desk, or the bot, is tried again is over while that goes on.
+static bool is_tried_now(struct screen *screen, yyjson_val *why, bool bot)
 {
     yyjson_val *lane = yyjson_obj_get(why, "lane");
-    return str_eq_c(json_get_str(lane, "waits_for"), "desk") && !text_of(screen, lane, "until").n;
+    return is_of_replies(lane) == bot && str_eq_c(json_get_str(lane, "waits_for"), "desk") &&
+           !text_of(screen, lane, "until").n;
+}
+
+// Who takes its messages: the desk, or the bot to which its replies go.
+static void add_taker(struct screen *screen, yyjson_val *why, const char *name, bool bot)
+{
+    yyjson_val *taker = yyjson_obj_get(why, name);
+    struct str reason = text_of(screen, taker, "reason");
+    struct str platform = text_of(screen, taker, "platform"), state = text_of(screen, taker, "state");
+    struct str since = time_part(screen, taker, "since", " since "),
+               until = time_part(screen, taker, "until", "; tried again at ");
+    if (is_tried_now(screen, why, bot))
+        until = STR("; it is being tried now");
+    add(screen, name,
+        arena_printf(&screen->cli->arena, "%.*s: %.*s%.*s%s%.*s%.*s", STR_ARG(platform), STR_ARG(state), STR_ARG(since),
+                     reason.n ? ": " : "", STR_ARG(reason), STR_ARG(until)),
+        3);
 }
 
 static void add_account(struct screen *screen, yyjson_val *why)
 {
-    yyjson_val *desk = yyjson_obj_get(why, "desk");
     int64_t busy = yyjson_get_sint(yyjson_obj_get(why, "busy_percent"));
     struct arena *arena = &screen->cli->arena;
-    struct str order = text_of(screen, why, "order"), reason = text_of(screen, desk, "reason");
-    struct str platform = text_of(screen, desk, "platform"), state = text_of(screen, desk, "state");
+    struct str order = text_of(screen, why, "order");
     struct str lane = busy ? arena_printf(arena, "; busy for %" PRId64 " %% of the last five minutes", busy) : STR("");
-    struct str since = time_part(screen, desk, "since", " since "),
-               until = time_part(screen, desk, "until", "; tried again at ");
     bool active = yyjson_get_bool(yyjson_obj_get(why, "active"));
-    if (is_tried_now(screen, why))
-        until = STR("; it is being tried now");
     add(screen, "account",
         arena_printf(arena, "%s, order: %.*s%.*s", active ? "active" : "inactive", STR_ARG(order), STR_ARG(lane)), 1);
-    add(screen, "desk",
-        arena_printf(arena, "%.*s: %.*s%.*s%s%.*s%.*s", STR_ARG(platform), STR_ARG(state), STR_ARG(since),
-                     reason.n ? ": " : "", STR_ARG(reason), STR_ARG(until)),
-        3);
+    add_taker(screen, why, "desk", false);
+    if (yyjson_is_obj(yyjson_obj_get(why, "bot")))
+        add_taker(screen, why, "bot", true);
 }
 
 static void add_states(struct screen *screen, yyjson_val *why)
@@ -181,8 +198,9 @@ static void add_oldest(struct screen *screen, yyjson_val *why)
         struct str waits_for = text_of(screen, lane, "waits_for");
         thread = cut(&screen->cli->arena, cli_clean(&screen->cli->arena, thread), 28);
         add(screen, i ? "" : "oldest",
-            arena_printf(&screen->cli->arena, "%.*s/%.*s: messages: %.*s; %.*s (%.*s)", STR_ARG(source),
-                         STR_ARG(thread), STR_ARG(waiting), STR_ARG(state), STR_ARG(waits_for)),
+            arena_printf(&screen->cli->arena, "%.*s/%.*s: %s: %.*s; %.*s (%.*s)", STR_ARG(source), STR_ARG(thread),
+                         is_of_replies(lane) ? "replies" : "messages", STR_ARG(waiting), STR_ARG(state),
+                         STR_ARG(waits_for)),
             1);
     }
 }

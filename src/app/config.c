@@ -209,7 +209,7 @@ static struct str make_file_text(struct load *load)
     const struct desk *desk = &account->desk;
     struct arena *scratch = &load->reader.scratch;
     size_t count = 0;
-    struct str *parts = arena_alloc(scratch, (8 + 6 * account->source_count) * sizeof *parts);
+    struct str *parts = arena_alloc(scratch, (9 + 6 * account->source_count) * sizeof *parts);
     parts[count++] = arena_printf(scratch, "%d %d %d %d %" PRId64, (int)account->order, (int)account->on_failure,
                                   (int)account->in_doubt, (int)desk->probe, desk->rate_per_min);
     struct str of_desk[] = {desk->platform, desk->token, desk->client_secret, desk->api_url, desk->url, desk->secret};
@@ -223,6 +223,8 @@ static struct str make_file_text(struct load *load)
         for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
             parts[count++] = texts[j];
     }
+    if (account->replies != REPLIES_AGENTS) // accounts from before the key have not changed in their file
+        parts[count++] = str_of(replies_policy_name(account->replies));
     const char *active = load->active_line ? account->active ? "true" : "false" : "unsaid";
     struct str text = arena_printf(&load->account->arena, "active=%s rest=%016" PRIx64, active,
                                    hash_strs(parts, count));

@@ -159,7 +159,7 @@ static const char *set_desk_platform(struct str text, struct arena *arena, void 
         return set_text(text, arena, field);
     struct str known = STR("");
     for (const struct desk_connector *const *each = desk_connectors; *each; each++)
-        known = arena_printf(arena, "%.*s%s%s", STR_ARG(known), known.n ? ", " : "", (*each)->name);
+        known = arena_printf(arena, "%.*s%s%s", STR_ARG(known), known.n ? ", " : "", (*each)->receiver.name);
     return arena_printf(arena, "is no desk; there are %.*s", STR_ARG(known)).p;
 }
 

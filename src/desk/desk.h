@@ -1,76 +1,94 @@
-// A desk's connector: a pure step machine (no socket, clock, store or global), one file each, one line in
-// the registry. The courier (relay/courier.h) runs it: the last answer goes in, the next request or the
-// verdict comes out.
+// A desk's connector: pure step machines (no socket, clock, store or global), one file each, one line in the registry.
 //
-// What a step learns goes into `link`, as data, and is committed with whatever outcome ends the steps; an
-// attempt that is cut short loses nothing but time.
+// To the desk: `receiver` (model/delivery.h). From the desk: a notice says which of its conversations have news; a fetch
+// reads one of them; a search finds those whose notice was lost.
 #pragma once
 #include "base/arena.h"
 #include "model/account.h"
+#include "model/delivery.h"
 #include "model/http.h"
 #include "model/inquiry.h"
 #include "model/message.h"
 #include "model/verdict.h"
 
-// One attempt at one message. The courier fills the first group and keeps `now_us` true at every step.
-struct desk_attempt {
-    const struct account *account;
-    const struct source *source;
-    const struct desk *desk;
-    const struct message *message;
-    struct str customer; // whose thread it is, unique over all platforms: "telegram:<bot id>:<chat id>"
-    struct str store_id; // random, of the store: makes our ids unique at the desk
-    bool in_doubt;       // it may be there already: look first
-    bool look_only;      // the last look-up before it is given up: send nothing, end with not_found
-    int64_t settle_us;   // delivery.settle
-    int64_t now_us;      // wall time
-    // References recorded for this conversation by messages with the same second of sent_at (look-ups
-    // count them).
-    const struct str *known_refs;
-    size_t known_ref_count;
-    struct arena *arena; // of the attempt: lives until its outcome is handed over
-
-    struct link link; // in: as stored. out: as learned; texts in the arena
-    bool link_changed;
-
-    int phase;   // the connector's own, 0 at the start
-    int tries;   // the connector's own, 0 at the start: bounds loops
-    void *state; // the connector's own, in the arena
+// What came to /desks/{account}.
+enum desk_notice_kind {
+    NOTICE_OK,        // 200 when it is stored that these conversations have news (there may be none)
+    NOTICE_FORGED,    // 401: signature missing or wrong
+    NOTICE_MALFORMED, // 400: not what the desk sends
+    NOTICE_NO_MEMORY, // 503
 };
 
-enum desk_step_kind { DESK_SEND, DESK_END };
+struct desk_notice {
+    enum desk_notice_kind kind;
+    struct str why;                  // for people, unless OK; no secrets, no texts
+    const struct str *conversations; // ids at the desk
+    size_t conversation_count;
+};
 
-struct desk_step {
-    enum desk_step_kind kind;
-    struct http_request request; // DESK_SEND; in the arena
-    bool writes;                 // DESK_SEND: it could apply the message (a look-up or a contact could not)
-    struct verdict verdict;      // DESK_END
+// One thing an agent (or a bot of the desk) said to the customer.
+struct desk_part {
+    struct str id; // unique in the workspace: what it is known by when it is read again
+    int64_t created_s;
+    struct str author_id, author_name;
+    bool by_bot;
+    bool ours;              // the relay wrote it itself, through the API: never sent
+    struct str html;        // simple HTML; "" where it has files alone
+    struct str attachments; // as in struct event
+};
+
+// Reading one conversation at the desk: a step machine like struct delivery.
+struct desk_fetch {
+    const struct account *account;
+    struct str conversation; // at the desk
+    struct arena *arena;     // of the fetch
+    int64_t now_us;          // wall time; true at every step
+    int phase, tries;        // the connector's own, 0 at the start
+
+    // Out, when the verdict is VERDICT_DELIVERED:
+    bool gone;                     // the desk has no such conversation (any more)
+    struct str contact;            // at the desk; STR_NONE: several, or none
+    const struct desk_part *parts; // to the customer (never notes), oldest first
+    size_t part_count;
+    struct verdict verdict; // else why it could not be read, as of an attempt
+};
+
+// Looking for conversations that changed: a step machine, too. Each answer brings a page.
+struct desk_search {
+    const struct account *account;
+    int64_t since_s; // changed then or later (unix seconds)
+    struct arena *arena;
+    int64_t now_us;
+    int phase;
+    struct str cursor; // the connector's own
+    void *state;       // the connector's own, in the arena
+
+    // Out, in the end, when the verdict is VERDICT_DELIVERED:
+    const struct str *conversations; // one may stand there twice
+    size_t conversation_count;
+    // All that changed before then (unix seconds) is among them; the next search begins there. It lies before the start of
+    // this one when more had changed than can be read at a time.
+    int64_t until_s;
+    struct verdict verdict;
 };
 
 struct desk_connector {
-    const char *name; // as in the configuration
-    // An idempotency key goes with every attempt: no look-up, no in-flight mark.
-    bool has_key;
-    // In doubt can be settled by a look-up.
-    bool has_lookup;
+    struct receiver receiver;
     // The base URL when the configuration gives none; NULL when `url` is a setting.
     const char *api_url;
     // NULL when the settings can work, else one sentence saying what would be right.
     const char *(*check)(const struct desk *desk, struct arena *arena);
-    // `last` is NULL at the start, else the answer to the request of the step before.
-    void (*step)(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out);
-    // The cheap request that tells whether the desk is well; false when this desk has none.
-    bool (*probe)(const struct desk *desk, struct arena *arena, struct http_request *out);
-    // What the probe's answer says: VERDICT_DELIVERED = well; VERDICT_REJECTED = it cannot be probed so, and the head of a
-    // lane is tried instead; all else = not well.
-    struct verdict (*probe_verdict)(const struct http_response *response, int64_t now_us, struct arena *arena);
-    // What an answer's headers say of the desk's rate: true when the desk said how many requests are left
-    // (`out_remaining`) until when (`out_reset_us`, wall time). NULL when it never says.
-    bool (*rate)(const struct http_response *response, int64_t *out_remaining, int64_t *out_reset_us);
     // The next step of what a person asks of the desk, which changes nothing; `last` is NULL at the start. True: send
     // `out_request` and come back with the answer; false: inquiry_end was called.
     bool (*ask)(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
                 struct http_request *out_request);
+    // The rest is of desks whose agents' replies are taken; NULL in others.
+    // Verifies, then reads. What is in *out borrows from the request or the arena.
+    void (*receive)(const struct desk *desk, const struct http_request *request, struct arena *arena,
+                    struct desk_notice *out);
+    // `last` is NULL at the start. True: send `out_request` and come back with the answer; false: `verdict` is set.
+    bool (*fetch)(struct desk_fetch *fetch, const struct http_response *last, struct http_request *out_request);
+    bool (*search)(struct desk_search *search, const struct http_response *last, struct http_request *out_request);
 };
 
 // NULL when there is none of that name.

@@ -6,6 +6,7 @@
 //     in doubt        LOOK (in the conversation) or SEARCH (for the conversation that it made)
 //     conversation    OPEN, with the message as its first
 //     else            REPLY
+//   a note          ME (who writes it), LOOK_TOLD if in doubt, TELL: see intercom_tell.c
 //   gone meanwhile    REPLY -404-> CHECK (is the conversation there?) -404-> OPEN
 //                     OPEN or REPLY -410-> the contact it was merged into, and again
 //
@@ -29,7 +30,7 @@ static void end(struct intercom *s, struct verdict verdict)
 {
     if (verdict.kind != VERDICT_DELIVERED && s->attempt->in_doubt && s->run->looked)
         verdict.not_found = true;
-    *s->out = (struct desk_step){.kind = DESK_END, .verdict = verdict};
+    *s->out = (struct delivery_step){.kind = DELIVERY_END, .verdict = verdict};
 }
 
 void intercom_end_delivered(struct intercom *s, int status, struct str ref)
@@ -43,6 +44,12 @@ void intercom_end_delivered(struct intercom *s, int status, struct str ref)
 void intercom_end_retry(struct intercom *s, const struct http_response *last, const char *why)
 {
     end(s, (struct verdict){.kind = VERDICT_RETRY, .status = last ? last->status : 0, .error = str_of(why)});
+}
+
+void intercom_end_rejected(struct intercom *s, const struct http_response *last, const char *why)
+{
+    end(s, (struct verdict){
+               .kind = VERDICT_REJECTED, .of_chat = true, .status = last ? last->status : 0, .error = str_of(why)});
 }
 
 void intercom_end_wait(struct intercom *s, int64_t until_us, const char *why)
@@ -61,8 +68,7 @@ static int64_t window_end_us(const struct http_response *response, int64_t now_u
     return reset_s * 1000000;
 }
 
-static struct verdict intercom_verdict(const struct http_response *response, bool writes, int64_t now_us,
-                                       struct arena *arena)
+struct verdict intercom_verdict(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena)
 {
     struct verdict verdict = verdict_of(response, writes, now_us, arena);
     if (response->failure == HTTP_ANSWERED && response->status == 429 && !verdict.until_us)
@@ -77,7 +83,7 @@ void intercom_end_by_rule(struct intercom *s, const struct http_response *last, 
 
 void intercom_end_unreadable(struct intercom *s, const struct http_response *last, bool writes)
 {
-    end(s, verdict_unreadable(last, writes, STR("Intercom's answer cannot be read")));
+    end(s, verdict_unreadable(last, writes, INTERCOM_UNREADABLE));
 }
 
 // Requests -------------------------------------------------------------------------------------------------
@@ -87,8 +93,8 @@ static struct str base_url(const struct desk *desk)
     return desk->api_url.n ? desk->api_url : str_of(desk_intercom.api_url);
 }
 
-static void make_request(const struct desk *desk, struct arena *arena, const char *method, struct str path,
-                         struct str body, struct http_request *out)
+void intercom_request(const struct desk *desk, struct arena *arena, const char *method, struct str path,
+                      struct str body, struct http_request *out)
 {
     struct http_header *headers = arena_alloc(arena, 4 * sizeof *headers);
     headers[0] = (struct http_header){STR("Authorization"), arena_printf(arena, "Bearer %.*s", STR_ARG(desk->token))};
@@ -107,8 +113,9 @@ static void make_request(const struct desk *desk, struct arena *arena, const cha
 void intercom_send(struct intercom *s, enum intercom_phase phase, const char *method, struct str path, struct str body)
 {
     s->attempt->phase = phase;
-    *s->out = (struct desk_step){.kind = DESK_SEND, .writes = phase == PHASE_OPEN || phase == PHASE_REPLY};
-    make_request(s->attempt->desk, s->arena, method, path, body, &s->out->request);
+    *s->out = (struct delivery_step){.kind = DELIVERY_SEND,
+                                     .writes = phase == PHASE_OPEN || phase == PHASE_REPLY || phase == PHASE_TELL};
+    intercom_request(s->attempt->desk, s->arena, method, path, body, &s->out->request);
 }
 
 // The writer's text in the arena.
@@ -161,9 +168,11 @@ static void send_reply(struct intercom *s)
 // What comes next, from what is known.
 void intercom_go_on(struct intercom *s)
 {
-    struct desk_attempt *attempt = s->attempt;
+    struct delivery *attempt = s->attempt;
     bool in_doubt = attempt->in_doubt && !s->run->looked;
-    if (!attempt->link.contact.n)
+    if (attempt->message->direction == NOTE)
+        intercom_go_on_telling(s);
+    else if (!attempt->link.contact.n)
         intercom_send_find_or_make(s);
     else if (in_doubt && attempt->link.conversation.n)
         intercom_send(s, PHASE_LOOK, "GET", intercom_conversation_path(s, "?display_as=plaintext"), STR_NONE);
@@ -353,7 +362,7 @@ static struct str body_of(struct intercom *s)
 {
     const struct message *message = s->attempt->message;
     struct str name = message->sender_name.n ? message->sender_name : message->sender_id;
-    if (!message->conversation_name.p && !message->attachments.n && message->text.n)
+    if (message->direction == NOTE || (!message->conversation_name.p && !message->attachments.n && message->text.n))
         return message->text;
     struct buf buf;
     buf_init(&buf, SIZE_MAX / 2);
@@ -393,9 +402,12 @@ static void (*const handlers[])(struct intercom *, const struct http_response *)
     [PHASE_OPEN] = on_open,
     [PHASE_REPLY] = on_reply,
     [PHASE_CHECK] = on_check,
+    [PHASE_ME] = intercom_on_me,
+    [PHASE_TELL] = intercom_on_tell,
+    [PHASE_LOOK_TOLD] = intercom_on_look_told,
 };
 
-static void intercom_step(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out)
+static void intercom_step(struct delivery *attempt, const struct http_response *last, struct delivery_step *out)
 {
     struct intercom s = {attempt, attempt->state, attempt->arena, out};
     if (!s.run)
@@ -424,9 +436,16 @@ static const char *intercom_check(const struct desk *desk, struct arena *arena)
     return NULL;
 }
 
-static bool intercom_probe(const struct desk *desk, struct arena *arena, struct http_request *out)
+void intercom_ask_me(const struct desk *desk, struct arena *arena, struct http_request *out)
 {
-    make_request(desk, arena, "GET", STR("/me"), STR_NONE, out);
+    intercom_request(desk, arena, "GET", STR("/me"), STR_NONE, out);
+}
+
+static bool intercom_probe(const struct account *account, const struct source *source, struct arena *arena,
+                           struct http_request *out)
+{
+    (void)source;
+    intercom_ask_me(&account->desk, arena, out);
     return true;
 }
 
@@ -450,13 +469,19 @@ static bool intercom_rate(const struct http_response *response, int64_t *out_rem
 }
 
 const struct desk_connector desk_intercom = {
-    .name = "intercom",
-    .has_lookup = true,
+    .receiver =
+        {
+            .name = "intercom",
+            .has_lookup = true,
+            .step = intercom_step,
+            .probe = intercom_probe,
+            .probe_verdict = intercom_probe_verdict,
+            .rate = intercom_rate,
+        },
     .api_url = "https://api.intercom.io",
     .check = intercom_check,
-    .step = intercom_step,
-    .probe = intercom_probe,
-    .probe_verdict = intercom_probe_verdict,
-    .rate = intercom_rate,
     .ask = intercom_ask,
+    .receive = intercom_receive,
+    .fetch = intercom_fetch,
+    .search = intercom_changed,
 };

@@ -10,6 +10,7 @@
 //   sought=ID@US   the create of this message was looked for in vain, then
 //   clock=desk     the desk keeps its own created_at instead of the one we send
 //   clock=ours     it keeps ours, as a time shows that its own clock cannot have said; without the word it is not known
+//   told=ID        the newest note of ours to the agents
 //   old=A,B        conversations of this link that are gone from the desk, the newest last
 // Unknown words are dropped; a new one is read where it is missing as if it were 0.
 enum intercom_clock { CLOCK_NOT_KNOWN, CLOCK_OURS, CLOCK_DESKS };
@@ -19,6 +20,7 @@ struct intercom_note {
     int64_t made_s, absent_s;
     int64_t sought_id, sought_us; // 0: none
     enum intercom_clock clock;
+    int64_t told; // 0: none
     struct str old;
 };
 
@@ -30,6 +32,9 @@ struct intercom_note intercom_note_read(struct str text);
 struct str intercom_note_write(const struct intercom_note *note, struct arena *arena);
 // One more conversation that is gone; the last few are kept.
 void intercom_note_add_old(struct intercom_note *note, struct str conversation, struct arena *arena);
+
+// Whether a part of this type is a note, written for agents: note, note_and_reopen, and what may be called so yet.
+bool intercom_is_note(struct str part_type);
 
 // An id of the desk: a text or a number, at most 128 bytes; STR_NONE when it is none.
 struct str intercom_id(yyjson_val *value, struct arena *arena);
@@ -47,8 +52,9 @@ struct intercom_wanted {
     struct str last_part; // with own_clock: what we know to be there came up to this
 };
 
-// The reference of a message that the desk took without naming it. A look-up counts these too.
+// The reference of a message that the desk took without naming it, and of a note. A look-up counts these too, each its own.
 #define INTERCOM_UNNAMED STR("unnamed")
+#define INTERCOM_UNNAMED_NOTE STR("unnamed note")
 
 // The id that the message has in a conversation as GET gives it, or STR_NONE.
 struct str intercom_find_in_conversation(const struct intercom_wanted *wanted, yyjson_val *conversation,
@@ -59,6 +65,26 @@ struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_va
 // Whether a body as the desk shows it (HTML or plain text) is what we sent.
 bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena);
 
+// Whether HTML shows no text; an image is none.
+bool intercom_is_blank(struct str html, struct arena *arena);
+// The address of the next image in HTML, at or after `*at`, which is moved behind it. False when there is no more.
+bool intercom_next_image(struct str html, size_t *at, struct arena *arena, struct str *out_url);
+
+// A request with all that goes with each of them; with a body unless it is empty.
+void intercom_request(const struct desk *desk, struct arena *arena, const char *method, struct str path,
+                      struct str body, struct http_request *out);
+// verdict_of, with the end of the rate window that Intercom tells in a header of its own.
+struct verdict intercom_verdict(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena);
+#define INTERCOM_UNREADABLE STR("Intercom's answer cannot be read")
+
+// desk_connector.receive, .fetch, .search.
+void intercom_receive(const struct desk *desk, const struct http_request *request, struct arena *arena,
+                      struct desk_notice *out);
+bool intercom_fetch(struct desk_fetch *fetch, const struct http_response *last, struct http_request *out_request);
+bool intercom_changed(struct desk_search *search, const struct http_response *last, struct http_request *out_request);
+
+// The cheap request that tells whether the desk knows us.
+void intercom_ask_me(const struct desk *desk, struct arena *arena, struct http_request *out);
 // desk_connector.ask.
 bool intercom_ask(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
                   struct http_request *out_request);
@@ -76,6 +102,9 @@ enum intercom_phase {
     PHASE_OPEN,         // a conversation, with the message as its first
     PHASE_REPLY,        // the message in its conversation
     PHASE_CHECK,        // a reply found nobody: is the conversation there?
+    PHASE_ME,           // as whom a note is written
+    PHASE_TELL,         // a note in the conversation
+    PHASE_LOOK_TOLD,    // in doubt: for a note in the conversation
 };
 
 // One attempt's memory beside the link.
@@ -90,16 +119,18 @@ struct intercom_run {
 
 // One call of step(). Each of the functions below ends in *out being set.
 struct intercom {
-    struct desk_attempt *attempt;
+    struct delivery *attempt;
     struct intercom_run *run;
     struct arena *arena;
-    struct desk_step *out;
+    struct delivery_step *out;
 };
 
 void intercom_send(struct intercom *s, enum intercom_phase phase, const char *method, struct str path, struct str body);
 void intercom_end_by_rule(struct intercom *s, const struct http_response *last, bool writes);
 void intercom_end_unreadable(struct intercom *s, const struct http_response *last, bool writes);
 void intercom_end_retry(struct intercom *s, const struct http_response *last, const char *why);
+// It is the conversation that takes nothing, not the desk.
+void intercom_end_rejected(struct intercom *s, const struct http_response *last, const char *why);
 void intercom_end_wait(struct intercom *s, int64_t until_us, const char *why);
 void intercom_end_delivered(struct intercom *s, int status, struct str ref);
 // What comes next, from what is known.
@@ -116,6 +147,11 @@ void intercom_on_make_contact(struct intercom *s, const struct http_response *la
 void intercom_on_unarchive(struct intercom *s, const struct http_response *last);
 void intercom_on_look(struct intercom *s, const struct http_response *last);
 void intercom_on_search(struct intercom *s, const struct http_response *last);
+// The same as intercom_go_on for a note.
+void intercom_go_on_telling(struct intercom *s);
+void intercom_on_me(struct intercom *s, const struct http_response *last);
+void intercom_on_tell(struct intercom *s, const struct http_response *last);
+void intercom_on_look_told(struct intercom *s, const struct http_response *last);
 
 // Helpers: what is learned, marking the link changed; what a writer wrote, in the arena.
 void intercom_set(struct intercom *s, struct str *text, struct str value);

@@ -6,7 +6,7 @@
 
 enum { SEARCH_SLACK_S = 2 * 86400 }; // dates in searches may be cut to days, in some time zone
 
-static int64_t received_s(const struct desk_attempt *attempt)
+static int64_t received_s(const struct delivery *attempt)
 {
     return attempt->message->received_at_us / 1000000;
 }
@@ -56,7 +56,7 @@ static bool may_be_own_clock(const struct intercom *s)
 
 static struct intercom_wanted wanted_of(struct intercom *s)
 {
-    const struct desk_attempt *attempt = s->attempt;
+    const struct delivery *attempt = s->attempt;
     return (struct intercom_wanted){
         .contact = attempt->link.contact,
         .body = s->run->body,
@@ -122,7 +122,7 @@ void intercom_on_look(struct intercom *s, const struct http_response *last)
 // Not found once is not missing: the search is an index.
 static void not_in_search(struct intercom *s)
 {
-    struct desk_attempt *attempt = s->attempt;
+    struct delivery *attempt = s->attempt;
     struct intercom_note *note = &s->run->note;
     bool sought = note->sought_id == attempt->message->id && note->sought_us <= attempt->now_us;
     if (attempt->link.conversation.n) { // the message is older than what we know of: no index lags so long

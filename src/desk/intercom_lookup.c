@@ -19,6 +19,11 @@ struct str intercom_id(yyjson_val *value, struct arena *arena)
     return arena_str(arena, text);
 }
 
+bool intercom_is_note(struct str part_type)
+{
+    return part_type.n && memmem(part_type.p, part_type.n, "note", 4) != NULL;
+}
+
 // Bodies --------------------------------------------------------------------------------------------------
 
 struct squeeze {
@@ -170,6 +175,39 @@ bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena)
     // What we sent as plain text may have been read as HTML, and lost what looked like tags.
     struct str text = squeezed(ours, true, arena);
     return text.n && str_eq(text, their_text);
+}
+
+bool intercom_is_blank(struct str html, struct arena *arena)
+{
+    return !squeezed(html, true, arena).n;
+}
+
+// The value of src in a tag, with entities read.
+static struct str source_of(struct str tag_text, struct arena *arena)
+{
+    static const char name[] = " src=";
+    const char *hit = memmem(tag_text.p, tag_text.n, name, sizeof name - 1);
+    if (!hit)
+        return STR_NONE;
+    struct str value = str_sub(tag_text, (size_t)(hit - tag_text.p) + sizeof name - 1, tag_text.n);
+    char quote = value.n ? value.p[0] : 0;
+    if (quote != '"' && quote != '\'')
+        return STR_NONE;
+    return squeezed(str_sub(value, 1, str_index(value, quote, 1)), true, arena);
+}
+
+bool intercom_next_image(struct str html, size_t *at, struct arena *arena, struct str *out_url)
+{
+    while (*at < html.n) {
+        struct str rest = str_sub(html, *at, html.n);
+        size_t length = rest.p[0] == '<' ? tag(rest) : 0;
+        *at += length ? length : 1;
+        if (length && str_ieq_c(str_sub(rest, 0, 4), "<img")) {
+            *out_url = source_of(str_sub(rest, 0, length), arena);
+            return true;
+        }
+    }
+    return false;
 }
 
 // Looking -------------------------------------------------------------------------------------------------

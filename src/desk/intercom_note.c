@@ -19,6 +19,8 @@ static void read_word(struct intercom_note *note, struct str name, struct str va
         note->sought_id = note->sought_us = 0;
     else if (str_eq_c(name, "clock"))
         note->clock = str_eq_c(value, "desk") ? CLOCK_DESKS : str_eq_c(value, "ours") ? CLOCK_OURS : CLOCK_NOT_KNOWN;
+    else if (str_eq_c(name, "told") && !str_to_i64(value, &note->told))
+        note->told = 0;
     else if (str_eq_c(name, "old"))
         note->old = value;
 }
@@ -50,6 +52,8 @@ struct str intercom_note_write(const struct intercom_note *note, struct arena *a
         buf_printf(&out, " sought=%" PRId64 "@%" PRId64, note->sought_id, note->sought_us);
     if (note->clock)
         buf_printf(&out, " clock=%s", note->clock == CLOCK_DESKS ? "desk" : "ours");
+    if (note->told)
+        buf_printf(&out, " told=%" PRId64, note->told);
     if (note->old.n)
         buf_printf(&out, " old=%.*s", STR_ARG(note->old));
     struct str text = arena_str(arena, str_trim(buf_str(&out)));

@@ -7,7 +7,7 @@
 
 enum { USUAL_BODY = 700 }; // bytes, but for the text
 
-static struct str body_of(const struct desk_attempt *attempt)
+static struct str body_of(const struct delivery *attempt)
 {
     const struct message *message = attempt->message;
     struct buf out;
@@ -39,7 +39,7 @@ static struct str body_of(const struct desk_attempt *attempt)
     return body;
 }
 
-static void make_request(const struct desk_attempt *attempt, struct http_request *out)
+static void make_request(const struct delivery *attempt, struct http_request *out)
 {
     struct arena *arena = attempt->arena;
     int64_t now_s = attempt->now_us / 1000000;
@@ -74,14 +74,14 @@ static struct verdict webhook_verdict(const struct http_response *response, bool
     return verdict;
 }
 
-static void webhook_step(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out)
+static void webhook_step(struct delivery *attempt, const struct http_response *last, struct delivery_step *out)
 {
-    *out = (struct desk_step){0};
+    *out = (struct delivery_step){0};
     if (last) {
-        out->kind = DESK_END;
+        out->kind = DELIVERY_END;
         out->verdict = webhook_verdict(last, true, attempt->now_us, attempt->arena);
     } else {
-        out->kind = DESK_SEND;
+        out->kind = DELIVERY_SEND;
         out->writes = true;
         make_request(attempt, &out->request);
     }
@@ -97,13 +97,19 @@ static const char *webhook_check(const struct desk *desk, struct arena *arena)
     return trouble ? arena_printf(arena, "secret: %s", trouble).p : NULL;
 }
 
-static bool webhook_probe(const struct desk *desk, struct arena *arena, struct http_request *out)
+static bool probe_request(const struct desk *desk, struct http_request *out)
 {
-    (void)arena;
     if (desk->probe == DESK_PROBE_NONE)
         return false;
     *out = (struct http_request){.method = STR("HEAD"), .target = desk->url};
     return true;
+}
+
+static bool webhook_probe(const struct account *account, const struct source *source, struct arena *arena,
+                          struct http_request *out)
+{
+    (void)source, (void)arena;
+    return probe_request(&account->desk, out);
 }
 
 // 405, and 404 of frameworks that route by method, are about HEAD itself: they say nothing of what becomes of a POST.
@@ -131,7 +137,7 @@ static bool webhook_ask(const struct desk *desk, struct inquiry *inquiry, const 
     struct str url = http_shown_url(inquiry->arena, desk->url);
     if (!last)
         inquiry_text(inquiry, "url", url);
-    if (!last && webhook_probe(desk, inquiry->arena, out_request))
+    if (!last && probe_request(desk, out_request))
         return true;
     if (!last) {
         inquiry_end(inquiry, true, "Nothing is asked of %.*s, which has probe: none; the next message tells.",
@@ -155,11 +161,14 @@ static bool webhook_ask(const struct desk *desk, struct inquiry *inquiry, const 
 }
 
 const struct desk_connector desk_webhook = {
-    .name = "webhook",
-    .has_key = true,
+    .receiver =
+        {
+            .name = "webhook",
+            .has_key = true,
+            .step = webhook_step,
+            .probe = webhook_probe,
+            .probe_verdict = webhook_probe_verdict,
+        },
     .check = webhook_check,
-    .step = webhook_step,
-    .probe = webhook_probe,
-    .probe_verdict = webhook_probe_verdict,
     .ask = webhook_ask,
 };

@@ -83,6 +83,7 @@ struct account *account_copy(const struct account *account)
     copy->order_barrier = account->order_barrier;
     copy->on_failure = account->on_failure;
     copy->in_doubt = account->in_doubt;
+    copy->replies = account->replies;
     copy->source_count = account->source_count;
     copy->sources = copy_sources(arena, account->sources, account->source_count);
     copy->former_count = account->former_count;
@@ -161,6 +162,12 @@ uint64_t desk_identity(const struct desk *desk)
     return hash_strs(parts, sizeof parts / sizeof *parts);
 }
 
+uint64_t source_identity(const struct source *source)
+{
+    struct str parts[] = {STR("source"), source->platform, source->api_url, source->token};
+    return hash_strs(parts, sizeof parts / sizeof *parts);
+}
+
 bool account_name_is_valid(struct str name)
 {
     if (name.n < 1 || name.n > 63)
@@ -171,6 +178,11 @@ bool account_name_is_valid(struct str name)
             return false;
     }
     return true;
+}
+
+const char *replies_policy_name(enum replies_policy policy)
+{
+    return policy == REPLIES_AGENTS ? "agents" : "agents+bots";
 }
 
 const char *order_rule_name(enum order_rule rule)

@@ -13,6 +13,7 @@
 enum order_rule { ORDER_ACCOUNT, ORDER_CONVERSATION };
 enum failure_policy { ON_FAILURE_SKIP, ON_FAILURE_HOLD };
 enum doubt_policy { IN_DOUBT_RESEND, IN_DOUBT_HOLD };
+enum replies_policy { REPLIES_AGENTS, REPLIES_AGENTS_AND_BOTS };
 enum source_mode { SOURCE_DEFAULT, SOURCE_WEBHOOK, SOURCE_POLLING };
 enum desk_probe { DESK_PROBE_HEAD, DESK_PROBE_NONE };
 
@@ -57,6 +58,7 @@ struct account {
     int64_t order_barrier;
     enum failure_policy on_failure;
     enum doubt_policy in_doubt;
+    enum replies_policy replies; // whose words at the desk go to the customer
     struct source *sources;
     size_t source_count;
     struct source *former; // sources it had once: messages of theirs may still wait, and go out under their name
@@ -91,6 +93,8 @@ struct str source_secret(const struct source *source);
 struct str source_hook_url(const struct source *source, struct str public_url, struct arena *arena);
 // Two desks are the same when address and token are: they share a governor, a suspension and a guard.
 uint64_t desk_identity(const struct desk *desk);
+// The same of who takes the replies of a source: two sources are never the same.
+uint64_t source_identity(const struct source *source);
 
 // A name as INTERFACE.md wants it: [a-z0-9-]{1,63}.
 bool account_name_is_valid(struct str name);
@@ -98,4 +102,5 @@ bool account_name_is_valid(struct str name);
 const char *order_rule_name(enum order_rule rule);
 const char *failure_policy_name(enum failure_policy policy);
 const char *doubt_policy_name(enum doubt_policy policy);
-const char *source_mode_name(enum source_mode mode); // "default", "webhook", "polling"
+const char *replies_policy_name(enum replies_policy policy); // "agents", "agents+bots"
+const char *source_mode_name(enum source_mode mode);         // "default", "webhook", "polling"

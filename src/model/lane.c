@@ -16,10 +16,10 @@ const char *lane_state_name(enum lane_state state)
 bool lane_may_go(enum lane_state from, enum lane_state to)
 {
     static const unsigned allowed[LANE_STATES] = {
-        [LANE_IDLE] = TO(LOADING) | TO(READY) | TO(SUSPENDED) | TO(STOPPED) | TO(BEHIND),
+        [LANE_IDLE] = TO(LOADING) | TO(READY) | TO(WAITING) | TO(SUSPENDED) | TO(STOPPED) | TO(BEHIND),
         [LANE_LOADING] = TO(READY) | TO(WAITING) | TO(HELD) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED) | TO(BEHIND),
         [LANE_READY] = TO(MARKING) | TO(SENDING) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),
-        [LANE_MARKING] = TO(SENDING) | TO(READY) | TO(LOADING) | TO(SUSPENDED) | TO(STOPPED),
+        [LANE_MARKING] = TO(SENDING) | TO(READY) | TO(LOADING) | TO(WAITING) | TO(SUSPENDED) | TO(STOPPED),
         [LANE_SENDING] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SENDING) | TO(WAITING) | TO(HELD) | TO(SUSPENDED) |
                          TO(STOPPED) | TO(BEHIND),
         [LANE_WAITING] = TO(READY) | TO(LOADING) | TO(IDLE) | TO(SUSPENDED) | TO(STOPPED),

@@ -1,7 +1,7 @@
 // The life of a lane, as a table (DESIGN.md, Lane state machine). What is done at each transition is the
 // dispatcher's (relay/dispatcher.h); which ones are allowed is said here, and checked at every one.
 //
-//   idle -work-> loading | ready | suspended | stopped
+//   idle -work-> loading | ready | suspended | stopped | waiting (of replies: for the pace of their chat)
 //   loading -page-> ready | waiting | held | idle
 //   ready -taken-> marking -durable-> sending      (desk with a key, or marked already: ready -> sending)
 //   sending -settled-> ready | loading | idle | sending (the next one, marked with it)

@@ -20,7 +20,8 @@ static void take_text(struct str *text, char **at)
 struct message *message_copy(const struct message *from)
 {
     size_t texts = from->conversation.n + from->conversation_name.n + from->sender_id.n + from->sender_name.n +
-                   from->text.n + from->attachments.n + from->last_error.n + from->desk_ref.n + 8;
+                   from->text.n + from->attachments.n + from->format.n + from->address.n + from->last_error.n +
+                   from->desk_ref.n + 10;
     struct message *message = mem_new(sizeof *message + texts);
     char *at = (char *)(message + 1);
     *message = *from;
@@ -30,6 +31,8 @@ struct message *message_copy(const struct message *from)
     take_text(&message->sender_name, &at);
     take_text(&message->text, &at);
     take_text(&message->attachments, &at);
+    take_text(&message->format, &at);
+    take_text(&message->address, &at);
     take_text(&message->last_error, &at);
     take_text(&message->desk_ref, &at);
     return message;
@@ -71,15 +74,28 @@ bool message_state_of(struct str name, enum message_state *out)
     return false;
 }
 
+static const char *const direction_names[] = {"inbound", "reply", "note"};
+
 const char *direction_name(enum direction direction)
 {
-    return direction == INBOUND ? "inbound" : "reply";
+    must((size_t)direction < sizeof direction_names / sizeof *direction_names);
+    return direction_names[direction];
+}
+
+bool direction_of(struct str name, enum direction *out)
+{
+    for (size_t i = 0; i < sizeof direction_names / sizeof *direction_names; i++)
+        if (str_eq_c(name, direction_names[i])) {
+            *out = (enum direction)i;
+            return true;
+        }
+    return false;
 }
 
 const char *reason_name(enum reason reason)
 {
-    static const char *const names[] = {"",        "rejected",   "gave_up",  "by_hand",
-                                        "damaged", "no_meaning", "orphaned", "unknown_kind"};
+    static const char *const names[] = {"",           "rejected", "gave_up",      "by_hand", "damaged",
+                                        "no_meaning", "orphaned", "unknown_kind", "loop"};
     must((size_t)reason < sizeof names / sizeof *names);
     return names[reason];
 }

@@ -6,7 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum direction { INBOUND, REPLY };
+// Stored as numbers: add at the end, never reorder.
+enum direction {
+    INBOUND, // customer to desk
+    REPLY,   // agent to customer
+    NOTE,    // relay to agent: what became of a reply. Stands in the lane of an inbound message
+};
 enum message_state { MESSAGE_PENDING, MESSAGE_DELIVERED, MESSAGE_SKIPPED, MESSAGE_DISCARDED };
 
 // Why a message is where it is. Stored as numbers: add at the end, never reorder.
@@ -19,6 +24,7 @@ enum reason {
     REASON_NO_MEANING,   // a kind of event that says nothing to an agent
     REASON_ORPHANED,     // its account was removed
     REASON_UNKNOWN_KIND, // a kind of event that this version does not know
+    REASON_LOOP,         // too many replies of bots in one conversation: bots that answer each other
 };
 
 // What a platform told us. All texts are borrowed from the request or its arena.
@@ -30,7 +36,8 @@ struct event {
         migrated_from; // the thread id that this one takes the place of; STR_NONE: none. Stored as one conversation
     struct str conversation_name; // what a chat of several people is called; STR_NONE: a private one
     struct str sender_id, sender_name;
-    struct str text;        // as the agent shall read it
+    struct str text;        // as the agent, or of a reply the customer, shall read it
+    struct str format;      // of a reply: how the platform shows the text, as its connector wrote it; STR_NONE: plain
     struct str attachments; // a JSON list of {"kind","url","name","mime","size"}; STR_NONE = none
     struct str raw;         // the event as it came, kept where `text` cannot say all of it; STR_NONE otherwise
     enum reason discard;    // why no agent needs to read it: stored as discarded; REASON_NONE = a message
@@ -71,8 +78,10 @@ struct message {
     struct str conversation, conversation_name; // as in struct event
     struct str sender_id, sender_name;
     struct str text, attachments;
-    struct str last_error; // the desk's words at the last failed attempt
-    struct str desk_ref;   // what the desk calls it, when it told
+    struct str format;     // of a reply, as in struct event
+    struct str address;    // of a reply in a lane: the thread that `conversation` goes on in now; STR_NONE: in itself
+    struct str last_error; // the receiver's words at the last failed attempt
+    struct str desk_ref;   // what the receiver calls it, when it told
 };
 
 // Lanes: the order group of a message. The id says what kind it is and whose (DESIGN.md, Words).
@@ -101,4 +110,5 @@ void message_free(struct message *message);
 const char *message_state_name(enum message_state state);
 bool message_state_of(struct str name, enum message_state *out);
 const char *direction_name(enum direction direction);
+bool direction_of(struct str name, enum direction *out);
 const char *reason_name(enum reason reason); // "" for REASON_NONE

@@ -65,6 +65,13 @@ static bool http_date(struct str s, int64_t *out_s)
     return true;
 }
 
+int64_t verdict_date_s(const struct http_response *response)
+{
+    int64_t date_s = 0;
+    struct str value = str_trim(http_header_get(response->headers, response->header_count, "Date"));
+    return http_date(value, &date_s) ? date_s : 0;
+}
+
 static bool all_digits(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)

@@ -16,6 +16,8 @@ struct verdict {
     bool maybe_applied;  // the desk may have taken the message
     bool unanswered;     // maybe_applied, and no answer came (or 502, 504): settle before the look-up
     bool alarm;          // 401, 403, 404, 405, 410: a person must act
+    bool of_chat;        // VERDICT_REJECTED of a reply or a note: its one chat or conversation refuses (blocked, gone)
+    bool limited;        // VERDICT_WAIT: the platform takes no more for this chat until `until_us` (429)
     bool not_found;      // after a look-up: the message was not at the desk; clears in_doubt, unless maybe_applied
     int64_t until_us;    // VERDICT_WAIT; VERDICT_DESK_DOWN: not before then (0 = by our own pauses). Wall time
     int status;          // the HTTP status it rests on; 0 = none
@@ -31,5 +33,8 @@ struct verdict {
 struct verdict verdict_of(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena);
 // For a 2xx that does not hold what it must: VERDICT_RETRY, maybe applied if the request could. `what` is kept.
 struct verdict verdict_unreadable(const struct http_response *response, bool writes, struct str what);
+
+// When the peer says that it answered (Date), unix seconds; 0 = it does not say.
+int64_t verdict_date_s(const struct http_response *response);
 
 const char *verdict_kind_name(enum verdict_kind kind);

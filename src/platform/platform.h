@@ -7,6 +7,7 @@
 #pragma once
 #include "base/arena.h"
 #include "model/account.h"
+#include "model/delivery.h"
 #include "model/http.h"
 #include "model/inquiry.h"
 #include "model/message.h"
@@ -65,6 +66,12 @@ struct source_upkeep {
     struct str made_secret, registered_url;
 };
 
+// A reply, or a part of a long one.
+struct reply_text {
+    struct str text;   // plain
+    struct str format; // as in struct event
+};
+
 struct platform {
     const char *name; // as in the configuration
     // NULL when the settings can work, else one sentence saying what would be right. Allocated in the arena.
@@ -87,6 +94,11 @@ struct platform {
     // `out_request` and come back with the answer; false: inquiry_end was called. `public_url` as in source_upkeep.
     bool (*ask)(const struct source *source, struct str public_url, struct inquiry *inquiry,
                 const struct http_response *last, struct http_request *out_request);
+    // Takes replies; NULL: this platform cannot.
+    const struct receiver *receiver;
+    // An agent's words (simple HTML, as desks write it) as messages of the platform, in order: several where the text is
+    // longer than one may be, cut at a sensible place; none when nothing is left that a customer could read. In the arena.
+    void (*compose)(struct str html, struct arena *arena, struct reply_text **out_texts, size_t *out_count);
 };
 
 // NULL when there is none of that name.

@@ -109,9 +109,10 @@ static struct str conversation_of(const struct update *update, struct arena *are
         return STR("nobody");
     if (business.n) // the same person may write to the bot, and to several accounts that it works for
         return arena_printf(arena, "%" PRId64 ":business:%.*s", update->chat_id, STR_ARG(business));
-    if (json_get_int(direct, "topic_id", &thread) ||
-        (yyjson_get_bool(yyjson_obj_get(update->message, "is_topic_message")) &&
-         json_get_int(update->message, "message_thread_id", &thread)))
+    if (json_get_int(direct, "topic_id", &thread)) // its answer names the topic otherwise than a forum's
+        return arena_printf(arena, "%" PRId64 ":direct:%" PRId64, update->chat_id, thread);
+    if (yyjson_get_bool(yyjson_obj_get(update->message, "is_topic_message")) &&
+        json_get_int(update->message, "message_thread_id", &thread))
         return arena_printf(arena, "%" PRId64 ":%" PRId64, update->chat_id, thread);
     return arena_printf(arena, "%" PRId64, update->chat_id);
 }
@@ -264,6 +265,19 @@ void telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, s
         out->dedupe_key = arena_printf(arena, "%.*s:raw:%016" PRIx64, STR_ARG(bot_id), hash_str(raw));
 }
 
+struct http_request telegram_call(const struct source *source, const char *method, struct str body, struct arena *arena)
+{
+    static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
+    struct str base = source->api_url.n ? source->api_url : str_of(platform_telegram.api_url);
+    return (struct http_request){
+        .method = STR("POST"),
+        .target = arena_printf(arena, "%.*s/bot%.*s/%s", STR_ARG(base), STR_ARG(source->token), method),
+        .headers = headers,
+        .header_count = 1,
+        .body = body,
+    };
+}
+
 // The connector -------------------------------------------------------------------------------------------
 
 static bool is_from_telegram(const struct source *source, const struct http_request *request)
@@ -352,4 +366,6 @@ const struct platform platform_telegram = {
     .receive = telegram_receive,
     .keep = telegram_keep,
     .ask = telegram_ask,
+    .receiver = &telegram_receiver,
+    .compose = telegram_compose,
 };

@@ -22,6 +22,10 @@ enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct 
 void telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, struct arena *arena, struct event *out,
                           struct str *out_press);
 
+// The call of a method; `body` is JSON. In the arena.
+struct http_request telegram_call(const struct source *source, const char *method, struct str body,
+                                  struct arena *arena);
+
 // ---- telegram_kind.c, telegram_message.c: what they say ----
 
 // What a member of an update or of a message is to us. Telegram's description is held against these by a test.
@@ -92,3 +96,8 @@ void telegram_keep(struct source_upkeep *upkeep, const struct http_response *las
                    struct source_step *out);
 // The parameters of answerCallbackQuery; `method` (may be NULL) is put beside them, as the answer to a webhook needs it.
 struct str telegram_press_answer(struct str press, const char *method, struct arena *arena);
+
+// ---- telegram_reply.c, telegram_send.c: the way back ----
+
+void telegram_compose(struct str html, struct arena *arena, struct reply_text **out_texts, size_t *out_count);
+extern const struct receiver telegram_receiver;

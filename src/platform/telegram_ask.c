@@ -17,16 +17,8 @@ struct asking {
 
 static bool send(struct asking *a, enum phase phase, const char *method)
 {
-    static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
-    struct str base = a->source->api_url.n ? a->source->api_url : str_of(platform_telegram.api_url);
     a->inquiry->phase = phase;
-    *a->out = (struct http_request){
-        .method = STR("POST"),
-        .target = arena_printf(a->inquiry->arena, "%.*s/bot%.*s/%s", STR_ARG(base), STR_ARG(a->source->token), method),
-        .headers = headers,
-        .header_count = 1,
-        .body = STR("{}"),
-    };
+    *a->out = telegram_call(a->source, method, STR("{}"), a->inquiry->arena);
     return true;
 }
 

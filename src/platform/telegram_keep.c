@@ -111,18 +111,10 @@ static struct str shown_url(const struct keeping *k, struct str url)
 
 static void send(struct keeping *k, enum phase phase, const char *method, struct str body, int64_t timeout_ms)
 {
-    static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
-    struct str base = k->source->api_url.n ? k->source->api_url : str_of(platform_telegram.api_url);
     k->upkeep->phase = phase;
     k->out->kind = SOURCE_SEND;
     k->out->timeout_ms = timeout_ms;
-    k->out->request = (struct http_request){
-        .method = STR("POST"),
-        .target = arena_printf(k->arena, "%.*s/bot%.*s/%s", STR_ARG(base), STR_ARG(k->source->token), method),
-        .headers = headers,
-        .header_count = 1,
-        .body = body,
-    };
+    k->out->request = telegram_call(k->source, method, body, k->arena);
 }
 
 static void rest(struct keeping *k, enum phase phase, int64_t until_us)

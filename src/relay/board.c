@@ -42,8 +42,9 @@ struct board {
 };
 
 const char *const board_alarm_names[] = {
-    "desk_refuses", "desk_unproven", "disk_full",      "lane_held",   "order_waits",   "skip_guard", "source_refused",
-    "store_busy",   "store_damaged", "store_log_long", "store_moved", "webhook_clock", NULL,
+    "bot_refuses",   "desk_refuses",   "desk_unproven", "disk_full",      "lane_held",
+    "order_waits",   "replies_unread", "skip_guard",    "source_refused", "store_busy",
+    "store_damaged", "store_log_long", "store_moved",   "webhook_clock",  NULL,
 };
 
 struct board *board_new(void)

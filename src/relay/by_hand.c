@@ -154,7 +154,7 @@ static void on_retried(struct loop_task *task)
     int err = hand->job.err;
     if (!err && hand->retry.applied) {
         tell_retried(hand->ports->board, hand->message);
-        dispatcher_work(hand->ports->dispatcher, hand->message->account_id, hand->retry.lane);
+        dispatcher_work(hand->ports->dispatcher, hand->message->account_id, hand->message->source_id, hand->retry.lane);
     } else if (!err) {
         err = why_not_retried(hand);
     }

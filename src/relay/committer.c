@@ -213,7 +213,7 @@ static struct message *accepted_message(const struct store_accept *accept)
         .account_id = accept->account_id,
         .source_id = accept->source_id,
         .conversation_id = accept->conversation_id,
-        .direction = INBOUND,
+        .direction = accept->direction,
         .state = accept->state,
         .sent_at_us = accept->event.sent_at_us,
         .received_at_us = accept->received_at_us,
@@ -223,6 +223,8 @@ static struct message *accepted_message(const struct store_accept *accept)
         .sender_name = accept->event.sender_name,
         .text = accept->event.text,
         .attachments = accept->event.attachments,
+        .format = accept->event.format,
+        .address = accept->address,
     });
 }
 
@@ -231,6 +233,7 @@ static struct announcement *announcement_of(struct committer *committer, const s
     struct announcement *announcement = mem_new_of(struct announcement);
     announcement->account_id = accept->account_id;
     announcement->lane = accept->lane;
+    announcement->source_id = accept->direction == REPLY ? accept->source_id : 0;
     if (committer->options.may_hand_on(committer->options.arg)) {
         announcement->message = accepted_message(accept);
         announcement->link = link_copy(&accept->link);
@@ -238,10 +241,10 @@ static struct announcement *announcement_of(struct committer *committer, const s
     return announcement;
 }
 
+// NULL: another change, that goes with accepted messages.
 static const struct store_accept *accept_of(const struct store_change *change)
 {
-    must(change->kind == STORE_ACCEPT); // as JOB_ACCEPT promises
-    return change->accept;
+    return change->kind == STORE_ACCEPT ? change->accept : NULL;
 }
 
 // The lanes of what these jobs made pending.
@@ -251,7 +254,7 @@ static void announce(struct committer *committer, const struct line *batch)
     for (struct job *job = batch->head; job; job = job->next) {
         for (size_t i = 0; i < job->change_count; i++) {
             const struct store_accept *accept = accept_of(&job->changes[i]);
-            if (accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
+            if (!accept || accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
                 continue;
             *tail = announcement_of(committer, accept);
             tail = &(*tail)->next;
@@ -266,8 +269,11 @@ static void tell_news(struct committer *committer, const struct line *batch)
     if (!news_wanted(board_news(committer->options.board)))
         return;
     for (struct job *job = batch->head; job; job = job->next)
-        for (size_t i = 0; i < job->change_count; i++)
-            tell_accepted(committer->options.board, accept_of(&job->changes[i]));
+        for (size_t i = 0; i < job->change_count; i++) {
+            const struct store_accept *accept = accept_of(&job->changes[i]);
+            if (accept)
+                tell_accepted(committer->options.board, accept);
+        }
 }
 
 static void finish(struct line *batch, int err)

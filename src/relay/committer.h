@@ -24,7 +24,7 @@
 #include "store/store.h"
 
 enum job_kind {
-    JOB_ACCEPT,  // changes, all STORE_ACCEPT; refused (ERR_FULL, ERR_BUSY) while the store cannot be written
+    JOB_ACCEPT, // changes: STORE_ACCEPT, and STORE_TAKEN beside them; refused (ERR_FULL, ERR_BUSY) while the store cannot be written
     JOB_CHANGES, // changes of any other kind; without any it is told when all before it is on the disk
     JOB_LOAD,    // a page of a lane
     JOB_LANES,   // lanes that have work
@@ -70,6 +70,7 @@ struct job {
 struct announcement {
     struct announcement *next;
     int64_t account_id, lane;
+    int64_t source_id;       // of a reply: whose; else 0
     struct message *message; // owned; NULL: over budget, load it
     struct link *link;       // of its conversation; owned, NULL with message
 };

@@ -31,6 +31,13 @@ static struct str customer_of(struct attempt *attempt, const struct source *sour
     return ARENA_JOIN(arena, who, STR(":"), chat);
 }
 
+// Marked by a process that is gone: whether it was sent cannot be found out, and shall not be done again unasked.
+static bool must_ask_person(const struct attempt *attempt, const struct lane_slot *slot)
+{
+    return slot->was_marked && attempt->account->in_doubt == IN_DOUBT_HOLD &&
+           receiver_is_blind(attempt->desk_state->receiver);
+}
+
 static struct link link_in(struct arena *arena, const struct link *link)
 {
     return (struct link){
@@ -52,7 +59,7 @@ struct attempt *attempt_new(struct dispatcher *d, struct lane *lane)
     attempt->desk_state = lane->owner->desk;
     attempt->desk_state->refs++;
     attempt->account = account_ref(account);
-    attempt->steps = (struct desk_attempt){
+    attempt->steps = (struct delivery){
         .account = account,
         .source = source,
         .desk = &account->desk,
@@ -60,15 +67,17 @@ struct attempt *attempt_new(struct dispatcher *d, struct lane *lane)
         .customer = customer_of(attempt, source, slot->message->conversation),
         .store_id = d->options.store_id,
         .in_doubt = slot->message->in_doubt,
-        .look_only = slot->message->in_doubt && slot->message->attempts >= d->options.max_attempts,
+        .look_only = slot->message->in_doubt && slot->message->attempts >= d->options.max_attempts &&
+                     attempt->desk_state->receiver->has_lookup,
         .settle_us = d->options.settle_ms * 1000,
         .arena = &attempt->arena,
         .link = link_in(&attempt->arena, slot->conversation->link),
     };
+    attempt->asks_person = must_ask_person(attempt, slot);
     lane->attempt = attempt;
     attempt->began_us = clock_mono_us(d->options.clock);
     if (lane_id_kind(lane->id) == LANE_ACCOUNT)
-        busy_began(board_busy(d->options.board), lane->owner->id, attempt->began_us);
+        busy_began(board_busy(d->options.board), lane->owner->key.account_id, attempt->began_us);
     return attempt;
 }
 
@@ -78,7 +87,7 @@ void attempt_free(struct attempt *attempt)
     must(!attempt->call && !attempt->holds_slot);
     attempt->lane->attempt = NULL;
     if (lane_id_kind(attempt->lane->id) == LANE_ACCOUNT)
-        busy_ended(board_busy(d->options.board), attempt->lane->owner->id, clock_mono_us(d->options.clock));
+        busy_ended(board_busy(d->options.board), attempt->lane->owner->key.account_id, clock_mono_us(d->options.clock));
     desk_state_unref(d, attempt->desk_state);
     account_unref(attempt->account);
     arena_done(&attempt->arena);
@@ -102,10 +111,10 @@ static void on_answer(void *arg, const struct http_response *response);
 static void take_step(struct attempt *attempt, const struct http_response *response)
 {
     struct dispatcher *d = attempt->dispatcher;
-    struct desk_step step = {0};
+    struct delivery_step step = {0};
     attempt->steps.now_us = dispatcher_now_us(d);
-    attempt->desk_state->connector->step(&attempt->steps, response, &step);
-    if (step.kind == DESK_END) {
+    attempt->desk_state->receiver->step(&attempt->steps, response, &step);
+    if (step.kind == DELIVERY_END) {
         end(attempt, step.verdict);
     } else if (attempt_must_stop(attempt)) {
         attempt->cut = true;
@@ -117,6 +126,8 @@ static void take_step(struct attempt *attempt, const struct http_response *respo
         attempt->sent_us = clock_mono_us(d->options.clock);
         attempt->last_writes = step.writes;
         attempt->wrote |= step.writes;
+        if (step.writes)
+            pace_take(d, attempt->lane);
         attempt->call = d->ports.send(d->ports.arg, &step.request, d->options.timeout_ms, on_answer, attempt);
     }
 }
@@ -172,7 +183,14 @@ void attempt_begin(struct attempt *attempt)
         end(attempt, (struct verdict){.kind = VERDICT_REJECTED, .error = STR("its stored row is damaged")});
         return;
     }
-    if (!attempt->steps.in_doubt || !attempt->desk_state->connector->has_lookup) {
+    if (attempt->asks_person) {
+        attempt->cut = true;
+        end(attempt, (struct verdict){.kind = VERDICT_WAIT,
+                                      .maybe_applied = true,
+                                      .error = STR("the relay was stopped while it was being sent")});
+        return;
+    }
+    if (!attempt->steps.in_doubt || !attempt->desk_state->receiver->has_lookup) {
         take_step(attempt, NULL);
         return;
     }

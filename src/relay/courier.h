@@ -10,10 +10,11 @@ struct attempt {
     struct desk_state *desk_state; // counted: the desk it began at
     const struct account *account; // counted
     struct arena arena;
-    struct desk_attempt steps;      // the connector's view
+    struct delivery steps;          // the connector's view
     bool holds_slot;                // of the governor and of the dispatcher
     bool last_writes;               // the request in flight could apply the message
     bool wrote;                     // one such request was sent
+    bool asks_person;               // it may have been sent by an earlier process, and its account has that held
     enum http_failure last_failure; // of the last answer
     int requests;
     int64_t began_us;         // monotonic

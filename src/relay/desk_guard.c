@@ -40,8 +40,12 @@ static void guard_alarm(struct dispatcher *d, struct desk_state *desk)
 {
     desk_begin_alarm(
         d, desk, "skip_guard",
-        STR("five messages in a row could not be delivered: the desk is taken for out of order and nothing more "
-            "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume"));
+        desk->source
+            ? STR("five replies in a row could not be delivered: the bot is taken for out of order and nothing more "
+                  "is skipped; look at what it answers (tributary messages --state skipped), then: desk resume")
+            : STR("five messages in a row could not be delivered: the desk is taken for out of order and nothing "
+                  "more is skipped; look at what it answers (tributary messages --state skipped), then: desk "
+                  "resume"));
 }
 
 static void remember(struct dispatcher *d, uint64_t identity, struct skip_guard guard)
@@ -66,14 +70,14 @@ void dispatcher_restore_desk(struct dispatcher *d, const struct store_desk_healt
                  (struct skip_guard){.skips = health->skips_in_row, .closed = health->guard_suspended});
 }
 
-// Brings the account's desk into memory, which shows it, if its guard is closed.
-static void show_if_closed(struct dispatcher *d, const struct account *account)
+// Brings the account's desk, or a source's bot, into memory, which shows it, if its guard is closed.
+static void show_if_closed(struct dispatcher *d, const struct account *account, int64_t source_id)
 {
-    uint64_t identity = desk_identity(&account->desk);
+    uint64_t identity = desk_identity_of(account, source_id);
     struct guard_memory *memory = NULL;
     HASH_FIND(hh, d->guards, &identity, sizeof identity, memory);
     if (memory && memory->guard.closed && desk_connector_find(account->desk.platform))
-        desk_state_unref(d, desk_state_get(d, account));
+        desk_state_unref(d, desk_state_get(d, account, source_id));
 }
 
 static void show_closed(struct dispatcher *d, bool active)
@@ -81,8 +85,11 @@ static void show_closed(struct dispatcher *d, bool active)
     struct directory_walk walk = {.directory = d->options.directory};
     const struct account *account;
     while ((account = directory_walk_next(&walk))) {
-        if (account->active == active)
-            show_if_closed(d, account);
+        if (account->active == active) {
+            show_if_closed(d, account, 0);
+            for (size_t i = 0; i < account->source_count; i++)
+                show_if_closed(d, account, account->sources[i].id);
+        }
         account_unref(account);
     }
 }
@@ -111,7 +118,7 @@ void desk_restore(struct dispatcher *d, struct desk_state *desk)
     desk->suspended_us = dispatcher_mono_us(d);
     guard_alarm(d, desk);
     desk_show(d, desk, STR("guard"), 0);
-    tell_desk(d->options.board, desk->account, true, STR("guard"), 0);
+    tell_desk(d->options.board, desk, STR("guard"), 0);
 }
 
 bool desk_lets_skip(struct attempt *attempt)

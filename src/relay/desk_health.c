@@ -5,6 +5,9 @@
 //   probe well -> all lanes go on, the governor begins small
 // The pause is 1 s again only after a delivery. At a desk at which the guard against mass skips has closed
 // (model/skip_guard.h) the probe is the head of a lane, for an answer to any other would prove nothing.
+//
+// All of it holds for the bots that take replies, too. Beside it a platform holds single chats back (429): several of them within a
+// minute mean the bot, which is suspended until then.
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -14,20 +17,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 enum { PAUSE_MS = 1000, PAUSE_CAP_MS = 30000 };
 
 static const int64_t most_asked_us = INT64_C(3600) * 1000000; // of what a desk may ask for
+static const int64_t limited_us = INT64_C(60) * 1000000;      // within which chats that are held back are several
 static const int64_t lone_alarm_us = INT64_C(600) * 1000000;  // of one lane that cannot tell its message from its desk
 
 void desk_answered(struct dispatcher *d, struct desk_state *desk, const struct http_response *response)
 {
     int64_t remaining, reset_us;
     int64_t ahead_us = dispatcher_mono_us(d) - dispatcher_now_us(d);
-    if (response->failure == HTTP_ANSWERED && desk->connector->rate &&
-        desk->connector->rate(response, &remaining, &reset_us) &&
-        !__builtin_add_overflow(reset_us, ahead_us, &reset_us))
+    if (response->failure == HTTP_ANSWERED && desk->receiver->rate &&
+        desk->receiver->rate(response, &remaining, &reset_us) && !__builtin_add_overflow(reset_us, ahead_us, &reset_us))
         governor_learn(&desk->governor, remaining, reset_us, dispatcher_mono_us(d));
 }
 
@@ -56,7 +60,14 @@ int64_t desk_next_try_us(struct dispatcher *d, struct desk_state *desk, int64_t 
 // No account uses it any more, though requests of theirs may be in flight.
 static bool is_left(struct dispatcher *d, const struct desk_state *desk)
 {
-    return !desk->accounts && !directory_desk_users(d->options.directory, desk->identity);
+    if (desk->owners)
+        return false;
+    if (!desk->source)
+        return !directory_desk_users(d->options.directory, desk->identity);
+    const struct account *account = directory_find_id(d->options.directory, desk->account->id);
+    bool used = account && desk_identity_of(account, desk->source->id) == desk->identity;
+    account_unref(account);
+    return !used;
 }
 
 void desk_pause(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t since_us)
@@ -96,12 +107,22 @@ void desk_hold_until(struct dispatcher *d, struct desk_state *desk, int64_t unti
 
 // ---- alarms ----
 
+char *desk_name(const struct desk_state *desk)
+{
+    struct arena arena = {0};
+    struct str account = desk->account->name;
+    struct str name = desk->source ? ARENA_JOIN(&arena, account, STR("/"), desk->source->name) : account;
+    char *copy = mem_dup(name.p, name.n);
+    arena_done(&arena);
+    return copy;
+}
+
 // All alarms of one suspension stand under one account's name, whichever account's settings reach the desk by then.
 void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text)
 {
     if (!desk->alarmed_for)
-        desk->alarmed_for = account_ref(desk->account);
-    board_alarm(d->options.board, name, desk->alarmed_for->name, text);
+        desk->alarmed_for = desk_name(desk);
+    board_alarm(d->options.board, name, str_of(desk->alarmed_for), text);
 }
 
 void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status)
@@ -110,6 +131,12 @@ void desk_refuses(struct dispatcher *d, struct desk_state *desk, int status)
     if (desk->alarmed || !desk->suspended)
         return;
     desk->alarmed = true;
+    if (desk->source) {
+        snprintf(text, sizeof text, "the platform answers %d: check the bot's token; all replies through it wait",
+                 status);
+        desk_begin_alarm(d, desk, "bot_refuses", str_of(text));
+        return;
+    }
     snprintf(text, sizeof text, "the desk answers %d: check its address, token and plan; all messages wait", status);
     desk_begin_alarm(d, desk, "desk_refuses", str_of(text));
 }
@@ -123,9 +150,9 @@ static bool is_out_of_play(const struct lane *lane)
 // The only lane that waits for the desk, or NULL.
 static struct lane *lone_lane(const struct desk_state *desk)
 {
-    struct lane_account *owner;
+    struct lane_owner *owner;
     struct lane *lane, *found = NULL;
-    DL_FOREACH2(desk->accounts, owner, all_next)
+    DL_FOREACH2(desk->owners, owner, all_next)
     {
         DL_FOREACH2(owner->lanes, lane, all_next)
         {
@@ -154,12 +181,12 @@ static void alarm_if_alone(struct dispatcher *d, struct desk_state *desk, int64_
 
 static void end_alarms(struct dispatcher *d, struct desk_state *desk)
 {
-    static const char *const names[] = {"desk_refuses", "skip_guard", "desk_unproven"};
+    static const char *const names[] = {"desk_refuses", "bot_refuses", "skip_guard", "desk_unproven"};
     if (!desk->alarmed_for)
         return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        board_alarm_end(d->options.board, names[i], desk->alarmed_for->name);
-    account_unref(desk->alarmed_for);
+        board_alarm_end(d->options.board, names[i], str_of(desk->alarmed_for));
+    free(desk->alarmed_for);
     desk->alarmed_for = NULL;
     desk->alarmed = false;
 }
@@ -174,8 +201,8 @@ static bool has_other_cares(const struct lane *lane)
 
 static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
 {
-    struct lane_account *owner;
-    DL_FOREACH2(desk->accounts, owner, all_next)
+    struct lane_owner *owner;
+    DL_FOREACH2(desk->owners, owner, all_next)
     {
         struct lane *lane, *next;
         for (lane = owner->lanes; lane; lane = next) {
@@ -186,6 +213,11 @@ static void suspend_lanes(struct dispatcher *d, struct desk_state *desk)
     }
 }
 
+static struct str source_name(const struct desk_state *desk)
+{
+    return desk->source ? desk->source->name : STR("");
+}
+
 void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t not_before_us)
 {
     desk_hold_until(d, desk, not_before_us);
@@ -193,13 +225,12 @@ void desk_suspend(struct dispatcher *d, struct desk_state *desk, struct str reas
         return;
     desk->suspended = true;
     desk->suspended_us = dispatcher_mono_us(d);
-    log_warn("desk_suspended", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform),
-             LOG_S("reason", reason));
+    log_warn("desk_suspended", LOG_S("account", desk->account->name), LOG_S("source", source_name(desk)),
+             LOG_C("desk", desk->receiver->name), LOG_S("reason", reason));
     desk_delist(d, desk);
     suspend_lanes(d, desk);
     desk_pause(d, desk, reason, dispatcher_mono_us(d));
-    tell_desk(d->options.board, desk->account, true, reason,
-              desk->due.item.at + dispatcher_now_us(d) - dispatcher_mono_us(d));
+    tell_desk(d->options.board, desk, reason, desk->due.item.at + dispatcher_now_us(d) - dispatcher_mono_us(d));
 }
 
 // Neither suspended nor probed any more; its lanes are the caller's.
@@ -213,7 +244,7 @@ static void end_suspension(struct dispatcher *d, struct desk_state *desk)
     desk->not_before_us = 0;
     due_clear(d, &desk->due);
     desk_show(d, desk, STR(""), 0);
-    tell_desk(d->options.board, desk->account, false, STR_NONE, 0);
+    tell_desk(d->options.board, desk, STR_NONE, 0);
     end_alarms(d, desk);
 }
 
@@ -223,9 +254,10 @@ void desk_resume(struct dispatcher *d, struct desk_state *desk)
         return;
     end_suspension(d, desk);
     governor_restart(&desk->governor);
-    log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("desk", desk->account->desk.platform));
-    struct lane_account *owner;
-    DL_FOREACH2(desk->accounts, owner, all_next)
+    log_info("desk_resumed", LOG_S("account", desk->account->name), LOG_S("source", source_name(desk)),
+             LOG_C("desk", desk->receiver->name));
+    struct lane_owner *owner;
+    DL_FOREACH2(desk->owners, owner, all_next)
     {
         struct lane *lane;
         DL_FOREACH2(owner->lanes, lane, all_next)
@@ -265,7 +297,7 @@ void desk_pause_over(struct dispatcher *d, struct due *due)
     desk->refs++;
     if (!desk->suspended)
         desk_enlist(d, desk);
-    else if (desk->accounts)
+    else if (desk->owners)
         desk_probe_now(d, desk);
     else if (!desk->guard.closed) // nothing waits for it: whoever comes next finds out
         desk_resume(d, desk);
@@ -378,19 +410,48 @@ static bool is_parked(struct attempt *attempt, bool first)
     return true;
 }
 
+// The lane is noted as the latest. How many were asked to wait within a minute.
+static int note_limited(struct desk_state *desk, int64_t lane_id, int64_t now_us)
+{
+    struct limited_lane *limited = desk->limited;
+    size_t at = 0;
+    int count = 0;
+    while (at < LIMITED_MOST - 1 && limited[at].lane != lane_id)
+        at++;
+    memmove(limited + 1, limited, at * sizeof *limited);
+    limited[0] = (struct limited_lane){lane_id, now_us};
+    for (size_t i = 0; i < LIMITED_MOST; i++)
+        count += limited[i].lane && limited[i].at_us > now_us - limited_us;
+    return count;
+}
+
+static void judge_limited(struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    struct desk_state *desk = attempt->desk_state;
+    if (note_limited(desk, attempt->lane->id, dispatcher_mono_us(d)) < LIMITED_MOST)
+        return;
+    memset(desk->limited, 0, sizeof desk->limited);
+    desk_suspend(d, desk, STR("answered 429 in several chats"), attempt->verdict.until_us);
+}
+
+static bool judge_outage(struct attempt *attempt)
+{
+    bool first = !attempt->desk_state->suspended;
+    judge_down(attempt);
+    return !is_parked(attempt, first);
+}
+
 bool desk_judges(struct attempt *attempt)
 {
-    struct desk_state *desk = attempt->desk_state;
     note_asked(attempt);
     if (attempt->verdict.kind == VERDICT_DELIVERED)
         judge_delivered(attempt);
-    if (attempt->lane->is_probe) {
+    if (attempt->lane->is_probe)
         judge_probe_lane(attempt);
-        return true;
-    }
-    if (attempt->verdict.kind != VERDICT_DESK_DOWN)
-        return true;
-    bool first = !desk->suspended;
-    judge_down(attempt);
-    return !is_parked(attempt, first);
+    else if (attempt->verdict.kind == VERDICT_DESK_DOWN)
+        return judge_outage(attempt);
+    if (attempt->verdict.kind == VERDICT_WAIT && attempt->verdict.limited)
+        judge_limited(attempt);
+    return true;
 }

@@ -2,7 +2,7 @@
 //
 //   timer, or an unanswered attempt -> probe request -well-> desk_found_well
 //                                      -it takes none (405)-> the head of a lane
-//   no probe request, or a closed guard -> the head of a lane, a different one each time: accounts take turns, then lanes
+//   no probe request, or a closed guard -> the head of a lane, a different one each time: owners take turns, then lanes
 //   a head that is held or waits is passed over until its time
 // Attempts that came to nothing are parked while the desk is probed: when it is well it was the message, and it counts.
 #include "relay/courier.h"
@@ -13,7 +13,8 @@ enum { PROBE_TIMEOUT_MS = 5000 };
 
 static bool may_be_probed(const struct desk_state *desk)
 {
-    return desk->connector->probe && desk->account->desk.probe != DESK_PROBE_NONE && !desk->unprobed;
+    bool wanted = desk->source || desk->account->desk.probe != DESK_PROBE_NONE;
+    return desk->receiver->probe && wanted && !desk->unprobed;
 }
 
 bool desk_is_being_probed(const struct desk_state *desk)
@@ -43,8 +44,8 @@ void desk_release_parked(struct dispatcher *d, struct desk_state *desk, bool wel
 
 // ---- the head of a lane ----
 
-// The next lane of the account whose head may be sent now; `out_earliest_us`: when that of another one may.
-static struct lane *next_of_account(struct lane_account *owner, int64_t now_us, int64_t *out_earliest_us)
+// The next lane of the owner whose head may be sent now; `out_earliest_us`: when that of another one may.
+static struct lane *next_of_owner(struct lane_owner *owner, int64_t now_us, int64_t *out_earliest_us)
 {
     struct lane *lane;
     DL_FOREACH2(owner->lanes, lane, all_next)
@@ -61,13 +62,13 @@ static struct lane *next_of_account(struct lane_account *owner, int64_t now_us, 
 
 static struct lane *next_lane(struct dispatcher *d, struct desk_state *desk, int64_t *out_earliest_us)
 {
-    struct lane_account *owner = desk->accounts, *end = NULL;
+    struct lane_owner *owner = desk->owners, *end = NULL;
     *out_earliest_us = INT64_MAX;
-    for (; owner && owner != end; owner = desk->accounts) {
+    for (; owner && owner != end; owner = desk->owners) {
         end = end ? end : owner;
-        DL_DELETE2(desk->accounts, owner, all_prev, all_next);
-        DL_APPEND2(desk->accounts, owner, all_prev, all_next);
-        struct lane *lane = next_of_account(owner, dispatcher_mono_us(d), out_earliest_us);
+        DL_DELETE2(desk->owners, owner, all_prev, all_next);
+        DL_APPEND2(desk->owners, owner, all_prev, all_next);
+        struct lane *lane = next_of_owner(owner, dispatcher_mono_us(d), out_earliest_us);
         if (!lane)
             continue;
         DL_DELETE2(owner->lanes, lane, all_prev, all_next);
@@ -79,9 +80,9 @@ static struct lane *next_lane(struct dispatcher *d, struct desk_state *desk, int
 
 static bool has_lane_in_flight(const struct desk_state *desk)
 {
-    const struct lane_account *owner;
+    const struct lane_owner *owner;
     const struct lane *lane;
-    DL_FOREACH2(desk->accounts, owner, all_next)
+    DL_FOREACH2(desk->owners, owner, all_next)
     {
         DL_FOREACH2(owner->lanes, lane, all_next)
         {
@@ -136,7 +137,7 @@ static void takes_no_probe(struct dispatcher *d, struct desk_state *desk)
 
 static void take_probe_verdict(struct dispatcher *d, struct desk_state *desk, const struct http_response *response)
 {
-    struct verdict verdict = desk->connector->probe_verdict(response, dispatcher_now_us(d), &desk->probe_arena);
+    struct verdict verdict = desk->receiver->probe_verdict(response, dispatcher_now_us(d), &desk->probe_arena);
     desk_answered(d, desk, response);
     desk_hold_until(d, desk, verdict.until_us);
     if (verdict.kind == VERDICT_REJECTED) {
@@ -176,7 +177,7 @@ void desk_probe_now(struct dispatcher *d, struct desk_state *desk)
     if (desk_is_being_probed(desk) || d->stopping)
         return;
     if (desk->guard.closed || !may_be_probed(desk) ||
-        !desk->connector->probe(&desk->account->desk, &desk->probe_arena, &request)) {
+        !desk->receiver->probe(desk->account, desk->source, &desk->probe_arena, &request)) {
         probe_with_a_lane(d, desk);
         return;
     }

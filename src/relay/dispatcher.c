@@ -55,7 +55,7 @@ void dispatcher_free(struct dispatcher *d)
         desk->refs++;
         desk_state_unref(d, desk);
     }
-    must(!d->lanes && !d->accounts && !d->conversations);
+    must(!d->lanes && !d->owners && !d->conversations);
     struct guard_memory *memory, *next_memory;
     HASH_ITER(hh, d->guards, memory, next_memory)
     {
@@ -64,6 +64,7 @@ void dispatcher_free(struct dispatcher *d)
     }
     troubled_lanes_free(d);
     kept_waits_free(d);
+    paces_free(d);
     heap_done(&d->dues);
     free(d);
 }
@@ -203,7 +204,7 @@ static void mark_head(struct dispatcher *d, struct attempt *attempt)
 static void begin(struct dispatcher *d, struct lane *lane)
 {
     struct attempt *attempt = attempt_new(d, lane);
-    bool marked = attempt->desk_state->connector->has_key || attempt->steps.message->in_flight;
+    bool marked = attempt->desk_state->receiver->has_key || attempt->steps.message->in_flight || attempt->asks_person;
     lane->waited = false;
     slot_take(d, attempt);
     lane_set_state(d, lane, marked ? LANE_SENDING : LANE_MARKING);
@@ -213,13 +214,18 @@ static void begin(struct dispatcher *d, struct lane *lane)
         mark_head(d, attempt);
 }
 
+static bool lane_is_paced(struct dispatcher *d, const struct lane *lane)
+{
+    return pace_due_us(d, lane) > dispatcher_mono_us(d);
+}
+
 // Nobody else waits for the slot, and the next message is at hand: it is marked with the outcome of this one
 // and sent at once.
 static bool keeps_slot(struct dispatcher *d, const struct attempt *attempt)
 {
     struct lane *lane = attempt->lane;
-    if (attempt->desk_state->connector->has_key || attempt->verdict.kind != VERDICT_DELIVERED || lane->count < 2 ||
-        d->ready || !may_send(d, lane))
+    if (attempt->desk_state->receiver->has_key || attempt->verdict.kind != VERDICT_DELIVERED || lane->count < 2 ||
+        d->ready || !may_send(d, lane) || attempt->steps.moved_to.p || lane_is_paced(d, lane))
         return false;
     const struct message *next = lane->slots[(lane->head + 1) % d->options.window].message;
     return !next->in_doubt && !next->next_attempt_us;
@@ -229,7 +235,7 @@ void attempt_ended(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
     enum verdict_kind kind = attempt->verdict.kind;
-    if (attempt->desk_state->connector->has_key) // the same key is sent again: nothing to look up, nothing to settle
+    if (attempt->desk_state->receiver->has_key) // the same key is sent again: nothing to look up, nothing to settle
         attempt->verdict.maybe_applied = attempt->verdict.unanswered = false;
     bool well = kind == VERDICT_DELIVERED || kind == VERDICT_REJECTED || kind == VERDICT_WAIT;
     attempt->lane->keeps_slot = keeps_slot(d, attempt);
@@ -237,7 +243,7 @@ void attempt_ended(struct attempt *attempt)
     if (attempt->cut && attempt->lane->is_probe)
         desk_probe_lost(d, attempt->desk_state);
     if (!attempt->cut)
-        tally_attempt(d->options.tally, attempt->account->desk.platform, kind);
+        tally_attempt(d->options.tally, str_of(attempt->desk_state->receiver->name), kind);
     if (attempt->cut || desk_judges(attempt))
         attempt_judged(attempt);
     dispatcher_pump(d);
@@ -285,12 +291,14 @@ static void go_by_head(struct dispatcher *d, struct lane *lane)
     }
     int64_t due_us = lane_due_us(d, lane);
     bool held = due_us == INT64_MAX;
-    if (!held && (lane->waited || due_us <= dispatcher_mono_us(d))) {
+    bool is_due = !held && (lane->waited || due_us <= dispatcher_mono_us(d));
+    if (is_due && !lane_is_paced(d, lane)) {
         go_ready(d, lane);
         return;
     }
     unmark_head(d, lane);
     lane->keeps_slot = lane->waited = false;
+    lane->paces = is_due;
     if (lane->is_probe) {
         lane_set_state(d, lane, LANE_SUSPENDED);
         desk_probe_lost(d, lane->owner->desk);
@@ -365,7 +373,7 @@ static struct desk_state *next_desk(struct dispatcher *d)
 
 static struct lane *next_lane(struct desk_state *desk)
 {
-    struct lane_account *owner = desk->ready;
+    struct lane_owner *owner = desk->ready;
     struct lane *lane = owner->ready;
     DL_DELETE(desk->ready, owner);
     DL_APPEND(desk->ready, owner);
@@ -404,12 +412,13 @@ void dispatcher_start(struct dispatcher *d)
 // ---- events from outside ----
 
 // There may be older messages of this lane in the store that no feed has brought yet.
-static bool may_have_more(const struct dispatcher *d, const struct lane_account *owner, int64_t lane_id)
+static bool may_have_more(struct dispatcher *d, const struct lane_owner *owner, int64_t lane_id)
 {
-    return owner->feeding || (d->first_feed && lane_id > d->first_feed->passed);
+    const struct lane_owner *inbound = lane_owner_find(d, (struct owner_key){owner->key.account_id, 0});
+    return (inbound && inbound->feeding) || (d->first_feed && lane_id > d->first_feed->passed);
 }
 
-static void lane_begin(struct dispatcher *d, struct lane_account *owner, int64_t lane_id,
+static void lane_begin(struct dispatcher *d, struct lane_owner *owner, int64_t lane_id,
                        struct announcement *announcement)
 {
     struct lane *lane = lane_new(d, owner, lane_id);
@@ -421,10 +430,11 @@ static void lane_begin(struct dispatcher *d, struct lane_account *owner, int64_t
     } else {
         lane_push(d, lane, announcement->message, announcement->link);
         announcement->message = NULL;
+        lane->paces = lane_is_paced(d, lane);
         if (order_holds(lane))
             go_behind(d, lane);
         else
-            lane_set_state(d, lane, LANE_READY);
+            lane_set_state(d, lane, lane->paces ? LANE_WAITING : LANE_READY);
     }
 }
 
@@ -450,13 +460,13 @@ static void announced(struct dispatcher *d, struct announcement *announcement)
         lane_add(d, lane, announcement);
         return;
     }
-    struct lane_account *owner = lane_account_get(d, announcement->account_id);
+    struct lane_owner *owner = lane_owner_get(d, announcement->lane, announcement->account_id, announcement->source_id);
     if (!owner)
         return;
     if (owner->account->active && !d->stopping)
         lane_begin(d, owner, announcement->lane, announcement);
     else
-        lane_account_release(d, owner);
+        lane_owner_release(d, owner);
 }
 
 void dispatcher_announced(struct dispatcher *d, struct announcement *list)
@@ -470,10 +480,11 @@ void dispatcher_announced(struct dispatcher *d, struct announcement *list)
     dispatcher_pump(d);
 }
 
-void dispatcher_work(struct dispatcher *d, int64_t account_id, int64_t lane_id)
+void dispatcher_work(struct dispatcher *d, int64_t account_id, int64_t source_id, int64_t lane_id)
 {
     struct announcement *announcement = mem_new_of(struct announcement);
     announcement->account_id = account_id;
+    announcement->source_id = source_id;
     announcement->lane = lane_id;
     dispatcher_announced(d, announcement);
 }
@@ -489,7 +500,7 @@ void dispatcher_tick(struct dispatcher *d)
     dispatcher_pump(d);
 }
 
-static void stop_lanes(struct dispatcher *d, struct lane_account *owner)
+static void stop_lanes(struct dispatcher *d, struct lane_owner *owner)
 {
     struct lane *lane, *next;
     owner->pins++; // its lanes go one by one
@@ -501,8 +512,8 @@ static void stop_lanes(struct dispatcher *d, struct lane_account *owner)
     owner->pins--;
 }
 
-// The account's desk is another one now: its lanes leave the old one's suspension and load anew.
-static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
+// Who takes its messages is another one now: its lanes leave the old one's suspension and load anew.
+static void move_to_desk(struct dispatcher *d, struct lane_owner *owner)
 {
     struct desk_state *from = owner->desk;
     struct lane *lane;
@@ -513,9 +524,9 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
         if (from->probe_lane == lane) // the others that wait there have lost theirs
             desk_probe_lost(d, from);
     }
-    DL_DELETE2(from->accounts, owner, all_prev, all_next);
-    owner->desk = desk_state_get(d, owner->account);
-    DL_APPEND2(owner->desk->accounts, owner, all_prev, all_next);
+    DL_DELETE2(from->owners, owner, all_prev, all_next);
+    owner->desk = desk_state_get(d, owner->account, owner->key.source_id);
+    DL_APPEND2(owner->desk->owners, owner, all_prev, all_next);
     desk_left(d, from);
     desk_state_unref(d, from);
     DL_FOREACH2(owner->lanes, lane, all_next)
@@ -529,18 +540,10 @@ static void move_to_desk(struct dispatcher *d, struct lane_account *owner)
         desk_await(d, owner->desk);
 }
 
-// The same desk, reached by settings that may be others now (its rate, how it is probed).
-static void desk_settings_changed(struct desk_state *desk, const struct account *account)
-{
-    account_unref(desk->account);
-    desk->account = account_ref(account);
-    desk->governor.rate_per_min = account->desk.rate_per_min;
-}
-
 // The desk of an account that may have gone elsewhere, or is no more; it can be in memory without lanes of any.
-static void look_whether_left(struct dispatcher *d, const struct account *account)
+static void look_whether_left(struct dispatcher *d, const struct account *account, int64_t source_id)
 {
-    struct desk_state *desk = desk_state_find(d, account);
+    struct desk_state *desk = desk_state_find(d, account, source_id);
     if (!desk)
         return;
     desk->refs++;
@@ -548,18 +551,30 @@ static void look_whether_left(struct dispatcher *d, const struct account *accoun
     desk_state_unref(d, desk);
 }
 
-static void desk_changed(struct dispatcher *d, const struct account *before, const struct account *now)
+// The same desk, reached by settings that may be others now (its rate, how it is probed).
+static void take_settings(struct dispatcher *d, const struct account *account, int64_t source_id)
 {
-    struct desk_state *desk = desk_state_find(d, now);
-    if (desk && now->active) // or they are another account's that uses it
-        desk_settings_changed(desk, now);
-    if (before)
-        look_whether_left(d, before);
+    struct desk_state *desk = desk_state_find(d, account, source_id);
+    if (desk && account->active) // or they are another account's that uses it
+        desk_state_settings(desk, account, source_id);
+}
+
+// Its desk, and the bots of its sources.
+static void desks_changed(struct dispatcher *d, const struct account *before, const struct account *now)
+{
+    take_settings(d, now, 0);
+    for (size_t i = 0; i < now->source_count; i++)
+        take_settings(d, now, now->sources[i].id);
+    if (!before)
+        return;
+    look_whether_left(d, before, 0);
+    for (size_t i = 0; i < before->source_count; i++)
+        look_whether_left(d, before, before->sources[i].id);
 }
 
 static void activate(struct dispatcher *d, int64_t account_id)
 {
-    struct lane_account *owner = lane_account_get(d, account_id);
+    struct lane_owner *owner = lane_owner_inbound(d, account_id);
     if (!owner)
         return;
     if (owner->feeding) // it may have passed lanes that were stopped since
@@ -568,46 +583,67 @@ static void activate(struct dispatcher *d, int64_t account_id)
         feed_account(d, owner);
 }
 
+static void owner_changed(struct dispatcher *d, struct lane_owner *owner, const struct account *now)
+{
+    bool other_barrier = owner->account->order_barrier != now->order_barrier;
+    account_unref(owner->account);
+    owner->account = account_ref(now);
+    if (owner->desk->identity != desk_identity_of(now, owner->key.source_id))
+        move_to_desk(d, owner);
+    if (!now->order_barrier || other_barrier) // what was behind the one before may not be behind this one
+        order_release(d, owner);
+    if (now->active)
+        return;
+    stop_lanes(d, owner);
+    lane_owner_release(d, owner);
+}
+
 void dispatcher_account_changed(struct dispatcher *d, const struct account *before, const struct account *now)
 {
-    struct lane_account *owner = lane_account_find(d, now->id);
-    if (owner) {
-        bool other_barrier = owner->account->order_barrier != now->order_barrier;
-        account_unref(owner->account);
-        owner->account = account_ref(now);
-        if (owner->desk->identity != desk_identity(&now->desk))
-            move_to_desk(d, owner);
-        if (!now->order_barrier || other_barrier) // what was behind the one before may not be behind this one
-            order_release(d, owner);
-        if (!now->active) {
-            stop_lanes(d, owner);
-            lane_account_release(d, owner);
-        }
-    }
-    desk_changed(d, before, now);
+    size_t at = 0;
+    for (struct lane_owner *owner; (owner = lane_owner_next(d, now, &at));)
+        owner_changed(d, owner, now);
+    desks_changed(d, before, now);
     if (now->active && before && !before->active)
         activate(d, now->id);
     dispatcher_pump(d);
 }
 
-bool dispatcher_is_busy_with(struct dispatcher *d, int64_t account_id)
+static bool has_attempt(const struct lane_owner *owner)
 {
-    const struct lane_account *owner = lane_account_find(d, account_id);
-    const struct lane *lane = owner ? owner->lanes : NULL;
+    const struct lane *lane = owner->lanes;
     while (lane && !lane->attempt)
         lane = lane->all_next;
     return lane != NULL;
+}
+
+bool dispatcher_is_busy_with(struct dispatcher *d, int64_t account_id)
+{
+    const struct account *account = directory_find_id(d->options.directory, account_id);
+    size_t at = 0;
+    bool busy = false;
+    for (const struct lane_owner *owner; account && !busy && (owner = lane_owner_next(d, account, &at));)
+        busy = has_attempt(owner);
+    account_unref(account);
+    return busy;
+}
+
+static void resume(struct dispatcher *d, const struct account *account, int64_t source_id)
+{
+    struct desk_state *desk = desk_state_get(d, account, source_id);
+    if (skip_guard_open(&desk->guard)) // a desk that is found well by a probe has delivered nothing yet
+        desk_store_health(d, desk);
+    desk_resume(d, desk);
+    desk_state_unref(d, desk);
 }
 
 void dispatcher_resume_desk(struct dispatcher *d, const struct account *account)
 {
     if (!desk_connector_find(account->desk.platform)) // a damaged definition
         return;
-    struct desk_state *desk = desk_state_get(d, account);
-    if (skip_guard_open(&desk->guard)) // a desk that is found well by a probe has delivered nothing yet
-        desk_store_health(d, desk);
-    desk_resume(d, desk);
-    desk_state_unref(d, desk);
+    resume(d, account, 0);
+    for (size_t i = 0; i < account->source_count; i++)
+        resume(d, account, account->sources[i].id);
     dispatcher_pump(d);
 }
 

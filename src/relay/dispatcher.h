@@ -29,6 +29,8 @@ struct dispatcher_ports {
     // A bug in the life of this lane is about to abort the process (`over` false), or a person lets a lane go that was
     // held for such bugs (true): to be remembered for the next start. May be NULL.
     void (*lane_trouble)(void *arg, int64_t lane, bool over);
+    // An attempt of this account has learned of a conversation at the desk, and it is stored. May be NULL.
+    void (*linked)(void *arg, int64_t account_id);
     // dispatcher_stop is through: nothing is in flight any more.
     void (*stopped)(void *arg);
 };
@@ -71,10 +73,10 @@ void dispatcher_tick(struct dispatcher *dispatcher);
 void dispatcher_account_changed(struct dispatcher *dispatcher, const struct account *before, const struct account *now);
 // An attempt of the account's is under way, or its outcome is on its way to the store.
 bool dispatcher_is_busy_with(struct dispatcher *dispatcher, int64_t account_id);
-// A person says that the account's desk is well again.
+// A person says that the account's desk is well again, and so are the bots of its sources.
 void dispatcher_resume_desk(struct dispatcher *dispatcher, const struct account *account);
-// The lane has work that was not announced (a retry by hand).
-void dispatcher_work(struct dispatcher *dispatcher, int64_t account_id, int64_t lane);
+// The lane has work that was not announced (a retry by hand). `source_id`: of its messages; only of replies it matters.
+void dispatcher_work(struct dispatcher *dispatcher, int64_t account_id, int64_t source_id, int64_t lane);
 // By hand: something about this pending message is about to be changed in the store (tried now, discarded): its
 // lane forgets what it has in memory. The caller submits the change before any other event, and then calls
 // dispatcher_tick. ERR_BUSY: it is in flight; with `discard` it is discarded if the attempt fails.

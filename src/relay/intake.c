@@ -1,4 +1,4 @@
-#include "relay/intake.h"
+#include "relay/intake_own.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -89,7 +89,7 @@ bool intake_submit(const struct intake *intake, struct intake_batch *batch, stru
 
 // ---- webhooks ----
 
-static void answer_problem(struct http_exchange *exchange, int status, const char *title, struct str detail)
+void intake_answer_problem(struct http_exchange *exchange, int status, const char *title, struct str detail)
 {
     struct buf body;
     buf_init(&body, 4096);
@@ -106,14 +106,18 @@ static void answer_problem(struct http_exchange *exchange, int status, const cha
     buf_done(&body);
 }
 
-enum route { ROUTE_NONE, ROUTE_HOOK, ROUTE_HEALTH };
+enum route { ROUTE_NONE, ROUTE_HOOK, ROUTE_DESK, ROUTE_HEALTH };
 
-// "/hooks/{account}/{source}": names need no decoding ([a-z0-9-]).
+// "/hooks/{account}/{source}", "/desks/{account}": names need no decoding ([a-z0-9-]).
 static enum route route_of(struct str path, struct str *out_account, struct str *out_source)
 {
     if (str_eq(path, STR("/healthz")))
         return ROUTE_HEALTH;
-    struct str prefix = STR("/hooks/");
+    struct str prefix = STR("/hooks/"), desks = STR("/desks/");
+    if (str_starts(path, desks)) {
+        *out_account = str_sub(path, desks.n, path.n);
+        return account_name_is_valid(*out_account) ? ROUTE_DESK : ROUTE_NONE;
+    }
     if (!str_starts(path, prefix))
         return ROUTE_NONE;
     struct str rest = str_sub(path, prefix.n, path.n);
@@ -127,7 +131,7 @@ static bool method_fits(enum route route, struct str method)
 {
     if (route == ROUTE_HEALTH)
         return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
-    return str_eq(method, STR("POST"));
+    return str_eq(method, STR("POST")) || (route == ROUTE_DESK && str_eq(method, STR("HEAD")));
 }
 
 int intake_head(void *arg, const struct http_request *request, size_t *max_body)
@@ -135,7 +139,7 @@ int intake_head(void *arg, const struct http_request *request, size_t *max_body)
     (void)arg;
     struct str account, source;
     enum route route = route_of(request->path, &account, &source);
-    *max_body = route == ROUTE_HOOK ? BODY_LIMIT : 0;
+    *max_body = route == ROUTE_HOOK || route == ROUTE_DESK ? BODY_LIMIT : 0;
     if (route == ROUTE_NONE)
         return 404;
     return method_fits(route, request->method) ? 0 : 405;
@@ -149,6 +153,8 @@ struct str intake_allow(void *arg, const struct http_request *request)
     switch (route_of(path, &account, &source)) {
     case ROUTE_HOOK:
         return STR("POST");
+    case ROUTE_DESK:
+        return STR("HEAD, POST");
     case ROUTE_HEALTH:
         return STR("GET, HEAD");
     default:
@@ -176,8 +182,8 @@ static void on_stored(struct intake_batch *batch, int err)
     tally_time(&batch->tally->webhook, clock_mono_us(parked->clock) - parked->began_us);
     tally_webhook(batch->tally, err ? TALLY_WEBHOOK_DELAYED : TALLY_WEBHOOK_TAKEN, batch->source->platform);
     if (err)
-        answer_problem(parked->exchange, 503, "Service Unavailable",
-                       STR("the message could not be stored; send it again later"));
+        intake_answer_problem(parked->exchange, 503, "Service Unavailable",
+                              STR("the message could not be stored; send it again later"));
     else
         answer_taken(parked->exchange, parked->answer);
     intake_batch_free(batch);
@@ -193,7 +199,8 @@ static void store_events(struct intake *intake, struct http_exchange *exchange, 
     if (!intake_submit(intake, batch, http_exchange_loop(exchange), on_stored, parked)) {
         intake_batch_free(batch);
         tally_webhook(intake->tally, TALLY_WEBHOOK_DELAYED, source->platform);
-        answer_problem(exchange, 503, "Service Unavailable", STR("too many messages wait to be stored; send it again"));
+        intake_answer_problem(exchange, 503, "Service Unavailable",
+                              STR("too many messages wait to be stored; send it again"));
     }
 }
 
@@ -217,7 +224,8 @@ static void take_hook(struct intake *intake, struct http_exchange *exchange, con
     struct receipt receipt = {0};
     const struct platform *platform = platform_find(source->platform);
     if (!platform) { // a damaged definition: they are sent again when somebody has set it
-        answer_problem(exchange, 503, "Service Unavailable", STR("the stored definition of this source is damaged"));
+        intake_answer_problem(exchange, 503, "Service Unavailable",
+                              STR("the stored definition of this source is damaged"));
         return;
     }
     platform->receive(source, http_exchange_request(exchange), clock_wall_us(intake->clock),
@@ -234,23 +242,43 @@ static void take_hook(struct intake *intake, struct http_exchange *exchange, con
     if (receipt.kind == RECEIPT_OK)
         answer_taken(exchange, receipt.answer);
     else
-        answer_problem(exchange, refusals[receipt.kind].status, refusals[receipt.kind].title, receipt.why);
+        intake_answer_problem(exchange, refusals[receipt.kind].status, refusals[receipt.kind].title, receipt.why);
 }
 
-void intake_request(void *arg, struct http_exchange *exchange)
+static void take_from_platform(struct intake *intake, struct http_exchange *exchange, struct str account_name,
+                               struct str source_name)
 {
-    struct intake *intake = arg;
-    struct str account_name, source_name;
-    const struct http_request *request = http_exchange_request(exchange);
-    if (route_of(request->path, &account_name, &source_name) == ROUTE_HEALTH) {
-        http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, STR("ok\n"));
-        return;
-    }
     const struct account *account = directory_find(intake->directory, account_name);
     const struct source *source = account ? account_find_source(account, source_name) : NULL;
     if (source)
         take_hook(intake, exchange, account, source);
     else
-        answer_problem(exchange, 404, "Not Found", STR("there is no such account and source here"));
+        intake_answer_problem(exchange, 404, "Not Found", STR("there is no such account and source here"));
     account_unref(account);
+}
+
+static void take_from_desk(struct intake *intake, struct http_exchange *exchange, struct str account_name)
+{
+    const struct account *account = directory_find(intake->directory, account_name);
+    if (account)
+        intake_take_notice(intake, exchange, account);
+    else
+        intake_answer_problem(exchange, 404, "Not Found", STR("there is no such account here"));
+    account_unref(account);
+}
+
+void intake_request(void *arg, struct http_exchange *exchange)
+{
+    struct intake *intake = arg;
+    struct str account, source;
+    switch (route_of(http_exchange_request(exchange)->path, &account, &source)) {
+    case ROUTE_HOOK:
+        take_from_platform(intake, exchange, account, source);
+        return;
+    case ROUTE_DESK:
+        take_from_desk(intake, exchange, account);
+        return;
+    default: // intake_head has let through nothing else
+        http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, STR("ok\n"));
+    }
 }

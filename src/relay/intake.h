@@ -1,5 +1,6 @@
 // Intake: what comes to `listen`. A webhook is verified and parsed on the thread that received it, its events go
-// to the committer, and the answer is given when they are durable (or cannot be had).
+// to the committer, and the answer is given when they are durable (or cannot be had). A desk's webhook (/desks/{account})
+// says which conversations have news: that is stored, answered, and told (replies.h).
 //
 // Also the one way events of a polled source come in (intake_submit): the same rules, whoever asks.
 #pragma once
@@ -14,6 +15,9 @@ struct intake {
     struct tally *tally;
     const struct clock *clock;
     struct clock_watch *clock_watch;
+    // A desk has told, and it is stored, that these conversations have news. On the thread that received it.
+    void (*news)(void *arg, int64_t account_id, const struct str *desk_conversations, size_t count);
+    void *news_arg;
 };
 
 // For http_server_new: `arg` is the intake.

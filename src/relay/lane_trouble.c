@@ -59,15 +59,21 @@ void lane_look_for_trouble(struct dispatcher *d, struct lane *lane)
         begin_alarm(d, lane);
 }
 
-// The alarm stands for all such lanes of the account.
-static void end_alarm(struct dispatcher *d, const struct lane_account *owner)
+static bool has_trouble(const struct lane_owner *owner)
 {
-    const struct lane *lane;
-    DL_FOREACH2(owner->lanes, lane, all_next)
-    {
-        if (lane->in_trouble)
+    const struct lane *lane = owner->lanes;
+    while (lane && !lane->in_trouble)
+        lane = lane->all_next;
+    return lane != NULL;
+}
+
+// The alarm stands for all such lanes of the account.
+static void end_alarm(struct dispatcher *d, const struct lane_owner *owner)
+{
+    size_t at = 0;
+    for (const struct lane_owner *other; (other = lane_owner_next(d, owner->account, &at));)
+        if (has_trouble(other))
             return;
-    }
     board_alarm_end(d->options.board, "lane_held", owner->account->name);
 }
 

@@ -6,8 +6,8 @@
 const char *lane_wait_name(enum lane_wait wait)
 {
     static const char *const names[LANE_WAITS] = {
-        "nothing", "start",  "page",    "memory", "turn", "slot", "governor", "rate",   "mark",    "answer",
-        "probe",   "record", "backoff", "settle", "time", "desk", "guard",    "person", "account", "order",
+        "nothing", "start",   "page",   "memory", "turn", "slot",  "governor", "rate",    "mark",  "answer", "probe",
+        "record",  "backoff", "settle", "time",   "desk", "guard", "person",   "account", "order", "pace",
     };
     must((unsigned)wait < LANE_WAITS);
     return names[wait];
@@ -80,7 +80,7 @@ static void view_in_memory(struct dispatcher *d, const struct lane *lane, struct
             view_attempt(d, lane->attempt, view);
         break;
     case LANE_WAITING:
-        view->waits_for = LANE_WAITS_TIME;
+        view->waits_for = lane->paces ? LANE_WAITS_PACE : LANE_WAITS_TIME;
         if (lane->due.item.index)
             view->until_us = wall_of(d, lane->due.item.at);
         break;
@@ -101,8 +101,8 @@ static void view_in_memory(struct dispatcher *d, const struct lane *lane, struct
 // Lanes that no feed has brought yet are not in memory, though they wait.
 static bool is_starting(struct dispatcher *d, int64_t account_id)
 {
-    const struct lane_account *owner = lane_account_find(d, account_id);
-    return (owner && owner->feeding) || d->first_feed;
+    const struct lane_owner *inbound = lane_owner_find(d, (struct owner_key){account_id, 0});
+    return (inbound && inbound->feeding) || d->first_feed;
 }
 
 void lane_view_fill(struct dispatcher *d, struct lane_view *view)
@@ -125,10 +125,13 @@ void lane_view_fill(struct dispatcher *d, struct lane_view *view)
 
 void account_view_fill(struct dispatcher *d, struct account_view *view)
 {
-    const struct lane_account *owner = lane_account_find(d, view->account_id);
+    const struct account *account = directory_find_id(d->options.directory, view->account_id);
     *view = (struct account_view){.account_id = view->account_id, .starting = is_starting(d, view->account_id)};
-    for (int i = 0; owner && i < LANE_STATES; i++)
-        view->lanes_in_state[i] = owner->lanes_in_state[i];
+    size_t at = 0;
+    for (const struct lane_owner *owner; account && (owner = lane_owner_next(d, account, &at));)
+        for (int i = 0; i < LANE_STATES; i++)
+            view->lanes_in_state[i] += owner->lanes_in_state[i];
+    account_unref(account);
 }
 
 void lane_view_judge(struct lane_view *view, const struct message *head)

@@ -29,6 +29,7 @@ enum lane_wait {
     LANE_WAITS_PERSON,   // held
     LANE_WAITS_ACCOUNT,  // the account is inactive
     LANE_WAITS_ORDER,    // the order rule was changed: messages accepted before are settled first
+    LANE_WAITS_PACE,     // as fast as its platform takes messages in one chat
     LANE_WAITS,
 };
 
@@ -41,7 +42,7 @@ struct lane_view {
     int desk_in_flight, desk_window; // of its desk's governor; 0 where nothing of it is in memory
 };
 
-// An account's lanes in memory.
+// An account's lanes in memory, those of replies among them.
 struct account_view {
     int64_t account_id;              // asked for
     int lanes_in_state[LANE_STATES]; // all those that wait, but for `starting` and inactive accounts

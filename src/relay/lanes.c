@@ -1,8 +1,10 @@
 #include "relay/lanes.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "platform/platform.h"
 #include "relay/tell.h"
 
 #include <inttypes.h>
@@ -66,7 +68,7 @@ static void lane_wait_over(struct dispatcher *d, struct due *due)
     lane_go_on(d, lane);
 }
 
-struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t lane_id)
+struct lane *lane_new(struct dispatcher *d, struct lane_owner *owner, int64_t lane_id)
 {
     struct lane *lane = mem_new_of(struct lane);
     lane->id = lane_id;
@@ -82,7 +84,7 @@ struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t 
 
 static void lane_free(struct dispatcher *d, struct lane *lane)
 {
-    struct lane_account *owner = lane->owner;
+    struct lane_owner *owner = lane->owner;
     must(!lane->attempt && !lane->in_ring && !lane->due.item.index);
     lane_truncate(d, lane, 0);
     if (owner->desk->probe_lane == lane)
@@ -92,26 +94,26 @@ static void lane_free(struct dispatcher *d, struct lane *lane)
     owner->lanes_in_state[lane->state]--;
     lane_leaves_trouble(d, lane);
     free(lane);
-    lane_account_release(d, owner);
+    lane_owner_release(d, owner);
 }
 
-bool lane_account_is_empty(const struct lane_account *owner)
+bool lane_owner_is_empty(const struct lane_owner *owner)
 {
     return !owner->messages && !owner->loads;
 }
 
-static void stand_in_line(struct dispatcher *d, struct lane_account *owner)
+static void stand_in_line(struct dispatcher *d, struct lane_owner *owner)
 {
-    if (lane_account_is_empty(owner))
+    if (lane_owner_is_empty(owner))
         DL_PREPEND2(d->to_load, owner, load_prev, load_next);
     else
         DL_APPEND2(d->to_load, owner, load_prev, load_next);
 }
 
 // One message or page less: it may have come to be first in line.
-static void has_less(struct dispatcher *d, struct lane_account *owner)
+static void has_less(struct dispatcher *d, struct lane_owner *owner)
 {
-    if (!owner->in_load_ring || !lane_account_is_empty(owner))
+    if (!owner->in_load_ring || !lane_owner_is_empty(owner))
         return;
     DL_DELETE2(d->to_load, owner, load_prev, load_next);
     stand_in_line(d, owner);
@@ -119,7 +121,7 @@ static void has_less(struct dispatcher *d, struct lane_account *owner)
 
 void lane_want_page(struct dispatcher *d, struct lane *lane)
 {
-    struct lane_account *owner = lane->owner;
+    struct lane_owner *owner = lane->owner;
     lane->in_ring = true;
     DL_APPEND(owner->to_load, lane);
     if (owner->in_load_ring)
@@ -130,7 +132,7 @@ void lane_want_page(struct dispatcher *d, struct lane *lane)
 
 void lane_want_no_page(struct dispatcher *d, struct lane *lane)
 {
-    struct lane_account *owner = lane->owner;
+    struct lane_owner *owner = lane->owner;
     lane->in_ring = false;
     DL_DELETE(owner->to_load, lane);
     if (owner->to_load)
@@ -154,7 +156,7 @@ struct lane_slot *lane_head(struct lane *lane)
     return &lane->slots[lane->head];
 }
 
-void lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link)
+struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link)
 {
     int window = d->options.window;
     must(lane->count < window);
@@ -165,6 +167,7 @@ void lane_push(struct dispatcher *d, struct lane *lane, struct message *message,
     slot->conversation = conversation_get(d, message->conversation_id, link);
     lane->owner->messages++;
     atomic_fetch_add_explicit(&d->messages, 1, memory_order_relaxed);
+    return slot;
 }
 
 static void slot_clear(struct dispatcher *d, struct lane *lane, struct lane_slot *slot)
@@ -185,7 +188,8 @@ int64_t lane_due_us(struct dispatcher *d, struct lane *lane)
     if (lane->wait.message_id == head->id && lane->wait.next_attempt_us == head->next_attempt_us)
         return lane->wait.due_us;
     int64_t pause_us = head->next_attempt_us - dispatcher_now_us(d);
-    if (pause_us > d->longest_wait_us)
+    bool may_be_limited = lane_id_kind(lane->id) == LANE_REPLY && d->longest_wait_us < LONGEST_LIMITED_US;
+    if (pause_us > (may_be_limited ? LONGEST_LIMITED_US : d->longest_wait_us))
         pause_us = d->options.settle_ms * 1000;
     int64_t due_us = dispatcher_mono_us(d) + (pause_us > 0 ? pause_us : 0);
     // An earlier process meant it to wait, by a clock that may have been set since: in doubt, it settles anew.
@@ -223,14 +227,16 @@ void lane_truncate(struct dispatcher *d, struct lane *lane, int keep)
 // What is known of its head stays known while it holds no messages.
 static int64_t probe_after_us(struct dispatcher *d, struct lane *lane)
 {
-    if (lane->count)
-        return lane_due_us(d, lane);
+    if (lane->count) {
+        int64_t due_us = lane_due_us(d, lane), paced_us = pace_due_us(d, lane);
+        return due_us > paced_us ? due_us : paced_us;
+    }
     return lane->state == LANE_HELD ? INT64_MAX : lane->state == LANE_WAITING ? lane->due.item.at : 0;
 }
 
 static void leave_state(struct dispatcher *d, struct lane *lane)
 {
-    struct lane_account *owner = lane->owner;
+    struct lane_owner *owner = lane->owner;
     due_clear(d, &lane->due);
     lane_forget_load(d, lane);
     if (!lane->in_ring)
@@ -251,7 +257,7 @@ static void leave_state(struct dispatcher *d, struct lane *lane)
 
 static void enter_ready(struct dispatcher *d, struct lane *lane)
 {
-    struct lane_account *owner = lane->owner;
+    struct lane_owner *owner = lane->owner;
     lane->in_ring = true;
     DL_APPEND(owner->ready, lane);
     if (!owner->in_ring) {
@@ -272,8 +278,9 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         enter_ready(d, lane);
         break;
     case LANE_WAITING: // memory is for lanes that move: it is read again when the time has come
-        due_set(d, &lane->due, lane_due_us(d, lane));
-        tell_lane_waits(d->options.board, lane);
+        due_set(d, &lane->due, lane->paces ? pace_due_us(d, lane) : lane_due_us(d, lane));
+        if (!lane->paces)
+            tell_lane_waits(d->options.board, lane);
         lane_truncate(d, lane, 0);
         break;
     case LANE_HELD:
@@ -312,16 +319,58 @@ void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to)
     enter_state(d, lane);
 }
 
-struct lane_account *lane_account_find(struct dispatcher *d, int64_t account_id)
+// ---- owners ----
+
+struct owner_key owner_key_of(const struct account *account, int64_t lane_id, int64_t source_id)
 {
-    struct lane_account *owner = NULL;
-    HASH_FIND(hh, d->accounts, &account_id, sizeof account_id, owner);
+    if (lane_id_kind(lane_id) != LANE_REPLY)
+        source_id = 0;
+    else if (!account_find_any_source_id(account, source_id))
+        source_id = SOURCE_UNKNOWN;
+    return (struct owner_key){account->id, source_id};
+}
+
+struct lane_owner *lane_owner_find(struct dispatcher *d, struct owner_key key)
+{
+    struct lane_owner *owner = NULL;
+    HASH_FIND(hh, d->owners, &key, sizeof key, owner);
     return owner;
 }
 
-struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id)
+struct lane_owner *lane_owner_next(struct dispatcher *d, const struct account *account, size_t *at)
 {
-    struct lane_account *owner = lane_account_find(d, account_id);
+    size_t known = account->source_count + account->former_count;
+    struct lane_owner *owner = NULL;
+    while (!owner && *at < known + 2) {
+        struct owner_key key = {.account_id = account->id};
+        size_t i = (*at)++;
+        if (i > known)
+            key.source_id = SOURCE_UNKNOWN;
+        else if (i > account->source_count)
+            key.source_id = account->former[i - 1 - account->source_count].id;
+        else if (i)
+            key.source_id = account->sources[i - 1].id;
+        owner = lane_owner_find(d, key);
+    }
+    return owner;
+}
+
+// Takes the account.
+static struct lane_owner *owner_new(struct dispatcher *d, const struct account *account, struct owner_key key)
+{
+    struct lane_owner *owner = mem_new_of(struct lane_owner);
+    owner->key = key;
+    owner->account = account;
+    owner->desk = desk_state_get(d, account, key.source_id);
+    DL_APPEND2(owner->desk->owners, owner, all_prev, all_next);
+    HASH_ADD(hh, d->owners, key, sizeof owner->key, owner);
+    return owner;
+}
+
+struct lane_owner *lane_owner_get(struct dispatcher *d, int64_t lane_id, int64_t account_id, int64_t source_id)
+{
+    struct owner_key key = {account_id, lane_id_kind(lane_id) == LANE_REPLY ? source_id : 0};
+    struct lane_owner *owner = lane_owner_find(d, key);
     if (owner)
         return owner;
     const struct account *account = directory_find_id(d->options.directory, account_id);
@@ -330,47 +379,94 @@ struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id)
         account_unref(account);
         return NULL;
     }
-    owner = mem_new_of(struct lane_account);
-    owner->id = account_id;
-    owner->account = account;
-    owner->desk = desk_state_get(d, account);
-    DL_APPEND2(owner->desk->accounts, owner, all_prev, all_next);
-    HASH_ADD(hh, d->accounts, id, sizeof owner->id, owner);
+    key = owner_key_of(account, lane_id, source_id);
+    owner = lane_owner_find(d, key);
+    if (!owner)
+        return owner_new(d, account, key);
+    account_unref(account);
     return owner;
 }
 
-void lane_account_release(struct dispatcher *d, struct lane_account *owner)
+struct lane_owner *lane_owner_inbound(struct dispatcher *d, int64_t account_id)
+{
+    return lane_owner_get(d, lane_id(LANE_ACCOUNT, account_id), account_id, 0);
+}
+
+void lane_owner_release(struct dispatcher *d, struct lane_owner *owner)
 {
     if (owner->lanes || owner->pins)
         return;
-    must(!owner->in_ring && !owner->in_load_ring && lane_account_is_empty(owner));
-    HASH_DEL(d->accounts, owner);
-    DL_DELETE2(owner->desk->accounts, owner, all_prev, all_next);
+    must(!owner->in_ring && !owner->in_load_ring && lane_owner_is_empty(owner));
+    HASH_DEL(d->owners, owner);
+    DL_DELETE2(owner->desk->owners, owner, all_prev, all_next);
     desk_state_unref(d, owner->desk);
     account_unref(owner->account);
     free(owner);
 }
 
-struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account)
+// ---- who takes their messages ----
+
+bool receiver_is_blind(const struct receiver *receiver)
 {
-    uint64_t identity = desk_identity(&account->desk);
+    return !receiver->has_key && !receiver->has_lookup;
+}
+
+// `out_source`: whose bot it is; NULL where it is none.
+static const struct receiver *receiver_of(const struct account *account, int64_t source_id,
+                                          const struct source **out_source)
+{
+    *out_source = NULL;
+    if (!source_id) {
+        const struct desk_connector *connector = desk_connector_find(account->desk.platform);
+        must(connector);
+        return &connector->receiver;
+    }
+    const struct source *source = account_find_source_id(account, source_id);
+    const struct platform *platform = source ? platform_find(source->platform) : NULL;
+    if (!platform || !platform->receiver)
+        return &receiver_nobody;
+    *out_source = source;
+    return platform->receiver;
+}
+
+uint64_t desk_identity_of(const struct account *account, int64_t source_id)
+{
+    const struct source *source;
+    if (!source_id)
+        return desk_identity(&account->desk);
+    if (receiver_of(account, source_id, &source) == &receiver_nobody) {
+        struct str name = str_of(receiver_nobody.name);
+        return hash_strs(&name, 1);
+    }
+    return source_identity(source);
+}
+
+struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account, int64_t source_id)
+{
+    uint64_t identity = desk_identity_of(account, source_id);
     struct desk_state *desk = NULL;
     HASH_FIND(hh, d->desks, &identity, sizeof identity, desk);
     return desk;
 }
 
-struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account)
+void desk_state_settings(struct desk_state *desk, const struct account *account, int64_t source_id)
 {
-    struct desk_state *desk = desk_state_find(d, account);
+    account_unref(desk->account);
+    desk->account = account_ref(account);
+    desk->receiver = receiver_of(account, source_id, &desk->source);
+    desk->governor.rate_per_min = source_id ? desk->receiver->rate_per_min : account->desk.rate_per_min;
+}
+
+struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account, int64_t source_id)
+{
+    struct desk_state *desk = desk_state_find(d, account, source_id);
     if (!desk) {
         desk = mem_new_of(struct desk_state);
         desk->dispatcher = d;
-        desk->identity = desk_identity(&account->desk);
-        desk->account = account_ref(account);
-        desk->connector = desk_connector_find(account->desk.platform);
-        must(desk->connector);
+        desk->identity = desk_identity_of(account, source_id);
         desk->due.run = desk_pause_over;
-        governor_init(&desk->governor, d->options.concurrency, account->desk.rate_per_min, dispatcher_mono_us(d));
+        governor_init(&desk->governor, d->options.concurrency, 0, dispatcher_mono_us(d));
+        desk_state_settings(desk, account, source_id);
         HASH_ADD(hh, d->desks, identity, sizeof desk->identity, desk);
         desk_restore(d, desk);
     }
@@ -392,7 +488,7 @@ static void desk_free(struct dispatcher *d, struct desk_state *desk)
     due_clear(d, &desk->due);
     HASH_DEL(d->desks, desk);
     account_unref(desk->account);
-    account_unref(desk->alarmed_for);
+    free(desk->alarmed_for);
     free(desk);
 }
 

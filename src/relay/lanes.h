@@ -1,5 +1,6 @@
-// What the dispatcher holds in memory: lanes, the accounts they belong to, the desks those share, and the
-// conversations of the messages in memory. Owned by the dispatcher; not for others.
+// What the dispatcher holds in memory: lanes, who owns them (an account's inbound side, or the replies to one of its sources),
+// who takes their messages (desks, and bots of sources), and the conversations of the messages in memory. Owned by the
+// dispatcher; not for others.
 #pragma once
 #include "base/heap.h"
 #include "base/table.h"
@@ -28,6 +29,7 @@ struct conversation {
 struct lane_slot {
     struct message *message;           // owned
     struct conversation *conversation; // counted
+    bool was_marked;                   // by an earlier process: nobody knows whether it was sent
 };
 
 // A wait that this process gave a message: the store has it in wall time, which may be set meanwhile.
@@ -41,7 +43,7 @@ struct lane {
     struct due due; // LANE_WAITING; first
     int64_t id;
     enum lane_state state;
-    struct lane_account *owner;
+    struct lane_owner *owner;
     struct lane_slot *slots; // ring buffer of `window` entries, NULL while none is used
     int head, count;
     bool more;                // pending messages are behind those in memory
@@ -52,6 +54,7 @@ struct lane {
     bool keeps_slot;          // from one message to the next
     bool in_trouble;          // it brought the process down twice: held for a person
     struct head_wait wait;    // of its head, as this process meant it
+    bool paces;               // LANE_WAITING: for its pace alone
     int64_t asked_id;         // its head that was answered 503 with a time to wait last; 0 = none
     int asked_times;          // in a row
     int64_t probe_after_us;   // LANE_SUSPENDED, monotonic: its head is no probe before then; INT64_MAX: it is held
@@ -62,51 +65,73 @@ struct lane {
     UT_hash_handle hh;
 };
 
-// An account with lanes in memory.
-struct lane_account {
-    int64_t id;
-    const struct account *account;    // counted
-    struct desk_state *desk;          // counted
-    struct lane *lanes;               // all
-    struct lane *ready;               // ring
-    struct lane *to_load;             // ring
-    int messages;                     // of its lanes in memory
-    int loads;                        // pages asked for its lanes
-    int lanes_in_state[LANE_STATES];  // how many of them are in each
-    bool in_load_ring;                // of the dispatcher's accounts with lanes to be loaded
-    bool in_ring;                     // of the desk's accounts with ready lanes
-    int pins;                         // keep it while it has no lanes
-    bool feed_again;                  // after the feed in progress: it was activated meanwhile
-    bool feeding;                     // its lanes are being read from the store after an activation
-    struct order_look *order_look;    // asked of the committer; NULL while none is
-    bool look_again;                  // after that one: something was settled meanwhile
-    int64_t looked_lane;              // lanes up to this one have no message of the order rule before
-    struct lane_account *prev, *next; // in_ring
-    struct lane_account *load_prev, *load_next;
-    struct lane_account *all_prev, *all_next; // the desk's accounts
+// Whose lanes: of the account's inbound side, whose messages its desk takes (source_id 0), or of the replies to one of its
+// sources, whose platform takes them. SOURCE_UNKNOWN: to sources that the account does not know.
+struct owner_key {
+    int64_t account_id, source_id;
+};
+enum { SOURCE_UNKNOWN = -1 };
+
+// One with lanes in memory.
+struct lane_owner {
+    struct owner_key key;
+    const struct account *account;   // counted
+    struct desk_state *desk;         // counted
+    struct lane *lanes;              // all
+    struct lane *ready;              // ring
+    struct lane *to_load;            // ring
+    int messages;                    // of its lanes in memory
+    int loads;                       // pages asked for its lanes
+    int lanes_in_state[LANE_STATES]; // how many of them are in each
+    bool in_load_ring;               // of the dispatcher's owners with lanes to be loaded
+    bool in_ring;                    // of the desk's owners with ready lanes
+    int pins;                        // keep it while it has no lanes
+    // Of the account as a whole: kept by its inbound side alone.
+    bool feed_again;                // after the feed in progress: it was activated meanwhile
+    bool feeding;                   // its lanes are being read from the store after an activation
+    struct order_look *order_look;  // asked of the committer; NULL while none is
+    bool look_again;                // after that one: something was settled meanwhile
+    int64_t looked_lane;            // lanes up to this one have no message of the order rule before
+    struct lane_owner *prev, *next; // in_ring
+    struct lane_owner *load_prev, *load_next;
+    struct lane_owner *all_prev, *all_next; // the desk's owners
     UT_hash_handle hh;
 };
 
-// A desk (same address and token = the same, also across accounts) with work in memory.
+// For so long at most a platform may ask one chat of replies to wait (429).
+#define LONGEST_LIMITED_US (INT64_C(3600) * 1000000)
+
+// A lane that its platform asked to wait.
+struct limited_lane {
+    int64_t lane, at_us; // monotonic
+};
+// So many of one bot within a minute, and the bot is held as a whole.
+enum { LIMITED_MOST = 3 };
+
+// Whoever takes deliveries, with work in memory: a desk (same address and token = the same, also across accounts), or the bot of
+// a source, for which all that is said of desks holds. Replies that nobody can take go to a desk of their own, which refuses
+// them (nobody.c).
 struct desk_state {
     struct due due; // the next probe, or the end of a governor's pause; first
     struct dispatcher *dispatcher;
     uint64_t identity;
-    int refs;                      // accounts, attempts and a probe
+    int refs;                      // owners, attempts and a probe
     const struct account *account; // counted: whose settings reach it
-    const struct desk_connector *connector;
+    const struct source *source;   // of that account: whose bot it is; NULL: a desk
+    const struct receiver *receiver;
     struct governor governor;
     struct skip_guard guard;
-    struct lane_account *accounts; // all
-    struct lane_account *ready;    // ring
-    bool in_ring;                  // of the dispatcher's desks
+    struct lane_owner *owners; // all
+    struct lane_owner *ready;  // ring
+    bool in_ring;              // of the dispatcher's desks
     bool suspended;
-    bool alarmed;                      // that it refuses us
-    const struct account *alarmed_for; // counted: under whose name its alarms stand; NULL while there is none
-    int failures;                      // probes in a row that failed
-    int64_t not_before_us;             // monotonic: what the desk asked for
-    int64_t suspended_us;              // monotonic: since when
-    bool unprobed;                     // it answered the probe that it takes none; until it is well
+    bool alarmed;                              // that it refuses us
+    char *alarmed_for;                         // owned: under which name its alarms stand; NULL while there is none
+    struct limited_lane limited[LIMITED_MOST]; // lanes that were asked to wait lately, the latest first; lane 0: none
+    int failures;                              // probes in a row that failed
+    int64_t not_before_us;                     // monotonic: what the desk asked for
+    int64_t suspended_us;                      // monotonic: since when
+    bool unprobed;                             // it answered the probe that it takes none; until it is well
     bool probing;
     void *probe_call;
     struct arena probe_arena;
@@ -130,6 +155,13 @@ struct guard_memory {
     UT_hash_handle hh;
 };
 
+// What a lane took lately, whether it is in memory or not.
+struct pace {
+    int64_t lane;
+    int64_t full_us; // monotonic: its bucket is full again
+    UT_hash_handle hh;
+};
+
 struct feed {
     struct job job;
     int64_t account_id; // 0 = all
@@ -149,14 +181,15 @@ struct dispatcher {
     int64_t longest_wait_us; // of one message; what is stored to wait longer was stored before the clock was set back
     struct heap dues;
     struct lane *lanes;                 // hash
-    struct lane_account *accounts;      // hash
+    struct lane_owner *owners;          // hash
     struct desk_state *desks;           // hash
     struct conversation *conversations; // hash
     struct guard_memory *guards;        // hash
     struct kept_wait *kept_waits;       // hash
+    struct pace *paces;                 // hash
     struct troubled_lane *troubled;     // hash
     struct desk_state *ready;           // ring of desks that may start something
-    struct lane_account *to_load;       // ring; those that have nothing in memory first
+    struct lane_owner *to_load;         // ring; those that have nothing in memory first
     int loads_asked;
     int in_flight;       // attempts that hold a slot
     int busy;            // attempts and jobs of ours that have not ended
@@ -169,14 +202,14 @@ struct dispatcher {
 };
 
 struct lane *lane_find(struct dispatcher *d, int64_t lane_id);
-// A new lane of the account, LANE_IDLE.
-struct lane *lane_new(struct dispatcher *d, struct lane_account *owner, int64_t lane_id);
+// A new lane of the owner, LANE_IDLE.
+struct lane *lane_new(struct dispatcher *d, struct lane_owner *owner, int64_t lane_id);
 // The one way a lane changes state: checks the table, leaves and enters the rings. LANE_IDLE and LANE_STOPPED
 // free it: it must not be touched afterwards.
 void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to);
 struct lane_slot *lane_head(struct lane *lane);
 // Takes the message; the link is used when its conversation is not in memory yet.
-void lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link);
+struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link);
 // The head is settled: frees it.
 void lane_pop(struct dispatcher *d, struct lane *lane);
 // Forgets the messages in memory behind the first `keep`; the store has them.
@@ -188,17 +221,29 @@ void lane_want_no_page(struct dispatcher *d, struct lane *lane);
 // The page that was asked for is of a state that has passed.
 void lane_forget_load(struct dispatcher *d, struct lane *lane);
 // It has no message in memory and none on its way there: a page of its is loaded even when memory is full.
-bool lane_account_is_empty(const struct lane_account *owner);
+bool lane_owner_is_empty(const struct lane_owner *owner);
 
-// The account with lanes in memory; made from the directory. NULL when there is no such account.
-struct lane_account *lane_account_get(struct dispatcher *d, int64_t account_id);
-struct lane_account *lane_account_find(struct dispatcher *d, int64_t account_id);
+// Whose lane that is, by the account and the source of its messages.
+struct owner_key owner_key_of(const struct account *account, int64_t lane_id, int64_t source_id);
+// The owner of a lane whose messages are of that account and source; made from the directory. NULL when there is no such account.
+struct lane_owner *lane_owner_get(struct dispatcher *d, int64_t lane_id, int64_t account_id, int64_t source_id);
+// An account's inbound side, in the same way.
+struct lane_owner *lane_owner_inbound(struct dispatcher *d, int64_t account_id);
+struct lane_owner *lane_owner_find(struct dispatcher *d, struct owner_key key);
+// The account's owners in memory, one after the other, its inbound side first; `at` is 0 at the start. NULL at the end.
+struct lane_owner *lane_owner_next(struct dispatcher *d, const struct account *account, size_t *at);
 // Frees it when it has no lanes and no pins.
-void lane_account_release(struct dispatcher *d, struct lane_account *owner);
+void lane_owner_release(struct dispatcher *d, struct lane_owner *owner);
 
-// The account's desk, if it is in memory.
-struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account);
-struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account);
+// Who takes what owners of that key send: the account's desk (source_id 0), or the source's bot.
+uint64_t desk_identity_of(const struct account *account, int64_t source_id);
+// The same, if it is in memory.
+struct desk_state *desk_state_find(struct dispatcher *d, const struct account *account, int64_t source_id);
+struct desk_state *desk_state_get(struct dispatcher *d, const struct account *account, int64_t source_id);
+// The settings that reach it are those of this account now.
+void desk_state_settings(struct desk_state *desk, const struct account *account, int64_t source_id);
+// A restart and a look-up aside: once a message may have arrived, there is no way to know, and another try may repeat it.
+bool receiver_is_blind(const struct receiver *receiver);
 void desk_state_unref(struct dispatcher *d, struct desk_state *desk);
 // Puts the desk into the ring of those that may start something, if it has reason to be there.
 void desk_enlist(struct dispatcher *d, struct desk_state *desk);
@@ -218,11 +263,22 @@ void wait_keep(struct dispatcher *d, const struct lane *lane);
 void wait_take_back(struct dispatcher *d, struct lane *lane);
 void kept_waits_free(struct dispatcher *d);
 
+// paces.c: when the pace that the lane's receiver takes lets its next message go, monotonic; not before now.
+int64_t pace_due_us(struct dispatcher *d, const struct lane *lane);
+// paces.c: a request that writes is about to leave.
+void pace_take(struct dispatcher *d, const struct lane *lane);
+void paces_free(struct dispatcher *d);
+
+// nobody.c: takes replies to a source whose platform takes none, or that is gone: refuses each with a sentence.
+extern const struct receiver receiver_nobody;
+
 // desk_health.c: the time its suspension or its governor waited for has come.
 void desk_pause_over(struct dispatcher *d, struct due *due);
 
 // desk_health.c: puts its state on the board. `until_us` is monotonic; 0 = unknown.
 void desk_show(struct dispatcher *d, struct desk_state *desk, struct str reason, int64_t until_us);
+// desk_health.c: what it is called in logs and alarms: "ACCOUNT", of a bot "ACCOUNT/SOURCE". The caller frees it.
+char *desk_name(const struct desk_state *desk);
 // desk_health.c: an alarm of this suspension; they end with it.
 void desk_begin_alarm(struct dispatcher *d, struct desk_state *desk, const char *name, struct str text);
 // desk_health.c: it answered one of the statuses that a person must look at: an alarm, once per suspension.
@@ -269,14 +325,14 @@ void troubled_lanes_free(struct dispatcher *d);
 // order_gate.c: the lane's head is of a changed order rule, and messages of the rule before are pending.
 bool order_holds(const struct lane *lane);
 // order_gate.c: something may have been settled that lanes of a changed order rule wait for.
-void order_look(struct dispatcher *d, struct lane_account *owner);
+void order_look(struct dispatcher *d, struct lane_owner *owner);
 // order_gate.c: nothing of the rule before is left: the lanes that were behind go on.
-void order_release(struct dispatcher *d, struct lane_account *owner);
+void order_release(struct dispatcher *d, struct lane_owner *owner);
 
 // pages.c: asks for the pages that may be asked for, and takes the feeds on.
 void pages_pump(struct dispatcher *d);
-// pages.c: reads the lanes of an account, or of the whole store, that are not in memory.
-void feed_account(struct dispatcher *d, struct lane_account *owner);
+// pages.c: reads the lanes of an account (given its inbound side), or of the whole store, that are not in memory.
+void feed_account(struct dispatcher *d, struct lane_owner *owner);
 void feed_whole_store(struct dispatcher *d);
 // pages.c: for the end; nothing of theirs may be with the committer.
 void feeds_end(struct dispatcher *d);

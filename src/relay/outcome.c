@@ -3,11 +3,17 @@
 #include "base/must.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
+#include "relay/note.h"
 #include "relay/tell.h"
 
 #include <stdlib.h>
 
 enum { ERROR_TEXT = 500 }; // of the desk's words that are kept, bytes
+
+static bool is_held(const struct store_outcome *outcome)
+{
+    return outcome->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
+}
 
 static int64_t retry_at_us(struct attempt *attempt, int attempts)
 {
@@ -18,15 +24,29 @@ static int64_t retry_at_us(struct attempt *attempt, int attempts)
     return dispatcher_now_us(d) + pause_ms * 1000;
 }
 
+// Notes hold nothing up, for what customers say is behind them; and what nobody can take waits for no person.
+static bool may_hold(const struct attempt *attempt)
+{
+    return attempt->account->on_failure == ON_FAILURE_HOLD && attempt->steps.message->direction != NOTE &&
+           attempt->desk_state->receiver != &receiver_nobody;
+}
+
+// A chat that refuses, or a note that there is no place for, says nothing of who takes messages.
+static bool is_no_matter_of_the_guard(const struct attempt *attempt)
+{
+    bool unasked = attempt->steps.message->direction == NOTE && !attempt->requests;
+    return attempt->verdict.of_chat || unasked;
+}
+
 // Skipped and reported, or held for a person, or kept by the guard against mass skips.
 static void give_up(struct attempt *attempt, enum reason reason)
 {
     struct store_outcome *outcome = &attempt->outcome;
     bool damaged = attempt->steps.message->reason == REASON_DAMAGED;
     outcome->reason = damaged ? REASON_DAMAGED : reason;
-    if (attempt->account->on_failure == ON_FAILURE_HOLD) {
+    if (may_hold(attempt)) {
         outcome->next_attempt_us = MESSAGE_HELD;
-    } else if (damaged || desk_lets_skip(attempt)) {
+    } else if (damaged || is_no_matter_of_the_guard(attempt) || desk_lets_skip(attempt)) {
         outcome->state = MESSAGE_SKIPPED;
     } else {
         outcome->reason = REASON_NONE;
@@ -45,7 +65,7 @@ static void judge_retry(struct attempt *attempt)
 {
     struct store_outcome *outcome = &attempt->outcome;
     const struct dispatcher *d = attempt->dispatcher;
-    bool looks = attempt->desk_state->connector->has_lookup;
+    bool looks = attempt->desk_state->receiver->has_lookup;
     if (attempt->steps.look_only) {
         give_up(attempt, REASON_GAVE_UP);
         return;
@@ -57,7 +77,8 @@ static void judge_retry(struct attempt *attempt)
         give_up(attempt, REASON_GAVE_UP);
 }
 
-// Not counted: tried again at once, or when the platform says; what came without an answer settles first.
+// Not counted: tried again at once, or when the platform says; what came without an answer settles first. A chat that is held back
+// is left alone for as long as its platform says, an hour at most: to ask before would prolong that.
 static void judge_uncounted(struct attempt *attempt)
 {
     struct store_outcome *outcome = &attempt->outcome;
@@ -65,11 +86,18 @@ static void judge_uncounted(struct attempt *attempt)
     int64_t until_us = verdict->kind == VERDICT_WAIT ? verdict->until_us : 0;
     if (verdict->unanswered && until_us < outcome->at_us + attempt->steps.settle_us)
         until_us = outcome->at_us + attempt->steps.settle_us;
-    int64_t latest_us = outcome->at_us + attempt->dispatcher->longest_wait_us;
+    int64_t latest_us = outcome->at_us + (verdict->limited ? LONGEST_LIMITED_US : attempt->dispatcher->longest_wait_us);
     outcome->next_attempt_us = until_us < latest_us ? until_us : latest_us;
 }
 
-static void judge(struct attempt *attempt)
+// It may have arrived, nothing can tell, and the account's owner would rather be asked than have it sent twice.
+static bool is_held_in_doubt(const struct attempt *attempt)
+{
+    return attempt->verdict.maybe_applied && attempt->account->in_doubt == IN_DOUBT_HOLD &&
+           receiver_is_blind(attempt->desk_state->receiver);
+}
+
+static void judge_by_kind(struct attempt *attempt)
 {
     struct store_outcome *outcome = &attempt->outcome;
     const struct verdict *verdict = &attempt->verdict;
@@ -94,30 +122,71 @@ static void judge(struct attempt *attempt)
         judge_uncounted(attempt);
         break;
     }
+}
+
+static void judge(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    if (is_held_in_doubt(attempt))
+        outcome->next_attempt_us = MESSAGE_HELD;
+    else
+        judge_by_kind(attempt);
     if (attempt->lane->discard == outcome->message_id && outcome->state != MESSAGE_DELIVERED) {
         outcome->state = MESSAGE_DISCARDED;
         outcome->reason = REASON_BY_HAND;
     }
-    if (outcome->state == MESSAGE_PENDING && outcome->next_attempt_us && outcome->next_attempt_us != MESSAGE_HELD)
+    if (outcome->state == MESSAGE_PENDING && outcome->next_attempt_us && !is_held(outcome))
         lane_keep_wait(attempt->dispatcher, attempt->lane, outcome->message_id, outcome->next_attempt_us);
 }
 
 static void on_outcome(struct loop_task *task);
 
+// It may have arrived before, and was sent all the same; without a key what was plainly not taken now is no second one.
+static bool is_resent(const struct attempt *attempt)
+{
+    const struct receiver *receiver = attempt->desk_state->receiver;
+    const struct verdict *verdict = &attempt->verdict;
+    bool taken = receiver->has_key || verdict->kind == VERDICT_DELIVERED || verdict->maybe_applied;
+    return attempt->steps.in_doubt && !receiver->has_lookup && attempt->wrote && taken;
+}
+
 static void tally_doubt(const struct attempt *attempt)
 {
     struct tally *tally = attempt->dispatcher->options.tally;
     const struct verdict *verdict = &attempt->verdict;
-    if (!attempt->steps.in_doubt || attempt->cut)
-        return;
-    if (!attempt->desk_state->connector->has_lookup)
+    if (is_held(&attempt->outcome) && is_held_in_doubt(attempt))
+        tally_in_doubt(tally, DOUBT_HELD);
+    if (is_resent(attempt))
         tally_in_doubt(tally, DOUBT_RESENT);
-    else if (verdict->kind == VERDICT_DELIVERED && !attempt->wrote)
+    if (!attempt->steps.in_doubt || attempt->cut || !attempt->desk_state->receiver->has_lookup)
+        return;
+    if (verdict->kind == VERDICT_DELIVERED && !attempt->wrote)
         tally_in_doubt(tally, DOUBT_FOUND);
     else if (verdict->not_found || attempt->wrote)
         tally_in_doubt(tally, DOUBT_NOT_FOUND);
     else
         tally_in_doubt(tally, DOUBT_UNKNOWN);
+}
+
+// What the agent reads of a reply that did not simply arrive; success is silent. Of a damaged row nobody knows whose it is.
+static void tell_agent(struct attempt *attempt)
+{
+    struct store_outcome *outcome = &attempt->outcome;
+    const struct message *message = attempt->steps.message;
+    struct note note = {
+        .reply = message, .attempts = outcome->attempts, .why = attempt->verdict.error, .in_doubt = outcome->in_doubt};
+    bool resent = is_resent(attempt) && receiver_is_blind(attempt->desk_state->receiver);
+    if (message->direction != REPLY || outcome->reason == REASON_DAMAGED)
+        return;
+    if (outcome->state == MESSAGE_SKIPPED)
+        note.kind = outcome->reason == REASON_REJECTED ? NOTE_REFUSED : NOTE_GAVE_UP;
+    else if (is_held(outcome))
+        note.kind = is_held_in_doubt(attempt) ? NOTE_HELD_IN_DOUBT : NOTE_HELD;
+    else if (outcome->state == MESSAGE_DELIVERED && resent)
+        note.kind = NOTE_SENT_TWICE;
+    else
+        return;
+    outcome->note = note_text(&note, &attempt->arena);
 }
 
 void attempt_judged(struct attempt *attempt)
@@ -126,7 +195,9 @@ void attempt_judged(struct attempt *attempt)
     const struct message *message = attempt->steps.message;
     const struct verdict *verdict = &attempt->verdict;
     struct lane *lane = attempt->lane;
-    bool doubt = message->in_doubt && !verdict->not_found && !attempt->wrote;
+    // A look-up said so before it was sent again, or the key says so; else the first copy may have arrived all the same.
+    bool cleared = attempt->wrote && !receiver_is_blind(attempt->desk_state->receiver);
+    bool doubt = message->in_doubt && !verdict->not_found && !cleared;
     attempt->outcome = (struct store_outcome){
         .message_id = message->id,
         .lane = lane->id,
@@ -137,6 +208,7 @@ void attempt_judged(struct attempt *attempt)
         .desk_ref = verdict->desk_ref,
         .conversation_id = message->conversation_id,
         .link = attempt->steps.link_changed ? &attempt->steps.link : NULL,
+        .moved_to = attempt->steps.moved_to,
     };
     judge(attempt);
     if (!attempt->cut && (verdict->kind != VERDICT_DELIVERED || message->attempts))
@@ -144,6 +216,7 @@ void attempt_judged(struct attempt *attempt)
     if (lane->keeps_slot)
         attempt->outcome.mark_next = lane->slots[(lane->head + 1) % d->options.window].message->id;
     tally_doubt(attempt);
+    tell_agent(attempt);
     attempt->changes[0] = (struct store_change){.kind = STORE_OUTCOME, .outcome = &attempt->outcome};
     attempt->changes[1] = (struct store_change){.kind = STORE_DESK_HEALTH, .desk_health = &attempt->health};
     attempt->job = (struct job){
@@ -195,6 +268,8 @@ static void take_outcome(struct attempt *attempt)
     if (outcome->link) {
         free(head->conversation->link);
         head->conversation->link = link_copy(outcome->link);
+        if (outcome->link->conversation.n && d->ports.linked)
+            d->ports.linked(d->ports.arg, head->message->account_id);
     }
     if (outcome->applied)
         tell_outcome(d->options.board, head->message, outcome);
@@ -207,6 +282,7 @@ static void take_outcome(struct attempt *attempt)
             take_mark(d, lane, outcome->mark_next);
         return;
     }
+    head->was_marked = false;
     head->message->attempts = outcome->attempts;
     head->message->next_attempt_us = outcome->next_attempt_us;
     head->message->in_doubt = outcome->in_doubt;
@@ -230,9 +306,18 @@ static void discard_now(struct attempt *attempt)
     outcome->state = MESSAGE_DISCARDED;
     outcome->reason = REASON_BY_HAND;
     outcome->next_attempt_us = 0;
-    outcome->verdict = NULL; // that one is stored
+    outcome->verdict = NULL; // that one is stored, and so is the note
+    outcome->note = STR_NONE;
+    outcome->note_lane = 0;
     attempt->job = (struct job){.kind = JOB_CHANGES, .changes = attempt->changes, .change_count = 1};
     dispatcher_submit(attempt->dispatcher, &attempt->job, on_outcome);
+}
+
+static void announce_note(const struct attempt *attempt)
+{
+    struct dispatcher *d = attempt->dispatcher;
+    tally_message(d->options.tally, TALLY_ACCEPTED, attempt->steps.source->platform, NOTE);
+    dispatcher_work(d, attempt->steps.message->account_id, 0, attempt->outcome.note_lane);
 }
 
 static void on_outcome(struct loop_task *task)
@@ -241,6 +326,8 @@ static void on_outcome(struct loop_task *task)
     struct dispatcher *d = attempt->dispatcher;
     struct lane *lane = attempt->lane;
     d->busy--;
+    if (!attempt->job.err && attempt->outcome.note_lane)
+        announce_note(attempt);
     if (must_discard(attempt)) {
         discard_now(attempt);
         return;
@@ -250,6 +337,8 @@ static void on_outcome(struct loop_task *task)
         lane_head(lane)->message->in_flight = false;
     } else {
         take_outcome(attempt);
+        if (attempt->outcome.moved_to.p) // those in memory have the address from before
+            lane_truncate(d, lane, 0);
     }
     attempt_free(attempt);
     lane_go_on(d, lane);

@@ -1,5 +1,5 @@
 // What lanes have in the store: pages of their messages, and feeds of lanes that nobody announced (at the start, after an
-// activation). Bounded in jobs with the committer and in messages in memory; accounts take turns.
+// activation). Bounded in jobs with the committer and in messages in memory; accounts and sources take turns.
 #include "base/mem.h"
 #include "relay/lanes.h"
 
@@ -8,7 +8,7 @@
 
 enum {
     MOST_LOADS = 64, // pages asked of the committer at a time
-    MOST_LOOKS = 8,  // at accounts that stand in line for a page
+    MOST_LOOKS = 8,  // at owners that stand in line for a page
 };
 
 struct load {
@@ -24,34 +24,43 @@ static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page 
     for (size_t i = 0; i < page->count; i++) {
         struct message *message = page->entries[i].message;
         page->entries[i].message = NULL;
-        if (message->in_flight) { // by an earlier process: this one clears its marks
+        bool marked = message->in_flight;
+        if (marked) { // by an earlier process: this one clears its marks
             message->in_flight = false;
             message->in_doubt = true;
             int64_t unsettled_us = d->started_us + d->options.settle_ms * 1000 - dispatcher_mono_us(d);
             if (message->next_attempt_us < dispatcher_now_us(d) + unsettled_us)
                 message->next_attempt_us = dispatcher_now_us(d) + unsettled_us;
         }
-        lane_push(d, lane, message, &page->entries[i].link);
+        lane_push(d, lane, message, &page->entries[i].link)->was_marked = marked;
     }
 }
 
-// Of a damaged row, or one that its index contradicts, the account may be anybody's: a whole one says whose the lane is. 0: none.
-static int64_t account_of(const struct lane_page *page)
+// Of a damaged row, or one that its index contradicts, account and source may be anybody's: a whole one says whose the lane is.
+// NULL: none.
+static const struct message *whole_one(const struct lane_page *page)
 {
     for (size_t i = 0; i < page->count; i++)
         if (page->entries[i].message->reason != REASON_DAMAGED)
-            return page->entries[i].message->account_id;
-    return 0;
+            return page->entries[i].message;
+    return NULL;
 }
 
-// What was damaged at the start of the lane had it taken for another account's: it begins anew.
+static bool is_of(const struct lane_owner *owner, int64_t lane_id, const struct message *message)
+{
+    return message->account_id == owner->key.account_id &&
+           owner_key_of(owner->account, lane_id, message->source_id).source_id == owner->key.source_id;
+}
+
+// What was damaged at the start of the lane had it taken for another account's or source's: it begins anew.
 static bool is_anothers(struct dispatcher *d, struct lane *lane, const struct lane_page *page)
 {
-    int64_t lane_id = lane->id, account_id = account_of(page);
-    if (!account_id || account_id == lane->owner->id)
+    int64_t lane_id = lane->id;
+    const struct message *whole = whole_one(page);
+    if (!whole || is_of(lane->owner, lane_id, whole))
         return false;
     lane_set_state(d, lane, LANE_IDLE);
-    dispatcher_work(d, account_id, lane_id);
+    dispatcher_work(d, whole->account_id, whole->source_id, lane_id);
     return true;
 }
 
@@ -94,14 +103,14 @@ static bool may_load(struct dispatcher *d)
 static struct lane *next_to_load(struct dispatcher *d)
 {
     for (int i = 0; i < MOST_LOOKS && d->to_load && !d->stopping && d->loads_asked < MOST_LOADS; i++) {
-        struct lane_account *owner = d->to_load;
+        struct lane_owner *owner = d->to_load;
         DL_DELETE2(d->to_load, owner, load_prev, load_next);
         DL_APPEND2(d->to_load, owner, load_prev, load_next);
         const struct desk_state *desk = owner->desk;
         if (desk->probe_lane && desk->probe_lane->owner == owner && desk->probe_lane->state == LANE_LOADING &&
             desk->probe_lane->in_ring) // what fills the memory may wait for the probe
             return desk->probe_lane;
-        if (dispatcher_has_room(d) || lane_account_is_empty(owner))
+        if (dispatcher_has_room(d) || lane_owner_is_empty(owner))
             return owner->to_load;
     }
     return NULL;
@@ -121,8 +130,8 @@ static void ask_page(struct dispatcher *d, struct lane *lane)
 // What lanes of a changed order rule wait for may have been discarded by hand before it was read.
 static void look_at_orders(struct dispatcher *d)
 {
-    struct lane_account *owner, *next;
-    HASH_ITER(hh, d->accounts, owner, next)
+    struct lane_owner *owner, *next;
+    HASH_ITER(hh, d->owners, owner, next)
     {
         order_look(d, owner);
     }
@@ -134,7 +143,7 @@ static void feed_end(struct feed *feed)
     DL_DELETE(d->feeds, feed);
     if (d->first_feed == feed)
         d->first_feed = NULL;
-    struct lane_account *owner = feed->account_id ? lane_account_find(d, feed->account_id) : NULL;
+    struct lane_owner *owner = feed->account_id ? lane_owner_find(d, (struct owner_key){feed->account_id, 0}) : NULL;
     if (!feed->account_id)
         look_at_orders(d);
     free(feed);
@@ -147,16 +156,18 @@ static void feed_end(struct feed *feed)
     if (again)
         feed_account(d, owner);
     else
-        lane_account_release(d, owner);
+        lane_owner_release(d, owner);
 }
 
-static int64_t account_fed(const struct load *load)
+static struct lane_owner *owner_fed(struct dispatcher *d, const struct load *load)
 {
     const struct lane_page *page = &load->job.load.page;
-    int64_t lane_id = load->job.load.lane, account_id = account_of(page);
-    if (!account_id && lane_id_kind(lane_id) == LANE_ACCOUNT)
-        account_id = lane_id_owner(lane_id);
-    return account_id ? account_id : page->entries[0].message->account_id;
+    int64_t lane_id = load->job.load.lane;
+    const struct message *whole = whole_one(page);
+    if (!whole && lane_id_kind(lane_id) == LANE_ACCOUNT)
+        return lane_owner_inbound(d, lane_id_owner(lane_id));
+    const struct message *message = whole ? whole : page->entries[0].message;
+    return lane_owner_get(d, lane_id, message->account_id, message->source_id);
 }
 
 // A lane that was not in memory: its messages say whose it is.
@@ -165,7 +176,7 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
     struct lane_page *page = &load->job.load.page;
     if (load->job.err || !page->count || lane_find(d, load->job.load.lane))
         return;
-    struct lane_account *owner = lane_account_get(d, account_fed(load));
+    struct lane_owner *owner = owner_fed(d, load);
     if (!owner)
         return;
     if (owner->account->active) {
@@ -183,7 +194,7 @@ static void take_fed_page(struct dispatcher *d, struct load *load)
             lane_go_on(d, lane);
         }
     } else {
-        lane_account_release(d, owner);
+        lane_owner_release(d, owner);
     }
 }
 
@@ -255,11 +266,11 @@ static struct feed *feed_new(struct dispatcher *d, int64_t account_id)
     return feed;
 }
 
-void feed_account(struct dispatcher *d, struct lane_account *owner)
+void feed_account(struct dispatcher *d, struct lane_owner *owner)
 {
     owner->feeding = true;
     owner->pins++;
-    feed_new(d, owner->id);
+    feed_new(d, owner->key.account_id);
 }
 
 void feed_whole_store(struct dispatcher *d)

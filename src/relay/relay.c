@@ -70,6 +70,69 @@ static void on_timer(void *arg)
     dispatcher_tick(relay->dispatcher);
 }
 
+static bool port_submit_or_refuse(void *arg, struct job *job)
+{
+    struct relay *relay = arg;
+    job->owner = relay;
+    job->done = relay_job_to_loop;
+    return committer_submit(relay->committer, job);
+}
+
+static void replies_port_arm(void *arg, int64_t at_us)
+{
+    struct relay *relay = arg;
+    if (!at_us) {
+        loop_timer_clear(relay->replies_timer);
+        return;
+    }
+    int64_t pause_us = at_us - clock_mono_us(relay->options.clock);
+    loop_timer_set(relay->replies_timer, pause_us > 0 ? (pause_us + 999) / 1000 : 0);
+}
+
+static void on_replies_timer(void *arg)
+{
+    struct relay *relay = arg;
+    replies_tick(relay->replies);
+}
+
+// News of a desk, from the thread that took them to the relay loop.
+struct news_task {
+    struct loop_task task; // first
+    struct relay *relay;
+    struct arena arena;
+    int64_t account_id;
+    struct str *conversations;
+    size_t count;
+};
+
+static void on_news(struct loop_task *task)
+{
+    struct news_task *news = (struct news_task *)task;
+    replies_news(news->relay->replies, news->account_id, news->conversations, news->count);
+    arena_done(&news->arena);
+    free(news);
+}
+
+static void port_news(void *arg, int64_t account_id, const struct str *desk_conversations, size_t count)
+{
+    struct relay *relay = arg;
+    struct news_task *news = mem_new_of(struct news_task);
+    news->relay = relay;
+    news->account_id = account_id;
+    news->count = count;
+    news->conversations = arena_alloc(&news->arena, count * sizeof *news->conversations);
+    for (size_t i = 0; i < count; i++)
+        news->conversations[i] = arena_str(&news->arena, desk_conversations[i]);
+    news->task.run = on_news;
+    must(loop_post(relay->loop, &news->task));
+}
+
+static void port_linked(void *arg, int64_t account_id)
+{
+    struct relay *relay = arg;
+    replies_linked(relay->replies, account_id);
+}
+
 static void port_stopped(void *arg)
 {
     struct relay *relay = arg;
@@ -153,8 +216,13 @@ static void make_committer(struct relay *relay)
         .fatal_arg = options->fatal_arg,
         .flushes_apart = true,
     });
-    relay->intake = (struct intake){options->directory, relay->committer, options->tally, options->clock,
-                                    clock_watch_new(options->board)};
+    relay->intake = (struct intake){options->directory,
+                                    relay->committer,
+                                    options->tally,
+                                    options->clock,
+                                    clock_watch_new(options->board),
+                                    port_news,
+                                    relay};
 }
 
 static void make_dispatcher(struct relay *relay)
@@ -185,17 +253,35 @@ static void make_dispatcher(struct relay *relay)
         .cancel = port_cancel,
         .arm = port_arm,
         .lane_trouble = port_lane_trouble,
+        .linked = port_linked,
         .stopped = port_stopped,
     };
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
 }
 
-static bool by_hand_submit(void *arg, struct job *job)
+static void make_replies(struct relay *relay)
 {
-    struct relay *relay = arg;
-    job->owner = relay;
-    job->done = relay_job_to_loop;
-    return committer_submit(relay->committer, job);
+    const struct relay_options *options = &relay->options;
+    struct chance chance;
+    chance_init_system(&chance);
+    struct replies_options replies = {
+        .directory = options->directory,
+        .board = options->board,
+        .tally = options->tally,
+        .clock = options->clock,
+        .seed = chance_next(&chance),
+        .timeout_ms = options->timeout_ms,
+        .keep_dedupe_us = options->keep_dedupe_us,
+    };
+    struct replies_ports ports = {
+        .arg = relay,
+        .submit = port_submit_or_refuse,
+        .send = port_send,
+        .cancel = port_cancel,
+        .arm = replies_port_arm,
+    };
+    relay->replies_timer = loop_timer_new(relay->loop, on_replies_timer, relay);
+    relay->replies = replies_new(&replies, &ports);
 }
 
 static void make_by_hand(struct relay *relay)
@@ -203,7 +289,7 @@ static void make_by_hand(struct relay *relay)
     const struct relay_options *options = &relay->options;
     relay->by_hand = (struct by_hand_ports){
         .arg = relay,
-        .submit = by_hand_submit,
+        .submit = port_submit_or_refuse,
         .dispatcher = relay->dispatcher,
         .reader = options->store->ops->reader_new(options->store),
         .directory = options->directory,
@@ -212,6 +298,23 @@ static void make_by_hand(struct relay *relay)
         .clock = options->clock,
         .settle_ms = options->settle_ms,
     };
+}
+
+static void restore_news(void *arg, int64_t account_id, struct str desk_conversation)
+{
+    replies_restore_news(arg, account_id, desk_conversation);
+}
+
+static void restore_searched(void *arg, const struct store_searched *searched)
+{
+    replies_restore_searched(arg, searched);
+}
+
+static bool restore_replies(struct relay *relay)
+{
+    struct store *store = relay->options.store;
+    return !store->ops->each_news(store, restore_news, relay->replies) &&
+           !store->ops->each_searched(store, restore_searched, relay->replies);
 }
 
 static void restore_desk(void *arg, const struct store_desk_health *health)
@@ -310,6 +413,7 @@ static void on_begin(struct loop_task *task)
         account_unref(account);
     }
     dispatcher_start(relay->dispatcher);
+    replies_start(relay->replies);
     free(task);
 }
 
@@ -342,11 +446,14 @@ static void relay_free(struct relay *relay)
         loop_free(relay->doors[i].loop);
     }
     dispatcher_free(relay->dispatcher);
+    replies_free(relay->replies);
     sources_free(relay->sources);
     checks_free(relay->checks);
     for (int i = 0; i < relay->client_count; i++)
         http_client_free(relay->clients[i]);
     loop_timer_free(relay->timer);
+    if (relay->replies_timer)
+        loop_timer_free(relay->replies_timer);
     if (relay->cut_timer)
         loop_timer_free(relay->cut_timer);
     if (relay->hurry_timer)
@@ -375,7 +482,9 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
     make_committer(relay);
     make_dispatcher(relay);
     make_loop(relay);
-    if (options->store->ops->each_desk_health(options->store, restore_desk, relay->dispatcher)) {
+    make_replies(relay);
+    if (options->store->ops->each_desk_health(options->store, restore_desk, relay->dispatcher) ||
+        !restore_replies(relay)) {
         *why = "the store cannot be read";
         relay_free(relay);
         return NULL;
@@ -488,6 +597,7 @@ static void on_stop(struct loop_task *task)
     struct relay *relay = ((struct relay_task *)task)->relay;
     free(task);
     sources_stop(relay->sources);
+    replies_stop(relay->replies);
     checks_stop(relay->checks);
     relay->cut_timer = timer_at_cut(relay, on_cut);
     dispatcher_stop(relay->dispatcher);

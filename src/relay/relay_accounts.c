@@ -25,6 +25,7 @@ static void publish(struct relay *relay, const struct account *account, bool is_
         board_alarm_end(relay->options.board, "store_damaged", account->name);
     dispatcher_account_changed(relay->dispatcher, before, account);
     sources_account_changed(relay->sources, before, account);
+    replies_account_changed(relay->replies, before, account);
     clock_watch_forget(relay->intake.clock_watch, before);
     if (is_news)
         tell_account(relay->options.board, before, account);
@@ -250,6 +251,7 @@ struct discard {
     struct store_change changes[DISCARDS];
     struct store_outcome outcomes[DISCARDS];
     const char *platforms[DISCARDS]; // for the tally
+    enum direction directions[DISCARDS];
     struct arena names;
     size_t count;
     int64_t applied;
@@ -265,7 +267,8 @@ static int discard_gathered(struct discard *discard)
             continue;
         discard->applied++;
         if (discard->platforms[i])
-            tally_message(discard->relay->options.tally, TALLY_DISCARDED, str_of(discard->platforms[i]), INBOUND);
+            tally_message(discard->relay->options.tally, TALLY_DISCARDED, str_of(discard->platforms[i]),
+                          discard->directions[i]);
     }
     discard->count = 0;
     arena_done(&discard->names);
@@ -285,6 +288,7 @@ static void gather_message(struct discard *discard, const struct message *messag
         .at_us = clock_wall_us(discard->relay->options.clock),
     };
     discard->changes[at] = (struct store_change){.kind = STORE_OUTCOME, .outcome = &discard->outcomes[at]};
+    discard->directions[at] = message->direction;
     discard->platforms[at] = source ? arena_str(&discard->names, source->platform).p : NULL;
 }
 
@@ -389,6 +393,7 @@ static void forget(struct relay *relay, const struct account *account)
     directory_remove(relay->options.directory, account->id);
     dispatcher_account_changed(relay->dispatcher, account, empty);
     sources_account_changed(relay->sources, account, empty);
+    replies_account_changed(relay->replies, account, empty);
     clock_watch_forget(relay->intake.clock_watch, account);
     tell_account(relay->options.board, account, NULL);
     if (account->damaged)

@@ -114,7 +114,8 @@ static void on_some_retried(struct loop_task *task)
         if (retry->applied)
             tell_retried(call->relay->options.board, &call->skipped->messages[i]);
         if (retry->applied && retry->lane != before)
-            dispatcher_work(call->relay->dispatcher, call->account_id, before = retry->lane);
+            dispatcher_work(call->relay->dispatcher, call->account_id, call->skipped->messages[i].source_id,
+                            before = retry->lane);
     }
     call_answer(call, call->job.err);
 }

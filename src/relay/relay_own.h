@@ -6,6 +6,7 @@
 #include "relay/dispatcher.h"
 #include "relay/intake.h"
 #include "relay/relay.h"
+#include "relay/replies.h"
 #include "relay/sources.h"
 
 #include <pthread.h>
@@ -39,6 +40,8 @@ struct relay {
     int client_count;
     struct dispatcher *dispatcher;
     struct sources *sources;
+    struct replies *replies;
+    struct loop_timer *replies_timer;
     struct checks *checks;
     struct door doors[MOST_DOORS];
     int door_count;

@@ -29,11 +29,14 @@ void tally_message(struct tally *tally, enum tally_event event, struct str platf
             add(&tally->messages[event][i][direction], 1);
 }
 
-void tally_attempt(struct tally *tally, struct str desk, enum verdict_kind verdict)
+void tally_attempt(struct tally *tally, struct str receiver, enum verdict_kind verdict)
 {
     for (int i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
-        if (str_eq_c(desk, desk_connectors[i]->name))
+        if (str_eq_c(receiver, desk_connectors[i]->receiver.name))
             add(&tally->attempts[i][verdict], 1);
+    for (int i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
+        if (platforms[i]->receiver && str_eq_c(receiver, platforms[i]->receiver->name))
+            add(&tally->sends[i][verdict], 1);
 }
 
 void tally_in_doubt(struct tally *tally, enum tally_doubt outcome)
@@ -46,6 +49,13 @@ void tally_webhook(struct tally *tally, enum tally_webhook answer, struct str pl
     for (int i = 0; i < TALLY_PLATFORMS && platforms[i]; i++)
         if (str_eq_c(platform, platforms[i]->name))
             add(&tally->webhooks[answer][i], 1);
+}
+
+void tally_notice(struct tally *tally, enum tally_webhook answer, struct str desk)
+{
+    for (int i = 0; i < TALLY_DESKS && desk_connectors[i]; i++)
+        if (str_eq_c(desk, desk_connectors[i]->receiver.name))
+            add(&tally->notices[answer][i], 1);
 }
 
 int64_t tally_bucket_us(int bucket)
@@ -74,7 +84,7 @@ const char *tally_event_name(enum tally_event event)
 
 const char *tally_doubt_name(enum tally_doubt outcome)
 {
-    static const char *const names[] = {"found", "not_found", "resent", "unknown"};
+    static const char *const names[] = {"found", "not_found", "resent", "unknown", "held"};
     must((size_t)outcome < sizeof names / sizeof *names);
     return names[outcome];
 }

@@ -87,14 +87,15 @@ void tell_lane_waits(struct board *board, struct lane *lane)
     news_tell(board_news(board), &item);
 }
 
-void tell_desk(struct board *board, const struct account *account, bool suspended, struct str reason, int64_t until_us)
+void tell_desk(struct board *board, const struct desk_state *desk, struct str reason, int64_t until_us)
 {
     if (!is_wanted(board))
         return;
     struct news_item item = {
-        .kind = suspended ? NEWS_DESK_SUSPENDED : NEWS_DESK_RESUMED,
-        .account_id = account->id,
-        .desk = desk_identity(&account->desk),
+        .kind = desk->suspended ? NEWS_DESK_SUSPENDED : NEWS_DESK_RESUMED,
+        .account_id = desk->account->id,
+        .source_id = desk->source ? desk->source->id : 0,
+        .desk = desk->identity,
         .until_us = until_us,
     };
     news_set(item.text, sizeof item.text, reason);

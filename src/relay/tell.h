@@ -10,8 +10,8 @@ void tell_outcome(struct board *board, const struct message *message, const stru
 void tell_retried(struct board *board, const struct message *message);
 // Its head waits for a time.
 void tell_lane_waits(struct board *board, struct lane *lane);
-// Suspended (`reason` as on the board) or resumed.
-void tell_desk(struct board *board, const struct account *account, bool suspended, struct str reason, int64_t until_us);
+// Suspended (`reason` as on the board) or resumed: a desk, or the bot of a source.
+void tell_desk(struct board *board, const struct desk_state *desk, struct str reason, int64_t until_us);
 void tell_source(struct board *board, const struct account *account, const struct source *source,
                  enum source_health health, struct str text);
 // Another version of an account is in force; `before` NULL: it is new, `now` NULL: it is gone.

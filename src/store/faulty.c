@@ -97,6 +97,22 @@ static int faulty_each_desk_health(struct store *store, void (*each)(void *arg, 
     return err ? err : f->inner->ops->each_desk_health(f->inner, each, arg);
 }
 
+static int faulty_each_news(struct store *store,
+                            void (*each)(void *arg, int64_t account_id, struct str desk_conversation), void *arg)
+{
+    struct faulty *f = faulty_of(store);
+    int err = fail_now(f);
+    return err ? err : f->inner->ops->each_news(f->inner, each, arg);
+}
+
+static int faulty_each_searched(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
+                                void *arg)
+{
+    struct faulty *f = faulty_of(store);
+    int err = fail_now(f);
+    return err ? err : f->inner->ops->each_searched(f->inner, each, arg);
+}
+
 static int faulty_checkpoint(struct store *store, bool busy)
 {
     struct faulty *f = faulty_of(store);
@@ -134,6 +150,8 @@ static const struct store_ops faulty_ops = {
     .load_refs = faulty_load_refs,
     .each_account = faulty_each_account,
     .each_desk_health = faulty_each_desk_health,
+    .each_news = faulty_each_news,
+    .each_searched = faulty_each_searched,
     .checkpoint = faulty_checkpoint,
     .age_out = faulty_age_out,
     .hurry = faulty_hurry,

@@ -5,9 +5,12 @@
 
 #include "base/must.h"
 #include "base/table.h"
+#include "store/memory_threads.h"
 #include "store/store.h"
 
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -78,6 +81,7 @@ struct memory {
     struct stored_account *accounts;
     bool any_removed;
     struct health *healths;
+    struct memory_threads threads;
     bool order_changed; // of some account: callers may not know yet
 };
 
@@ -200,10 +204,17 @@ static struct conversation *get_conversation(struct memory *m, int64_t source_id
     return c;
 }
 
-static void migrate_conversation(struct memory *m, const struct store_accept *accept)
+static struct conversation *find_conversation(struct memory *m, int64_t id)
 {
-    struct conversation *from = get_conversation(m, accept->source_id, accept->event.migrated_from);
-    struct conversation *to = get_conversation(m, accept->source_id, accept->event.conversation);
+    struct conversation *c;
+    HASH_FIND(by_id, m->conversations, &id, sizeof id, c);
+    return c;
+}
+
+static void migrate_conversation(struct memory *m, int64_t source_id, struct str from_thread, struct str to_thread)
+{
+    struct conversation *from = get_conversation(m, source_id, from_thread);
+    struct conversation *to = get_conversation(m, source_id, to_thread);
     struct conversation *earlier = from->goes_on_in ? from->goes_on_in : from;
     if (to->goes_on_in || to->gone_on_in || to == earlier)
         return;
@@ -211,11 +222,23 @@ static void migrate_conversation(struct memory *m, const struct store_accept *ac
     earlier->gone_on_in = true;
 }
 
+// The thread that a conversation goes on in now; STR_NONE: in its own.
+static struct str address_of(struct memory *m, const struct conversation *conversation)
+{
+    const struct conversation *last = NULL;
+    if (!conversation->gone_on_in)
+        return STR_NONE;
+    for (const struct conversation *c = m->conversations; c; c = c->by_id.next)
+        if (c->goes_on_in == conversation && (!last || c->id > last->id))
+            last = c;
+    return last ? last->thread : STR_NONE;
+}
+
 // The one that the event's messages belong to.
 static const struct conversation *conversation_of(struct memory *m, struct store_accept *accept)
 {
     if (accept->event.migrated_from.p && !str_eq(accept->event.migrated_from, accept->event.conversation))
-        migrate_conversation(m, accept);
+        migrate_conversation(m, accept->source_id, accept->event.migrated_from, accept->event.conversation);
     struct conversation *c = get_conversation(m, accept->source_id, accept->event.conversation);
     accept->thread = STR_NONE;
     if (c->goes_on_in) {
@@ -233,33 +256,16 @@ static struct link copy_link(const struct link *link, struct arena *arena)
                          arena_str(arena, link->last_part), arena_str(arena, link->note)};
 }
 
-// Takes over the key. `first` is the row that came first with it, or NULL.
-static struct row *add_row(struct memory *m, const struct store_accept *accept, char *key, size_t key_size,
-                           struct row *first)
+// Of a pending message, or one that settles as it comes. `key` as in struct row; it is copied.
+static enum accept_result add_row(struct memory *m, const struct message *message, struct str dedupe_key,
+                                  uint64_t digest)
 {
-    const struct event *event = &accept->event;
-    struct message message = {.id = accept->message_id,
-                              .place = accept->place,
-                              .lane = accept->lane,
-                              .account_id = accept->account_id,
-                              .source_id = accept->source_id,
-                              .conversation_id = accept->conversation_id,
-                              .direction = INBOUND,
-                              .state = accept->state,
-                              .reason = accept->reason,
-                              .sent_at_us = event->sent_at_us,
-                              .received_at_us = accept->received_at_us,
-                              .settled_at_us = accept->state == MESSAGE_PENDING ? 0 : accept->received_at_us,
-                              .sender_id = event->sender_id,
-                              .sender_name = event->sender_name,
-                              .text = event->text,
-                              .attachments = event->attachments};
-    struct row *row = mem_new_of(struct row);
-    row->message = message_copy(&message);
-    row->digest = event->digest;
-    row->key = key;
-    row->key_size = key_size;
+    struct row *row = mem_new_of(struct row), *first;
+    row->message = message_copy(message);
+    row->digest = digest;
+    row->key = make_key(message->source_id, dedupe_key, &row->key_size);
     HASH_ADD_KEYPTR(by_id, m->by_id, &row->message->id, sizeof row->message->id, row);
+    HASH_FIND(by_key, m->by_key, row->key, row->key_size, first);
     if (first) {
         row->twin = first->twin;
         first->twin = row;
@@ -271,41 +277,105 @@ static struct row *add_row(struct memory *m, const struct store_accept *accept, 
         m->rows = mem_resize(m->rows, m->row_size * sizeof *m->rows);
     }
     m->rows[m->row_count++] = row;
-    return row;
+    m->totals.accepted++;
+    count(m, MESSAGE_PENDING, message->state);
+    if (message->state == MESSAGE_PENDING)
+        enter_lane(m, row);
+    return first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
+}
+
+static const struct row *find_same(struct memory *m, const struct store_accept *accept)
+{
+    size_t key_size;
+    char *key = make_key(accept->source_id, accept->event.dedupe_key, &key_size);
+    struct row *same;
+    HASH_FIND(by_key, m->by_key, key, key_size, same);
+    free(key);
+    while (same && same->digest != accept->event.digest)
+        same = same->twin;
+    return same;
+}
+
+static const struct conversation *replied_conversation(struct memory *m, struct store_accept *accept)
+{
+    const struct conversation *c = find_conversation(m, accept->conversation_id);
+    must(c); // none is ever forgotten
+    accept->thread = accept->address = STR_NONE;
+    if (accept->out_arena) {
+        accept->thread = arena_str(accept->out_arena, c->thread);
+        accept->address = arena_str(accept->out_arena, address_of(m, c));
+    }
+    return c;
+}
+
+static void add_accepted(struct memory *m, struct store_accept *accept)
+{
+    const struct event *event = &accept->event;
+    accept->message_id = accept->place = ++m->last_number;
+    struct message message = {.id = accept->message_id,
+                              .place = accept->place,
+                              .lane = accept->lane,
+                              .account_id = accept->account_id,
+                              .source_id = accept->source_id,
+                              .conversation_id = accept->conversation_id,
+                              .direction = accept->direction,
+                              .state = accept->state,
+                              .reason = accept->reason,
+                              .sent_at_us = event->sent_at_us,
+                              .received_at_us = accept->received_at_us,
+                              .settled_at_us = accept->state == MESSAGE_PENDING ? 0 : accept->received_at_us,
+                              .sender_id = event->sender_id,
+                              .sender_name = event->sender_name,
+                              .text = event->text,
+                              .attachments = event->attachments,
+                              .format = event->format};
+    accept->result = add_row(m, &message, event->dedupe_key, event->digest);
 }
 
 static void apply_accept(struct memory *m, struct store_accept *accept)
 {
-    must(accept->event.dedupe_key.p && accept->event.conversation.p);
+    bool reply = accept->direction == REPLY;
+    must(accept->event.dedupe_key.p && (reply || accept->event.conversation.p));
     must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
     if (is_removed(m, accept->account_id) && accept->state == MESSAGE_PENDING) {
         accept->state = MESSAGE_DISCARDED;
         accept->reason = REASON_ORPHANED;
     }
-    size_t key_size;
-    char *key = make_key(accept->source_id, accept->event.dedupe_key, &key_size);
-    struct row *first;
-    HASH_FIND(by_key, m->by_key, key, key_size, first);
-    const struct row *same = first;
-    while (same && same->digest != accept->event.digest)
-        same = same->twin;
+    const struct row *same = find_same(m, accept);
     if (same) {
         accept->result = ACCEPT_DUPLICATE;
         accept->message_id = same->message->id;
-        free(key);
         return;
     }
-    accept->result = first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
-    const struct conversation *c = conversation_of(m, accept);
+    const struct conversation *c = reply ? replied_conversation(m, accept) : conversation_of(m, accept);
     accept->conversation_id = c->id;
     accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
-    accept->lane = inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
-    accept->message_id = accept->place = ++m->last_number;
-    struct row *row = add_row(m, accept, key, key_size, first);
-    m->totals.accepted++;
-    count(m, MESSAGE_PENDING, accept->state);
-    if (accept->state == MESSAGE_PENDING)
-        enter_lane(m, row);
+    accept->lane = reply ? lane_id(LANE_REPLY, c->id)
+                         : inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
+    add_accepted(m, accept);
+}
+
+// Of a reply: what its agent shall read of it. Its number, never given twice, tells it from other notes of the reply.
+static void add_note(struct memory *m, const struct message *reply, struct store_outcome *o)
+{
+    char key[64];
+    const struct stored_account *a = find_account(m, reply->account_id, STR_NONE);
+    enum order_rule order = a ? a->account->order : ORDER_ACCOUNT;
+    int64_t id = o->note_id = ++m->last_number;
+    snprintf(key, sizeof key, "note:%" PRId64, reply->id);
+    o->note_lane = inbound_lane(order, reply->account_id, reply->conversation_id);
+    struct message note = {.id = id,
+                           .place = id,
+                           .lane = o->note_lane,
+                           .account_id = reply->account_id,
+                           .source_id = reply->source_id,
+                           .conversation_id = reply->conversation_id,
+                           .direction = NOTE,
+                           .state = MESSAGE_PENDING,
+                           .sent_at_us = o->at_us,
+                           .received_at_us = o->at_us,
+                           .text = o->note};
+    add_row(m, &note, str_of(key), (uint64_t)id);
 }
 
 static void set_mark(struct memory *m, int64_t id, bool in_flight)
@@ -326,12 +396,14 @@ static void add_attempt(struct row *row, const struct store_outcome *o)
     DL_APPEND(row->attempts, attempt);
 }
 
-static void set_link(struct memory *m, int64_t conversation_id, const struct link *link)
+static void set_link(struct memory *m, int64_t account_id, const struct store_outcome *o)
 {
-    struct conversation *c;
-    HASH_FIND(by_id, m->conversations, &conversation_id, sizeof conversation_id, c);
-    if (c)
-        c->link = copy_link(link, &c->arena);
+    struct conversation *c = find_conversation(m, o->conversation_id);
+    if (!c)
+        return;
+    if (o->link->conversation.n && !str_eq(o->link->conversation, c->link.conversation))
+        memory_threads_add(&m->threads, account_id, o->link->conversation, c->id, o->at_us);
+    c->link = copy_link(o->link, &c->arena);
 }
 
 static void set_outcome(struct memory *m, struct row *row, const struct store_outcome *o)
@@ -364,10 +436,21 @@ static void discard_skipped(struct memory *m, struct row *row, const struct stor
     row->message->settled_at_us = o->at_us;
 }
 
+static void follow_reply(struct memory *m, const struct message *reply, struct store_outcome *o)
+{
+    const struct conversation *c = find_conversation(m, reply->conversation_id);
+    must(c); // none is ever removed
+    if (o->moved_to.p && !str_eq(o->moved_to, c->thread))
+        migrate_conversation(m, c->source_id, c->thread, o->moved_to);
+    if (o->note.p && !is_removed(m, reply->account_id))
+        add_note(m, reply, o);
+}
+
 static void apply_outcome(struct memory *m, struct store_outcome *o)
 {
     struct row *row = find_row(m, o->message_id);
     o->applied = false;
+    o->note_lane = 0;
     if (row && row->message->state == MESSAGE_PENDING)
         set_outcome(m, row, o);
     else if (row && row->message->state == MESSAGE_SKIPPED && o->state == MESSAGE_DISCARDED)
@@ -378,9 +461,11 @@ static void apply_outcome(struct memory *m, struct store_outcome *o)
     if (o->verdict)
         add_attempt(row, o);
     if (o->link)
-        set_link(m, o->conversation_id, o->link);
+        set_link(m, row->message->account_id, o);
     if (o->mark_next)
         set_mark(m, o->mark_next, true);
+    if (row->message->direction == REPLY)
+        follow_reply(m, row->message, o);
 }
 
 static void apply_retry(struct memory *m, struct store_retry *retry)
@@ -392,7 +477,7 @@ static void apply_retry(struct memory *m, struct store_retry *retry)
         return;
     struct message *message = row->message;
     const struct stored_account *a = find_account(m, message->account_id, STR_NONE);
-    if (a && message->direction == INBOUND) // the rule may have changed since
+    if (a && message->direction != REPLY) // the rule may have changed since
         message->lane = inbound_lane(a->account->order, message->account_id, message->conversation_id);
     retry->lane = message->lane;
     count(m, MESSAGE_SKIPPED, MESSAGE_PENDING);
@@ -463,10 +548,12 @@ static void put_sources(struct memory *m, const struct stored_account *a, struct
 }
 
 // Pending messages of the account with a place up to this one.
+// Replies know no order rule.
 static bool has_pending(const struct memory *m, int64_t account_id, int64_t place)
 {
     for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
-        if (lane->account_id == account_id && lane->pending->message->place <= place)
+        if (lane->account_id == account_id && lane->pending->message->place <= place &&
+            lane->pending->message->direction != REPLY)
             return true;
     return false;
 }
@@ -545,8 +632,24 @@ static void apply_account_gone(struct memory *m, struct store_account_gone *gone
     for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
         if (lane->account_id == gone->account_id && lane->count)
             gone->applied = false;
-    if (gone->applied)
-        a->removed = m->any_removed = true;
+    if (!gone->applied)
+        return;
+    a->removed = m->any_removed = true;
+    memory_threads_forget(&m->threads, gone->account_id);
+}
+
+static int64_t account_of_source(const struct memory *m, int64_t source_id)
+{
+    const struct stored_account *a;
+    for (a = m->accounts; a; a = a->next) {
+        for (size_t i = 0; i < a->account->source_count; i++)
+            if (a->account->sources[i].id == source_id)
+                return a->account->id;
+        for (size_t i = 0; i < a->gone_count; i++)
+            if (a->gone[i].id == source_id)
+                return a->account->id;
+    }
+    return 0;
 }
 
 static void apply_source_learned(struct memory *m, const struct store_source_learned *learned)
@@ -573,6 +676,32 @@ static void apply_desk_health(struct memory *m, const struct store_desk_health *
         DL_APPEND(m->healths, h);
     }
     h->health = *health;
+}
+
+// --- Threads at desks ---
+
+// The newest of the account's conversations with that customer.
+static const struct conversation *find_contact(struct memory *m, int64_t account_id, struct str contact)
+{
+    const struct conversation *last = NULL;
+    if (!contact.n)
+        return NULL;
+    for (const struct conversation *c = m->conversations; c; c = c->by_id.next)
+        if (str_eq(c->link.contact, contact) && account_of_source(m, c->source_id) == account_id &&
+            (!last || c->id > last->id))
+            last = c;
+    return last;
+}
+
+static void apply_thread(struct memory *m, struct store_thread *asked)
+{
+    const struct conversation *c = find_conversation(m, memory_threads_find(&m->threads, asked, &asked->taken_s));
+    asked->known = c != NULL;
+    if (!c)
+        c = find_contact(m, asked->account_id, asked->contact);
+    asked->conversation_id = c ? c->id : 0;
+    asked->source_id = c ? c->source_id : 0;
+    asked->thread = c ? arena_str(asked->arena, c->thread) : STR_NONE;
 }
 
 // --- The contract ---
@@ -607,6 +736,21 @@ static void apply_change(struct memory *m, struct store_change *change)
     case STORE_ACCOUNT_GONE:
         apply_account_gone(m, change->account_gone);
         return;
+    case STORE_NEWS:
+        if (!is_removed(m, change->news->account_id))
+            memory_threads_news(&m->threads, change->news);
+        return;
+    case STORE_THREAD:
+        apply_thread(m, change->thread);
+        return;
+    case STORE_TAKEN:
+        if (!is_removed(m, change->taken->account_id))
+            memory_threads_taken(&m->threads, change->taken);
+        return;
+    case STORE_SEARCHED:
+        if (!is_removed(m, change->searched->account_id))
+            memory_threads_searched(&m->threads, change->searched);
+        return;
     case STORE_NOTHING:
         return;
     case STORE_RETRY:
@@ -628,10 +772,11 @@ static int memory_apply(struct store *store, struct store_change *changes, size_
 static struct message whole_message(struct memory *m, const struct row *row, struct link *out_link)
 {
     struct message message = *row->message;
-    struct conversation *c;
-    HASH_FIND(by_id, m->conversations, &message.conversation_id, sizeof message.conversation_id, c);
+    const struct conversation *c = find_conversation(m, message.conversation_id);
     must(c);
     message.conversation = c->thread;
+    if (message.direction == REPLY && out_link)
+        message.address = address_of(m, c);
     message.conversation_name = c->name;
     if (out_link)
         *out_link = c->link;
@@ -691,7 +836,7 @@ static int memory_load_refs(struct store *store, int64_t conversation_id, int64_
     for (size_t i = 0; i < m->row_count; i++) {
         const struct message *message = m->rows[i]->message;
         if (message->conversation_id != conversation_id || message->state != MESSAGE_DELIVERED ||
-            !message->desk_ref.p || message->sent_at_us / 1000000 != sent_s)
+            message->direction == REPLY || !message->desk_ref.p || message->sent_at_us / 1000000 != sent_s)
             continue;
         refs = mem_resize(refs, (n + 1) * sizeof *refs);
         refs[n++] = arena_str(arena, message->desk_ref);
@@ -727,6 +872,22 @@ static int memory_each_desk_health(struct store *store, void (*each)(void *arg, 
     const struct health *h;
     for (h = m->healths; h; h = h->next)
         each(arg, &h->health);
+    return unlock_memory(m);
+}
+
+static int memory_each_news(struct store *store,
+                            void (*each)(void *arg, int64_t account_id, struct str desk_conversation), void *arg)
+{
+    struct memory *m = lock_memory(store);
+    memory_threads_each_news(&m->threads, each, arg);
+    return unlock_memory(m);
+}
+
+static int memory_each_searched(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
+                                void *arg)
+{
+    struct memory *m = lock_memory(store);
+    memory_threads_each_searched(&m->threads, each, arg);
     return unlock_memory(m);
 }
 
@@ -785,7 +946,7 @@ static int memory_age_out(struct store *store, int64_t bodies_before_us, int64_t
             continue;
         }
         if (due)
-            message->text = message->attachments = STR_NONE;
+            message->text = message->attachments = message->format = STR_NONE;
         m->rows[kept++] = row;
     }
     m->row_count = kept;
@@ -846,6 +1007,7 @@ static void memory_close(struct store *store, bool clean)
     }
     free_conversations(m);
     free_accounts(m);
+    memory_threads_forget(&m->threads, 0);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -1046,7 +1208,8 @@ static int reader_last_delivered(struct store_reader *reader, int64_t account_id
         if (message->account_id != account_id)
             continue;
         looked++;
-        if (message->state != MESSAGE_DELIVERED || (conversation_id && message->conversation_id != conversation_id))
+        if (message->state != MESSAGE_DELIVERED || message->direction != INBOUND ||
+            (conversation_id && message->conversation_id != conversation_id))
             continue;
         *out_id = message->id;
         *out_at_us = message->settled_at_us;
@@ -1120,6 +1283,8 @@ static const struct store_ops memory_ops = {
     .load_refs = memory_load_refs,
     .each_account = memory_each_account,
     .each_desk_health = memory_each_desk_health,
+    .each_news = memory_each_news,
+    .each_searched = memory_each_searched,
     .checkpoint = memory_checkpoint,
     .age_out = memory_age_out,
     .hurry = memory_hurry,

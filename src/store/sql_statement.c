@@ -30,9 +30,12 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                           "WHERE c.id = ?1"},
     [SQL_INSERT_CONVERSATION] = {SQL_WRITER, "INSERT INTO conversations (id, source_id, thread, name, sum) "
                                              "VALUES (NULL, ?1, ?2, ?3, 0)"},
-    [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, contact = ?3, desk_conversation = ?4, "
-                                          "last_part = ?5, note = ?6, sum = ?7, goes_on_in = ?8 WHERE id = ?1"},
-    [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT 1 FROM conversations WHERE goes_on_in = ?1 AND goes_on_in > 0 LIMIT 1"},
+    [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, desk_conversation = ?3, last_part = ?4, "
+                                          "note = ?5, sum = ?6, goes_on_in = ?7 WHERE id = ?1"},
+    // Apart, and seldom: it costs an index.
+    [SQL_SET_CONTACT] = {SQL_WRITER, "UPDATE conversations SET contact = ?2 WHERE id = ?1"},
+    [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
+                                      "WHERE c.goes_on_in = ?1 AND c.goes_on_in > 0 ORDER BY c.id DESC"},
     [SQL_SET_WAITING] = {SQL_WRITER, "UPDATE conversations SET account_waiting = ?2 WHERE id = ?1"},
     [SQL_EACH_WAITING] = {SQL_WRITER, "SELECT account_waiting, id FROM conversations INDEXED BY conversations_waiting "
                                       "WHERE account_waiting > 0 AND (account_waiting, id) > (?1, ?2) "
@@ -41,9 +44,9 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
         {SQL_WRITER,
          "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "
          "in_doubt, in_flight, late, body_gone, attempts, next_attempt_at, sent_at, received_at, changed_at, digest, "
-         "sum, dedupe_key, sender_id, sender_name, text, attachments, raw) "
+         "sum, dedupe_key, sender_id, sender_name, text, attachments, raw, format) "
          "VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, 0, ?9, ?10, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
-         "?17, ?18)"},
+         "?17, ?18, ?19)"},
 
     [SQL_SET_OUTCOME] = {SQL_WRITER, "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, "
                                      "next_attempt_at = " SQL_NEXT_ATTEMPT
@@ -63,11 +66,45 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                             "SELECT message_id, at, verdict, error, " SQL_ATTEMPT_SUM
                             " FROM (SELECT ?1 AS message_id, max(?2, ifnull((SELECT max(a.at) + 1 "
                             "FROM attempts a WHERE a.message_id = ?1), 0)) AS at, ?3 AS verdict, ?4 AS error)"},
+    [SQL_GET_REPLY] = {SQL_WRITER, READ_MESSAGES " WHERE m.id = ?1 AND m.direction = 1"},
     [SQL_GET_SKIPPED] = {SQL_WRITER,
                          READ_MESSAGES " WHERE m.id = ?1 AND m.state = 2 AND NOT EXISTS "
                                        "(SELECT 1 FROM accounts a WHERE a.id = m.account_id AND a.gone = 1)"},
     [SQL_RETRY] = {SQL_WRITER, "UPDATE messages SET state = 0, reason = 0, place = ?2, late = 1, attempts = 0, "
                                "next_attempt_at = 0, lane = ?3, sum = ?4 WHERE id = ?1 AND state = 2"},
+
+    [SQL_GET_THREAD] = {SQL_WRITER,
+                        "SELECT conversation_id, taken_s, news_at, " SQL_WHOLE(
+                            SQL_THREAD_SUM) " FROM desk_threads WHERE account_id = ?1 AND desk_conversation = ?2"},
+    [SQL_SET_THREAD] = {SQL_WRITER,
+                        "INSERT INTO desk_threads (account_id, desk_conversation, conversation_id, taken_s, "
+                        "news_at, sum) VALUES (?1, ?2, ?3, ?4, ?5, row_sum(?1, ?2, ?3, ?4, ?5)) "
+                        "ON CONFLICT (account_id, desk_conversation) DO UPDATE SET "
+                        "conversation_id = excluded.conversation_id, taken_s = excluded.taken_s, "
+                        "news_at = excluded.news_at, sum = excluded.sum"},
+    [SQL_FORGET_THREAD] = {SQL_WRITER, "DELETE FROM desk_threads WHERE account_id = ?1 AND desk_conversation = ?2"},
+    [SQL_FIND_CONTACT] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS
+                                      " FROM conversations c INDEXED BY conversations_contact "
+                                      "JOIN sources s ON s.id = c.source_id WHERE c.contact IS NOT NULL "
+                                      "AND c.contact = ?2 AND s.account_id = ?1 ORDER BY c.id DESC"},
+    [SQL_ACCOUNT_OF_MESSAGE] = {SQL_WRITER, "SELECT account_id FROM messages WHERE id = ?1"},
+    [SQL_GET_SEARCHED] = {SQL_WRITER,
+                          "SELECT until_s FROM desk_searches WHERE account_id = ?1 AND " SQL_WHOLE(SQL_SEARCH_SUM)},
+    [SQL_BEGIN_SEARCH] = {SQL_WRITER, "INSERT INTO desk_searches (account_id, until_s, sum) "
+                                      "VALUES (?1, ?2, row_sum(?1, ?2)) ON CONFLICT (account_id) DO NOTHING"},
+    // Never back, but where it is not what was stored.
+    [SQL_SET_SEARCHED] = {SQL_WRITER, "INSERT INTO desk_searches (account_id, until_s, sum) "
+                                      "VALUES (?1, ?2, row_sum(?1, ?2)) ON CONFLICT (account_id) DO UPDATE SET "
+                                      "until_s = excluded.until_s, sum = excluded.sum "
+                                      "WHERE until_s < excluded.until_s OR NOT " SQL_WHOLE(SQL_SEARCH_SUM)},
+    [SQL_THREADS_OF_GONE] = {SQL_WRITER, "DELETE FROM desk_threads WHERE account_id = ?1"},
+    [SQL_SEARCH_OF_GONE] = {SQL_WRITER, "DELETE FROM desk_searches WHERE account_id = ?1"},
+    [SQL_EACH_NEWS] = {SQL_WRITER,
+                       "SELECT account_id, desk_conversation FROM desk_threads INDEXED BY desk_threads_news "
+                       "WHERE news_at > 0 ORDER BY account_id, desk_conversation"},
+    [SQL_EACH_SEARCHED] = {SQL_WRITER, "SELECT account_id, CASE WHEN " SQL_WHOLE(
+                                           SQL_SEARCH_SUM) " THEN until_s ELSE 0 END FROM desk_searches "
+                                                           "ORDER BY account_id"},
 
     [SQL_FIND_ACCOUNT] = {SQL_WRITER, "SELECT id FROM accounts WHERE name = ?1"},
     [SQL_GET_ORDER] = {SQL_WRITER, "SELECT order_rule, order_barrier FROM accounts WHERE id = ?1"},
@@ -76,13 +113,14 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_ACCOUNT] =
         {SQL_WRITER, "INSERT INTO accounts (name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, "
                      "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, "
-                     "defined_at, left_file, file_text) "
-                     "VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+                     "defined_at, left_file, file_text, replies) "
+                     "VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19)"},
     [SQL_SET_ACCOUNT] =
         {SQL_WRITER, "UPDATE accounts SET name = ?2, active = ?3, order_rule = ?4, on_failure = ?5, in_doubt = ?6, "
                      "desk_platform = ?7, desk_token = ?8, desk_client_secret = ?9, desk_api_url = ?10, "
                      "desk_url = ?11, desk_secret = ?12, desk_probe = ?13, desk_rate_per_min = ?14, defined_at = ?15, "
-                     "left_file = ?16, file_text = CASE WHEN ?18 THEN file_text ELSE ?17 END WHERE id = ?1"},
+                     "left_file = ?16, file_text = CASE WHEN ?18 THEN file_text ELSE ?17 END, "
+                     "replies = ?19 WHERE id = ?1"},
     [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1 AND gone = 0"},
     [SQL_ACCOUNT_ACTIVE] = {SQL_WRITER, "SELECT active FROM accounts WHERE id = ?1"},
     // '#' stands in no name: the removed one is told from a new one of its name.
@@ -117,7 +155,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                           "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
                           "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
                           "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier, " SQL_WHOLE(
-                              SQL_ACCOUNT_SUM) " "
+                              SQL_ACCOUNT_SUM) ", replies "
                                                "FROM accounts WHERE gone = 0 ORDER BY id"},
     [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
                                      "registered_url, gone, " SQL_WHOLE(
@@ -153,11 +191,11 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                 "WHERE account_waiting > 0 AND account_waiting = ?1 AND id > ?2 ORDER BY id LIMIT 1"},
     [SQL_LOAD_REFS] = {SQL_WRITER, "SELECT desk_ref FROM messages INDEXED BY messages_refs "
                                    "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
-                                   "AND sent_at < ?3 AND state = 1 ORDER BY sent_at, id"},
+                                   "AND sent_at < ?3 AND state = 1 AND direction <> 1 ORDER BY sent_at, id"},
 
     [SQL_AGE_SCAN] = {SQL_WRITER, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
-    [SQL_AGE_BODY] = {SQL_WRITER, "UPDATE messages SET text = NULL, attachments = NULL, raw = NULL, body_gone = 1, "
-                                  "sum = ?2 WHERE id = ?1"},
+    [SQL_AGE_BODY] = {SQL_WRITER, "UPDATE messages SET text = NULL, attachments = NULL, raw = NULL, format = NULL, "
+                                  "body_gone = 1, sum = ?2 WHERE id = ?1"},
     [SQL_AGE_ATTEMPTS] = {SQL_WRITER, "DELETE FROM attempts WHERE message_id = ?1"},
     [SQL_AGE_MESSAGE] = {SQL_WRITER, "DELETE FROM messages WHERE id = ?1"},
 
@@ -173,13 +211,15 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_LANE_LINE] = {SQL_READER, "SELECT l.id, m.conversation_id FROM (SELECT place, id FROM line WHERE lane = ?1 "
                                    "ORDER BY place LIMIT ?2) l LEFT JOIN messages m ON m.id = l.id"},
     [SQL_CONVERSATION_ID] = {SQL_READER, "SELECT id FROM conversations WHERE source_id = ?1 AND thread = ?2"},
-    [SQL_LAST_DELIVERED] = {SQL_READER, "SELECT id, changed_at FROM (SELECT id, state, changed_at FROM messages "
-                                        "INDEXED BY messages_of_account WHERE account_id = ?1 ORDER BY id DESC "
-                                        "LIMIT ?2) WHERE state = 1 LIMIT 1"},
-    [SQL_LAST_DELIVERED_IN] = {SQL_READER, "SELECT id, changed_at FROM (SELECT id, state, conversation_id, changed_at "
-                                           "FROM messages INDEXED BY messages_of_account WHERE account_id = ?1 "
-                                           "ORDER BY id DESC LIMIT ?2) WHERE state = 1 AND conversation_id = ?3 "
-                                           "LIMIT 1"},
+    [SQL_LAST_DELIVERED] = {SQL_READER,
+                            "SELECT id, changed_at FROM (SELECT id, state, direction, changed_at FROM messages "
+                            "INDEXED BY messages_of_account WHERE account_id = ?1 ORDER BY id DESC "
+                            "LIMIT ?2) WHERE state = 1 AND direction = 0 LIMIT 1"},
+    [SQL_LAST_DELIVERED_IN] = {SQL_READER,
+                               "SELECT id, changed_at FROM (SELECT id, state, direction, conversation_id, changed_at "
+                               "FROM messages INDEXED BY messages_of_account WHERE account_id = ?1 "
+                               "ORDER BY id DESC LIMIT ?2) WHERE state = 1 AND direction = 0 AND conversation_id = ?3 "
+                               "LIMIT 1"},
     [SQL_COUNT_ROWS] = {SQL_READER, "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), "
                                     "count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state = 3), count(*), "
                                     "count(*) FILTER (WHERE in_doubt = 1 AND state = 0), ifnull(max(id), 0), "
@@ -199,4 +239,11 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                             "SELECT message_id, at, " SQL_WHOLE(
                                 SQL_ATTEMPT_SUM) " FROM attempts "
                                                  "WHERE (message_id, at) > (?1, ?3) ORDER BY message_id, at LIMIT ?2"},
+    [SQL_CHECK_THREADS] = {SQL_READER, "SELECT account_id, desk_conversation, " SQL_WHOLE(
+                                           SQL_THREAD_SUM) " FROM desk_threads "
+                                                           "WHERE (account_id, desk_conversation) > (?1, ?3) "
+                                                           "ORDER BY account_id, desk_conversation LIMIT ?2"},
+    [SQL_CHECK_SEARCHES] =
+        {SQL_READER, "SELECT account_id, (SELECT a.name FROM accounts a WHERE a.id = account_id), " SQL_WHOLE(
+                         SQL_SEARCH_SUM) " FROM desk_searches WHERE account_id > ?1 ORDER BY account_id LIMIT ?2"},
 };

@@ -20,6 +20,7 @@ enum sql_statement {
     SQL_GET_CONVERSATION,
     SQL_INSERT_CONVERSATION,
     SQL_SET_CONVERSATION,
+    SQL_SET_CONTACT,
     SQL_GOES_ON_HERE,
     SQL_SET_WAITING,
     SQL_EACH_WAITING,
@@ -30,8 +31,22 @@ enum sql_statement {
     SQL_DISCARD_SKIPPED,
     SQL_MARK,
     SQL_INSERT_ATTEMPT,
+    SQL_GET_REPLY,
     SQL_GET_SKIPPED,
     SQL_RETRY,
+
+    SQL_GET_THREAD,
+    SQL_SET_THREAD,
+    SQL_FORGET_THREAD,
+    SQL_FIND_CONTACT,
+    SQL_ACCOUNT_OF_MESSAGE,
+    SQL_GET_SEARCHED,
+    SQL_BEGIN_SEARCH,
+    SQL_SET_SEARCHED,
+    SQL_THREADS_OF_GONE,
+    SQL_SEARCH_OF_GONE,
+    SQL_EACH_NEWS,
+    SQL_EACH_SEARCHED,
 
     SQL_FIND_ACCOUNT,
     SQL_GET_ORDER,
@@ -95,6 +110,8 @@ enum sql_statement {
     SQL_CHECK_ACCOUNTS,
     SQL_CHECK_SOURCES,
     SQL_CHECK_ATTEMPTS,
+    SQL_CHECK_THREADS,
+    SQL_CHECK_SEARCHES,
     SQL_COUNT
 };
 
@@ -112,7 +129,7 @@ extern const struct sql_statement_text sql_statements[SQL_COUNT];
     "m.source_id, m.conversation_id, m.direction, m.state, m.reason, "                                                 \
     "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
     "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
-    "c.thread, c.name"
+    "m.format, c.thread, c.name"
 #define SQL_LINK_COLUMNS                                                                                               \
     "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in, c.account_waiting"
 // A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.

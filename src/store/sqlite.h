@@ -111,6 +111,20 @@ ERR_CHECK int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t a
 ERR_CHECK int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out);
 // A step of housekeeping: conversations that were found waiting once, and do so no longer.
 ERR_CHECK int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more);
+// sqlite_threads.c: the link of a message's outcome names a thread at the desk for the first time.
+ERR_CHECK int sqlite_thread_add(struct sqlite_store *s, int64_t message_id, struct str desk_conversation,
+                                int64_t conversation_id, int64_t at_us);
+ERR_CHECK int sqlite_news(struct sqlite_store *s, const struct store_news *news);
+ERR_CHECK int sqlite_thread(struct sqlite_store *s, struct store_thread *asked);
+ERR_CHECK int sqlite_taken(struct sqlite_store *s, const struct store_taken *taken);
+ERR_CHECK int sqlite_searched(struct sqlite_store *s, const struct store_searched *searched);
+ERR_CHECK int sqlite_threads_forget(struct sqlite_store *s, int64_t account_id);
+int sqlite_each_news(struct store *store, void (*each)(void *arg, int64_t account_id, struct str desk_conversation),
+                     void *arg);
+int sqlite_each_searched(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
+                         void *arg);
+// The thread that the conversation goes on in now, in the arena; STR_NONE: in its own.
+ERR_CHECK int sqlite_address(struct sqlite_store *s, int64_t conversation_id, struct arena *arena, struct str *out);
 int sqlite_load_refs(struct store *store, int64_t conversation_id, int64_t sent_s, struct arena *arena,
                      struct str **out_refs, size_t *out_count);
 int sqlite_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more);

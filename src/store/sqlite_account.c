@@ -31,6 +31,7 @@ static void bind_account(sqlite3_stmt *q, const struct store_account_put *put)
     sql_str(q, 15, a->defined_at);
     sql_int(q, 16, a->left_file);
     sql_str(q, 17, put->file_text);
+    sql_int(q, 19, a->replies);
 }
 
 static void bind_source(sqlite3_stmt *q, int64_t account_id, const struct source *source)
@@ -168,6 +169,8 @@ int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
     q = sql_get(&s->sql, SQL_SOURCES_OF_GONE);
     sql_int(q, 1, gone->account_id);
     err = sql_finish(&s->sql, q);
+    if (!err)
+        err = sqlite_threads_forget(s, gone->account_id);
     return err ? err : seal_all(s, gone->account_id);
 }
 
@@ -227,6 +230,7 @@ static void read_account(sqlite3_stmt *q, struct account *a)
     a->left_file = sql_column_int(q, 15) != 0;
     a->order_barrier = sql_column_int(q, 17);
     a->damaged = !sql_column_int(q, 18);
+    a->replies = sql_column_int(q, 19) ? REPLIES_AGENTS_AND_BOTS : REPLIES_AGENTS;
 }
 
 static void read_source(sqlite3_stmt *q, struct account *a, struct source *source)

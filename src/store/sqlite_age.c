@@ -35,11 +35,11 @@ static void add_row(struct ageing *ageing, struct message *m, struct sqlite_row 
     bool whole = sqlite_row_is_whole(m, row);
     // A damaged row stays, without its body: entries of indexes that it does not name any more would be left.
     bool whole_row = whole && m->received_at_us < ageing->dedupe_before_us;
-    if (!whole_row && !m->text.p && !m->attachments.p)
+    if (!whole_row && !m->text.p && !m->attachments.p && !m->format.p)
         return; // its body has gone before
     struct aged_row *aged = &ageing->rows[ageing->count++];
     *aged = (struct aged_row){.id = m->id, .state = m->state, .whole_row = whole_row, .sum = row->sum};
-    m->text = m->attachments = STR_NONE;
+    m->text = m->attachments = m->format = STR_NONE;
     if (whole) // else it stays known as damaged
         aged->sum = sqlite_row_sum(m, row);
 }

@@ -4,6 +4,9 @@
 #include "store/sqlite.h"
 #include "store/sqlite_row.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 struct batch {
     struct store_change *changes;
     size_t count;
@@ -38,17 +41,17 @@ static int find_key(struct sqlite_store *s, struct store_accept *accept)
     return sql_end(&s->sql, q, code);
 }
 
+// All but the contact, which the row has already.
 static int write_conversation(struct sqlite_store *s, const struct sqlite_conversation *conversation)
 {
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CONVERSATION);
     sql_int(q, 1, conversation->id);
     sql_str(q, 2, conversation->name);
-    sql_str(q, 3, conversation->link.contact);
-    sql_str(q, 4, conversation->link.conversation);
-    sql_str(q, 5, conversation->link.last_part);
-    sql_str(q, 6, conversation->link.note);
-    sql_int(q, 7, (int64_t)sqlite_conversation_sum(conversation));
-    sql_int(q, 8, conversation->goes_on_in);
+    sql_str(q, 3, conversation->link.conversation);
+    sql_str(q, 4, conversation->link.last_part);
+    sql_str(q, 5, conversation->link.note);
+    sql_int(q, 6, (int64_t)sqlite_conversation_sum(conversation));
+    sql_int(q, 7, conversation->goes_on_in);
     if (conversation->goes_on_in)
         sqlite_known_forget(s->known, conversation->id);
     else
@@ -195,6 +198,21 @@ static int is_gone_on_in(struct sqlite_store *s, int64_t id, bool *out)
     return sql_end(&s->sql, q, code);
 }
 
+int sqlite_address(struct sqlite_store *s, int64_t conversation_id, struct arena *arena, struct str *out)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GOES_ON_HERE);
+    sql_int(q, 1, conversation_id);
+    int code = SQLITE_ROW;
+    *out = STR_NONE;
+    while (!out->p && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct sqlite_conversation conversation;
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        if (sqlite_conversation_is_whole(&conversation)) // a damaged one might be anybody's
+            *out = arena_str(arena, conversation.thread);
+    }
+    return sql_end(&s->sql, q, code);
+}
+
 static int set_goes_on_in(struct sqlite_store *s, int64_t id, int64_t earlier)
 {
     struct sqlite_conversation conversation = {0};
@@ -209,18 +227,17 @@ static int set_goes_on_in(struct sqlite_store *s, int64_t id, int64_t earlier)
     return err ? err : end;
 }
 
-// The event's thread goes on in the conversation of the one before, unless that has been settled already, one way or
-// the other. Both may be new.
-static int migrate_conversation(struct sqlite_store *s, const struct store_accept *accept)
+// A thread goes on in the conversation of the one before, unless that has been settled already, one way or the other. Both
+// may be new.
+static int migrate_conversation(struct sqlite_store *s, int64_t source_id, struct str from_thread, struct str to_thread)
 {
-    const struct event *event = &accept->event;
     struct sqlite_conversation from, to;
     bool gone_on_in = false;
-    int err = look_up(s, accept->source_id, event->migrated_from, &from);
+    int err = look_up(s, source_id, from_thread, &from);
     if (!err)
-        err = look_up(s, accept->source_id, event->conversation, &to);
+        err = look_up(s, source_id, to_thread, &to);
     if (!err && !from.id) {
-        from = (struct sqlite_conversation){.source_id = accept->source_id, .thread = event->migrated_from};
+        from = (struct sqlite_conversation){.source_id = source_id, .thread = from_thread};
         err = insert_conversation(s, &from);
     }
     if (err)
@@ -229,8 +246,7 @@ static int migrate_conversation(struct sqlite_store *s, const struct store_accep
     if (from.goes_on_in == from.id) // damaged
         return 0;
     if (!to.id) {
-        to = (struct sqlite_conversation){
-            .source_id = accept->source_id, .thread = event->conversation, .goes_on_in = earlier};
+        to = (struct sqlite_conversation){.source_id = source_id, .thread = to_thread, .goes_on_in = earlier};
         return insert_conversation(s, &to);
     }
     if (to.goes_on_in || to.id == earlier)
@@ -259,6 +275,19 @@ static void bind_message(sqlite3_stmt *q, const struct message *m, const struct 
     sql_str(q, 16, m->text);
     sql_str(q, 17, m->attachments);
     sql_str(q, 18, raw);
+    sql_str(q, 19, m->format);
+}
+
+// A new message, pending or settled as it comes; its place is its id.
+static int insert_row(struct sqlite_store *s, const struct message *message, const struct sqlite_row *row,
+                      struct str raw)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_MESSAGE);
+    bind_message(q, message, row, raw);
+    s->totals.accepted++;
+    sqlite_count(s, MESSAGE_PENDING, message->state);
+    int err = sql_finish(&s->sql, q);
+    return err || message->state != MESSAGE_PENDING ? err : sqlite_line_enter(s, message);
 }
 
 static int insert_message(struct sqlite_store *s, struct store_accept *accept)
@@ -270,14 +299,15 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
     if (err)
         return err;
     accept->message_id = accept->place = ++s->totals.last_number;
-    accept->lane = inbound_lane(order, accept->account_id, accept->conversation_id);
+    accept->lane = accept->direction == REPLY ? lane_id(LANE_REPLY, accept->conversation_id)
+                                              : inbound_lane(order, accept->account_id, accept->conversation_id);
     struct message message = {.id = accept->message_id,
                               .place = accept->place,
                               .lane = accept->lane,
                               .account_id = accept->account_id,
                               .source_id = accept->source_id,
                               .conversation_id = accept->conversation_id,
-                              .direction = INBOUND,
+                              .direction = accept->direction,
                               .state = accept->state,
                               .reason = accept->reason,
                               .sent_at_us = event->sent_at_us,
@@ -286,17 +316,49 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
                               .sender_id = event->sender_id,
                               .sender_name = event->sender_name,
                               .text = event->text,
-                              .attachments = event->attachments};
+                              .attachments = event->attachments,
+                              .format = event->format};
     struct sqlite_row row = {.digest = event->digest, .dedupe_key = event->dedupe_key};
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_MESSAGE);
-    bind_message(q, &message, &row, event->raw);
-    err = sql_finish(&s->sql, q);
-    return err || accept->state != MESSAGE_PENDING ? err : sqlite_line_enter(s, &message);
+    return insert_row(s, &message, &row, event->raw);
+}
+
+// What an event takes of its conversation; it may be its first.
+static int enter_conversation(struct sqlite_store *s, struct store_accept *accept, struct arena *arena,
+                              int64_t *out_waiting)
+{
+    const struct event *event = &accept->event;
+    int err = 0;
+    if (event->migrated_from.p && !str_eq(event->migrated_from, event->conversation))
+        err = migrate_conversation(s, accept->source_id, event->migrated_from, event->conversation);
+    return err ? err : find_conversation(s, accept, arena, out_waiting);
+}
+
+// The same for a reply, whose conversation is named. None is ever removed: one that is not there is a damaged store.
+static int reply_conversation(struct sqlite_store *s, struct store_accept *accept, struct arena *arena,
+                              int64_t *out_waiting)
+{
+    struct arena *out = accept->out_arena ? accept->out_arena : arena;
+    struct sqlite_conversation conversation = {0};
+    int err = sqlite_address(s, accept->conversation_id, out, &accept->address);
+    if (err)
+        return err;
+    sqlite3_stmt *q = ask_conversation(s, accept->conversation_id);
+    int code = sqlite3_step(q);
+    if (code == SQLITE_ROW) {
+        sqlite_conversation_read(q, 0, 2, &conversation);
+        accept->thread = arena_str(out, conversation.thread);
+        if (accept->out_arena)
+            accept->link = copy_link(&conversation.link, out);
+        *out_waiting = conversation.account_waiting;
+    }
+    err = sql_end(&s->sql, q, code);
+    return err ? err : conversation.id ? 0 : ERR_CORRUPT;
 }
 
 static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
 {
-    must(accept->event.dedupe_key.p && accept->event.conversation.p);
+    bool reply = accept->direction == REPLY;
+    must(accept->event.dedupe_key.p && (reply || accept->event.conversation.p));
     must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
     bool gone;
     int err = find_key(s, accept);
@@ -311,17 +373,12 @@ static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
     }
     struct arena arena = {0};
     int64_t waiting = 0;
-    if (accept->event.migrated_from.p && !str_eq(accept->event.migrated_from, accept->event.conversation))
-        err = migrate_conversation(s, accept);
-    if (!err)
-        err = find_conversation(s, accept, &arena, &waiting);
+    err = reply ? reply_conversation(s, accept, &arena, &waiting) : enter_conversation(s, accept, &arena, &waiting);
     if (!err)
         err = insert_message(s, accept);
     if (!err && accept->state == MESSAGE_PENDING)
         err = sqlite_set_waiting(s, accept->lane, accept->account_id, waiting);
     arena_done(&arena);
-    s->totals.accepted++;
-    sqlite_count(s, MESSAGE_PENDING, accept->state);
     return err;
 }
 
@@ -375,17 +432,36 @@ static int insert_attempt(struct sqlite_store *s, const struct store_outcome *o)
     return sql_finish(&s->sql, q);
 }
 
-static int set_link(struct sqlite_store *s, int64_t conversation_id, const struct link *link)
+static int write_contact(struct sqlite_store *s, int64_t conversation_id, struct str contact)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CONTACT);
+    sql_int(q, 1, conversation_id);
+    sql_str(q, 2, contact);
+    return sql_finish(&s->sql, q);
+}
+
+// What is seldom new costs nothing else: the contact, and the thread at the desk.
+static int write_link(struct sqlite_store *s, struct sqlite_conversation *conversation, const struct store_outcome *o)
+{
+    struct link before = conversation->link, link = *o->link;
+    int err = 0;
+    if (!str_eq(before.contact, link.contact) || !before.contact.p != !link.contact.p)
+        err = write_contact(s, conversation->id, link.contact);
+    if (!err && link.conversation.n && !str_eq(before.conversation, link.conversation))
+        err = sqlite_thread_add(s, o->message_id, link.conversation, conversation->id, o->at_us);
+    conversation->link = link;
+    return err ? err : write_conversation(s, conversation);
+}
+
+static int set_link(struct sqlite_store *s, const struct store_outcome *o)
 {
     struct sqlite_conversation conversation = {0};
-    sqlite3_stmt *q = ask_conversation(s, conversation_id);
+    sqlite3_stmt *q = ask_conversation(s, o->conversation_id);
     int code = sqlite3_step(q), err = 0;
     if (code == SQLITE_ROW) {
         sqlite_conversation_read(q, 0, 2, &conversation);
-        if (sqlite_conversation_is_whole(&conversation)) {
-            conversation.link = *link;
-            err = write_conversation(s, &conversation);
-        }
+        if (sqlite_conversation_is_whole(&conversation))
+            err = write_link(s, &conversation, o);
     }
     int end = sql_end(&s->sql, q, code);
     return err ? err : end;
@@ -410,8 +486,64 @@ static int look_whether_it_waits(struct sqlite_store *s, const struct store_outc
     return ERR_CORRUPT;
 }
 
+// Its number, never given twice, tells it from other notes of the reply, and from whatever a platform calls an event.
+static int insert_note(struct sqlite_store *s, const struct message *reply, struct store_outcome *o)
+{
+    enum order_rule order = ORDER_ACCOUNT;
+    int64_t barrier, id = o->note_id = ++s->totals.last_number;
+    char key[64];
+    int err = sqlite_order_get(s, reply->account_id, &order, &barrier);
+    if (err)
+        return err;
+    snprintf(key, sizeof key, "note:%" PRId64, reply->id);
+    o->note_lane = inbound_lane(order, reply->account_id, reply->conversation_id);
+    struct message note = {.id = id,
+                           .place = id,
+                           .lane = o->note_lane,
+                           .account_id = reply->account_id,
+                           .source_id = reply->source_id,
+                           .conversation_id = reply->conversation_id,
+                           .direction = NOTE,
+                           .state = MESSAGE_PENDING,
+                           .sent_at_us = o->at_us,
+                           .received_at_us = o->at_us,
+                           .conversation = reply->conversation,
+                           .text = o->note};
+    struct sqlite_row row = {.digest = (uint64_t)id, .dedupe_key = str_of(key)};
+    err = insert_row(s, &note, &row, STR_NONE);
+    return err ? err : sqlite_set_waiting(s, note.lane, note.account_id, 0);
+}
+
+static int follow(struct sqlite_store *s, const struct message *reply, struct store_outcome *o)
+{
+    bool gone = false;
+    int err = 0;
+    if (o->moved_to.p && !str_eq(o->moved_to, reply->conversation))
+        err = migrate_conversation(s, reply->source_id, reply->conversation, o->moved_to);
+    if (!err)
+        err = sqlite_account_is_gone(s, reply->account_id, &gone);
+    return err || gone || !o->note.p ? err : insert_note(s, reply, o);
+}
+
+// What else a reply's outcome says. Whose a damaged one was cannot be told: nothing is made of it.
+static int follow_reply(struct sqlite_store *s, struct store_outcome *o)
+{
+    struct message reply = {0};
+    struct sqlite_row row;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_GET_REPLY);
+    sql_int(q, 1, o->message_id);
+    int code = sqlite3_step(q), err = 0;
+    if (code == SQLITE_ROW) { // its texts live as long as the statement stands on the row
+        sqlite_row_read(q, &reply, &row);
+        err = sqlite_row_is_whole(&reply, &row) ? follow(s, &reply, o) : 0;
+    }
+    int end = sql_end(&s->sql, q, code);
+    return err ? err : end;
+}
+
 static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
 {
+    o->note_lane = 0;
     int err = set_outcome(s, o);
     if (!err && !o->applied && o->reason == REASON_DAMAGED && o->lane)
         err = look_whether_it_waits(s, o);
@@ -422,9 +554,11 @@ static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
     if (o->verdict)
         err = insert_attempt(s, o);
     if (!err && o->link)
-        err = set_link(s, o->conversation_id, o->link);
+        err = set_link(s, o);
     if (!err && o->mark_next)
         err = set_mark(s, o->mark_next, true);
+    if (!err && (o->note.p || o->moved_to.p))
+        err = follow_reply(s, o);
     return err;
 }
 
@@ -437,7 +571,7 @@ static int retry_row(struct sqlite_store *s, struct message *message, const stru
     int64_t barrier;
     uint64_t sum = row->sum;
     int err = sqlite_order_get(s, message->account_id, &order, &barrier);
-    if (!err && message->direction == INBOUND) {
+    if (!err && message->direction != REPLY) {
         message->lane = inbound_lane(order, message->account_id, message->conversation_id);
         sum = sqlite_row_sum(message, row);
     }
@@ -500,6 +634,14 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return apply_retry(s, change->retry);
     case STORE_ACCOUNT_GONE:
         return sqlite_account_gone(s, change->account_gone);
+    case STORE_NEWS:
+        return sqlite_news(s, change->news);
+    case STORE_THREAD:
+        return sqlite_thread(s, change->thread);
+    case STORE_TAKEN:
+        return sqlite_taken(s, change->taken);
+    case STORE_SEARCHED:
+        return sqlite_searched(s, change->searched);
     }
     must(!"a kind of change");
     return ERR_INVALID;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 // A row that is not what was stored is given back marked, and never silently left out or delivered (S10).
-static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct lane_page *page)
+static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct str address, struct lane_page *page)
 {
     struct message message;
     struct sqlite_row row;
@@ -21,6 +21,7 @@ static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct lane_page 
     if (message.state != MESSAGE_PENDING || !sqlite_row_is_whole(&message, &row) ||
         !sqlite_conversation_is_whole(&conversation))
         message.reason = REASON_DAMAGED;
+    message.address = address;
     struct lane_entry *entry = &page->entries[page->count++];
     entry->message = message_copy(&message);
     entry->link = (struct link){
@@ -29,13 +30,13 @@ static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct lane_page 
     return 0;
 }
 
-static int read_fresh(struct sqlite_store *s, int64_t id, struct lane_page *page)
+static int read_fresh(struct sqlite_store *s, int64_t id, struct str address, struct lane_page *page)
 {
     sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_FRESH);
     sql_int(q, 1, id);
     int code = sqlite3_step(q), err = 0;
     if (code == SQLITE_ROW)
-        err = read_entry(s, q, page);
+        err = read_entry(s, q, address, page);
     else if (code == SQLITE_DONE)
         err = ERR_CORRUPT; // there is no such row
     int end = sql_end(&s->sql, q, code);
@@ -44,15 +45,15 @@ static int read_fresh(struct sqlite_store *s, int64_t id, struct lane_page *page
 
 // What stands in the table and what is fresh, by their places.
 static int read_line(struct sqlite_store *s, sqlite3_stmt *q, const struct sqlite_fresh_message *fresh, size_t limit,
-                     struct lane_page *page)
+                     struct str address, struct lane_page *page)
 {
     int code = sqlite3_step(q), err = 0;
     while (!err && page->count < limit && (code == SQLITE_ROW || (code == SQLITE_DONE && fresh))) {
         if (code == SQLITE_ROW && (!fresh || sql_column_int(q, 1) < fresh->id)) {
-            err = read_entry(s, q, page);
+            err = read_entry(s, q, address, page);
             code = err ? code : sqlite3_step(q);
         } else {
-            err = read_fresh(s, fresh->id, page);
+            err = read_fresh(s, fresh->id, address, page);
             fresh = sqlite_fresh_next(s->line.fresh, fresh->lane, fresh->id);
         }
     }
@@ -64,12 +65,16 @@ static int read_line(struct sqlite_store *s, sqlite3_stmt *q, const struct sqlit
 static int read_lane(struct sqlite_store *s, int64_t lane, int64_t after_place, size_t limit, struct lane_page *out)
 {
     struct lane_page page = {0};
+    struct str address = STR_NONE; // all of a lane of replies are of one conversation
+    int err = lane_id_kind(lane) == LANE_REPLY ? sqlite_address(s, lane_id_owner(lane), &page.arena, &address) : 0;
+    if (err)
+        return err;
     page.entries = arena_alloc(&page.arena, (limit ? limit : 1) * sizeof *page.entries);
     sqlite3_stmt *q = sql_get(&s->sql, SQL_LOAD_LANE);
     sql_int(q, 1, lane);
     sql_int(q, 2, after_place);
     sql_int(q, 3, (int64_t)limit + 1);
-    int err = read_line(s, q, sqlite_fresh_next(s->line.fresh, lane, after_place), limit, &page);
+    err = read_line(s, q, sqlite_fresh_next(s->line.fresh, lane, after_place), limit, address, &page);
     if (err)
         lane_page_done(&page);
     else

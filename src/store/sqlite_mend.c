@@ -46,7 +46,7 @@ static int find_waiting(struct sqlite_store *s)
 {
     return sql_exec(&s->sql,
                     "UPDATE conversations SET account_waiting = w.account_id FROM (SELECT lane >> 2 AS id, account_id "
-                    "FROM waiting WHERE (lane & 3) = 1 GROUP BY lane) AS w "
+                    "FROM waiting WHERE (lane & 3) > 0 GROUP BY lane >> 2) AS w "
                     "WHERE conversations.id = w.id AND account_waiting <> w.account_id",
                     NULL);
 }

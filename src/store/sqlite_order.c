@@ -27,7 +27,7 @@ int sqlite_order_barrier(struct sqlite_store *s, int64_t account_id, int64_t bar
     return err ? err : sqlite_account_seal(s, account_id);
 }
 
-// Goes on from over->after_lane to the first lane whose head is in front of the barrier.
+// Goes on from over->after_lane to the first lane whose head is in front of the barrier. Replies know no order rule.
 static int look(struct sqlite_store *s, int64_t barrier, struct store_order_over *over)
 {
     int64_t lanes[LANES_A_LOOK];
@@ -36,7 +36,7 @@ static int look(struct sqlite_store *s, int64_t barrier, struct store_order_over
     int err = sqlite_lanes_of(&s->line, over->account_id, over->after_lane, LANES_A_LOOK, lanes, &count);
     for (size_t i = 0; i < count && !err; i++) {
         err = sqlite_line_head(&s->line, lanes[i], &row);
-        if (err || (row.lane && row.head_place <= barrier))
+        if (err || (row.lane && row.head_place <= barrier && lane_id_kind(row.lane) != LANE_REPLY))
             return err;
         over->after_lane = lanes[i];
     }

@@ -12,7 +12,7 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
     m->account_id = sql_column_int(q, 3);
     m->source_id = sql_column_int(q, 4);
     m->conversation_id = sql_column_int(q, 5);
-    m->direction = sql_column_int(q, 6) == REPLY ? REPLY : INBOUND;
+    m->direction = (enum direction)sql_column_int(q, 6);
     m->state = (enum message_state)(sql_column_int(q, 7) & 3);
     m->reason = (enum reason)sql_column_int(q, 8);
     m->in_doubt = sql_column_int(q, 9) != 0;
@@ -24,16 +24,17 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
     m->received_at_us = sql_column_int(q, 15);
     m->settled_at_us = m->state == MESSAGE_PENDING ? 0 : sql_column_int(q, 16);
     // A damaged number must not become a word that no table has.
-    if (m->reason < REASON_NONE || m->reason > REASON_UNKNOWN_KIND)
+    if (m->reason < REASON_NONE || m->reason > REASON_LOOP)
         m->reason = REASON_DAMAGED;
+    if (m->direction < INBOUND || m->direction > NOTE)
+        m->direction = INBOUND;
 }
 
 static bool is_in_range(sqlite3_stmt *q)
 {
     static const struct {
         int column, most;
-    } bounds[] = {{6, REPLY}, {7, MESSAGE_DISCARDED}, {8, REASON_UNKNOWN_KIND}, {9, 1}, {10, 1},
-                  {11, 1},    {12, INT32_MAX}};
+    } bounds[] = {{6, NOTE}, {7, MESSAGE_DISCARDED}, {8, REASON_LOOP}, {9, 1}, {10, 1}, {11, 1}, {12, INT32_MAX}};
     for (size_t i = 0; i < COUNT(bounds); i++) {
         int64_t n = sql_column_int(q, bounds[i].column);
         if (n < 0 || n > bounds[i].most)
@@ -70,8 +71,9 @@ void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite
     out->attachments = sql_column_str(statement, 23);
     out->last_error = sql_column_str(statement, 24);
     out->desk_ref = sql_column_str(statement, 25);
-    out->conversation = sql_column_str(statement, 26);
-    out->conversation_name = sql_column_str(statement, 27);
+    out->format = sql_column_str(statement, 26);
+    out->conversation = sql_column_str(statement, 27);
+    out->conversation_name = sql_column_str(statement, 28);
 }
 
 // An absent text and an empty one differ, and hash_strs does not tell them apart.
@@ -86,8 +88,10 @@ static int64_t presence(const struct str *texts, size_t count)
 uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *row)
 {
     struct str texts[] = {
-        STR_NONE,      row->dedupe_key,     message->conversation, message->sender_id, message->sender_name,
-        message->text, message->attachments};
+        STR_NONE,      row->dedupe_key,      message->conversation, message->sender_id, message->sender_name,
+        message->text, message->attachments, message->format};
+    // Rows without a format have the sum that they had before there were any.
+    size_t count = COUNT(texts) - !message->format.p;
     int64_t numbers[] = {message->id,
                          message->lane,
                          message->account_id,
@@ -97,9 +101,9 @@ uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *
                          (int64_t)row->digest,
                          message->sent_at_us,
                          message->received_at_us,
-                         presence(texts, COUNT(texts))};
+                         presence(texts, count)};
     texts[0] = (struct str){(const char *)numbers, sizeof numbers};
-    return hash_strs(texts, COUNT(texts));
+    return hash_strs(texts, count);
 }
 
 bool sqlite_row_is_whole(const struct message *message, const struct sqlite_row *row)

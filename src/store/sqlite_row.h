@@ -20,11 +20,11 @@ struct sqlite_conversation {
     int64_t account_waiting; // not in the sum
 };
 
-enum { SQLITE_ROW_COLUMNS = 28 }; // of SQL_MESSAGE_COLUMNS: what follows them begins here
+enum { SQLITE_ROW_COLUMNS = 29 }; // of SQL_MESSAGE_COLUMNS: what follows them begins here
 
 // From SQL_MESSAGE_COLUMNS. Texts live until the next step.
 void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite_row *out_row);
-// Over what never changes: ids, lane, direction, digest, times, thread, key, sender, text, attachments.
+// Over what never changes: ids, lane, direction, digest, times, thread, key, sender, text, attachments, format.
 uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *row);
 // The sum fits, numbers are such as we write, and the place is one that the message can have.
 bool sqlite_row_is_whole(const struct message *message, const struct sqlite_row *row);

@@ -17,13 +17,15 @@
 //   in_flight = 1 only with state 0
 //   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
 //   sum fits the columns that never change (row.c); conversations.sum fits the whole row, and so do those of accounts,
-//   sources, attempts and totals (sql_seal.h)
+//   sources, attempts, totals, desk_threads and desk_searches (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
 //   waiting has each row with state 0 and an id up to totals.lined_number, and of those behind it some; a row with late = 1
 //           and state 0 always. Nothing else
 //   with state 1 or 2 changed_at is not received_at, or next_attempt_at is 1; with state 3 there is a reason: so a row whose
 //           state alone is damaged can be told
-//   account_waiting is the account of each pending message in the conversation's lane; without any it may be 0 or not
+//   account_waiting is the account of each pending message in the conversation's lanes; without any it may be 0 or not
+//   desk_threads has each thread that a conversation's link names, with the newest of its conversations; and an account with
+//   threads has a row in desk_searches
 static const char *const migrations[] = {
     // States: 0 pending, 1 delivered, 2 skipped, 3 discarded. Directions: 0 inbound, 1 reply. Times are
     // microseconds since 1970. Reasons as in model/message.h.
@@ -222,6 +224,42 @@ static const char *const migrations[] = {
     " strftime('%Y-%m-%dT%H:%M:%fZ', w.oldest / 1e6, 'unixepoch') AS oldest_received_at"
     " FROM (SELECT l.account_id, count(*) AS waiting, min(m.received_at) AS oldest FROM line l"
     " LEFT JOIN messages m ON m.id = l.id GROUP BY l.account_id) w LEFT JOIN accounts a ON a.id = w.account_id;",
+
+    // Agents' replies. How the platform shows one (messages.format), and threads at the desk (store.h, sqlite_threads.c). Those
+    // from before are taken up to now: nobody waits any more for what an agent wrote when nothing brought it to the customer.
+    // A desk has news in few of them at a time.
+    "ALTER TABLE messages ADD COLUMN format TEXT;"
+    "ALTER TABLE accounts ADD COLUMN replies INTEGER NOT NULL DEFAULT 0;" // 0 agents, 1 agents+bots
+    "CREATE TABLE desk_threads ("
+    " account_id INTEGER NOT NULL, desk_conversation TEXT NOT NULL,"
+    " conversation_id INTEGER NOT NULL," // 0 = nobody's, as far as known
+    " taken_s INTEGER NOT NULL,"         // unix seconds: parts made before were taken
+    " news_at INTEGER NOT NULL,"         // microseconds; 0 = none that are to be fetched
+    " sum INTEGER,"
+    " PRIMARY KEY (account_id, desk_conversation)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX desk_threads_news ON desk_threads(account_id, desk_conversation) WHERE news_at > 0;"
+    "CREATE TABLE desk_searches (account_id INTEGER PRIMARY KEY, until_s INTEGER NOT NULL, sum INTEGER) STRICT;"
+    "CREATE INDEX conversations_contact ON conversations(contact) WHERE contact IS NOT NULL;"
+    "INSERT INTO desk_threads SELECT s.account_id, c.desk_conversation, max(c.id), CAST(strftime('%s', 'now') AS INTEGER), 0, NULL"
+    " FROM conversations c JOIN sources s ON s.id = c.source_id JOIN accounts a ON a.id = s.account_id"
+    " WHERE c.desk_conversation <> '' AND a.gone = 0 GROUP BY s.account_id, c.desk_conversation;"
+    "INSERT INTO desk_searches SELECT DISTINCT account_id, CAST(strftime('%s', 'now') AS INTEGER), NULL FROM desk_threads;"
+    "DROP VIEW readable_messages;"
+    "CREATE VIEW readable_messages AS SELECT m.id, a.name AS account, s.name AS source, s.platform,"
+    " CASE m.direction WHEN 0 THEN 'inbound' WHEN 1 THEN 'reply' ELSE 'note' END AS direction,"
+    " c.thread AS conversation, c.name AS conversation_name, m.sender_id, m.sender_name, m.text, m.format, m.attachments,"
+    " CASE m.state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'skipped' ELSE 'discarded' END AS state,"
+    " CASE m.reason WHEN 1 THEN 'rejected' WHEN 2 THEN 'gave_up' WHEN 3 THEN 'by_hand' WHEN 4 THEN 'damaged'"
+    " WHEN 5 THEN 'no_meaning' WHEN 6 THEN 'orphaned' WHEN 7 THEN 'unknown_kind' WHEN 8 THEN 'loop' WHEN 0 THEN '' ELSE m.reason END AS reason,"
+    " m.in_doubt, m.late, m.attempts, m.last_error, m.desk_ref,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.sent_at / 1e6, 'unixepoch') AS sent_at,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.received_at / 1e6, 'unixepoch') AS received_at,"
+    " CASE WHEN m.state <> 0 THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.changed_at / 1e6, 'unixepoch') END AS settled_at,"
+    " CASE WHEN m.state = 0 AND m.next_attempt_at > 0"
+    " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
+    " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
+    " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours

@@ -1,6 +1,7 @@
 // verify: rows of the smaller tables, in short snapshots, and the structure of the file.
 #include "store/sqlite_verify.h"
 
+#include "base/buf.h"
 #include "store/sqlite.h"
 #include "store/sqlite_row.h"
 
@@ -96,6 +97,54 @@ static int check_attempts(struct check *check)
     return err;
 }
 
+static int check_search_page(struct check *check, int64_t *after, bool *out_more)
+{
+    return check_named_page(check, SQL_CHECK_SEARCHES, "how far the desk was searched for account",
+                            "all of it is searched once more", after, out_more);
+}
+
+// Goes on behind *account_id and `name`.
+static int check_thread_page(struct check *check, int64_t *account_id, struct buf *name, bool *out_more)
+{
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_THREADS);
+    sql_int(q, 1, *account_id);
+    sql_int(q, 2, VERIFY_PAGE_ROWS);
+    sql_str(q, 3, buf_str(name));
+    *out_more = false;
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        *account_id = sql_column_int(q, 0);
+        buf_clear(name);
+        buf_add_str(name, sql_column_str(q, 1));
+        buf_must(name);
+        *out_more = true;
+        if (sql_column_int(q, 2))
+            continue;
+        check->asked->damaged++;
+        verify_find(check, FINDING_DAMAGED, 0, "it is found anew by its customer when an agent replies",
+                    "the desk's conversation %.*s of account %lld is not what was stored",
+                    STR_ARG(sql_column_str(q, 1)), (long long)*account_id);
+    }
+    return sql_end(sql, q, code);
+}
+
+static int check_threads(struct check *check)
+{
+    int64_t account_id = 0;
+    struct buf name;
+    buf_init(&name, SIZE_MAX);
+    bool more = true;
+    int err = 0;
+    while (!err && more) {
+        err = check_thread_page(check, &account_id, &name, &more);
+        if (!err)
+            err = sqlite_reader_over_time(check->reader);
+    }
+    buf_done(&name);
+    return err;
+}
+
 int verify_rows(struct check *check)
 {
     int err = verify_pages(check, check_conversation_page);
@@ -103,6 +152,10 @@ int verify_rows(struct check *check)
         err = verify_pages(check, check_account_page);
     if (!err)
         err = verify_pages(check, check_source_page);
+    if (!err)
+        err = verify_pages(check, check_search_page);
+    if (!err)
+        err = check_threads(check);
     return err ? err : check_attempts(check);
 }
 
@@ -146,8 +199,9 @@ static int check_structure(struct check *check, const char *pragma, const char *
 
 static int check_tables(struct check *check)
 {
-    static const char *const tables[] = {"messages", "waiting", "conversations", "attempts", "accounts",
-                                         "sources",  "totals",  "desk_health",   "store"};
+    static const char *const tables[] = {"messages",    "waiting", "conversations", "attempts",
+                                         "accounts",    "sources", "desk_threads",  "desk_searches",
+                                         "desk_health", "totals",  "store"};
     int err = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++) {
         err = check_structure(check, "PRAGMA integrity_check(%Q)", tables[i]);

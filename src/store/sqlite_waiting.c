@@ -37,10 +37,18 @@ static int next_conversation(struct sql *sql, int64_t account_id, int64_t after,
     return sql_end(sql, q, code);
 }
 
+// The conversation's next lane in which something waits: that of its inbound messages, then that of its replies.
+static int next_lane_in(struct sqlite_line *line, int64_t conversation_id, int64_t after, struct lane_row *out)
+{
+    int64_t inbound = lane_id(LANE_CONVERSATION, conversation_id);
+    int err = inbound > after ? sqlite_line_head(line, inbound, out) : 0;
+    return err || out->lane ? err : sqlite_line_head(line, lane_id(LANE_REPLY, conversation_id), out);
+}
+
 int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out)
 {
     int64_t conversation_id = lane_id_owner(after);
-    if (after < lane_id(LANE_CONVERSATION, conversation_id)) // its lane is still to come
+    if (after < lane_id(LANE_REPLY, conversation_id)) // a lane of its is still to come
         conversation_id--;
     int err = 0;
     *out = (struct lane_row){0};
@@ -48,15 +56,15 @@ int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t af
         err = next_conversation(line->sql, account_id, conversation_id, &conversation_id);
         if (err || !conversation_id)
             return err;
-        err = sqlite_line_head(line, lane_id(LANE_CONVERSATION, conversation_id), out);
+        err = next_lane_in(line, conversation_id, after, out);
     }
     if (!err && !out->lane) // far enough for once
-        out->lane = lane_id(LANE_CONVERSATION, conversation_id);
+        out->lane = lane_id(LANE_REPLY, conversation_id);
     return err;
 }
 
 struct sweep {
-    int64_t idle[SWEEP_ROWS]; // conversations in whose lane nothing waits
+    int64_t idle[SWEEP_ROWS]; // conversations in whose lanes nothing waits
     size_t count, seen;
     int64_t account_id, conversation_id; // the last one seen
 };
@@ -69,11 +77,11 @@ static int look(struct sqlite_store *s, struct sweep *sweep)
     sql_int(q, 3, SWEEP_ROWS);
     int code, err = 0;
     while (!err && (code = sqlite3_step(q)) == SQLITE_ROW) {
-        struct lane_row head;
+        struct lane_row head = {0};
         sweep->account_id = sql_column_int(q, 0);
         sweep->conversation_id = sql_column_int(q, 1);
         sweep->seen++;
-        err = sqlite_line_head(&s->line, lane_id(LANE_CONVERSATION, sweep->conversation_id), &head);
+        err = next_lane_in(&s->line, sweep->conversation_id, 0, &head);
         if (!err && !head.lane)
             sweep->idle[sweep->count++] = sweep->conversation_id;
     }

@@ -34,19 +34,23 @@ enum accept_result {
     ACCEPT_DUPLICATE,   // stored before: answered 2xx, nothing changed
 };
 
-// A source's event to be stored.
+// A source's event to be stored, or a reply to go to that source. A reply stands in the lane of its conversation's
+// replies, whatever the order rule.
 struct store_accept {
+    enum direction direction; // INBOUND, REPLY
     int64_t account_id, source_id;
     enum order_rule order;    // the account's rule as the caller knows it: decides the lane unless it has changed since
     enum message_state state; // MESSAGE_PENDING, or MESSAGE_DISCARDED with a reason for kinds without meaning
     enum reason reason;
     int64_t received_at_us;
-    struct event event; // borrowed
+    struct event event;      // borrowed. Of a reply `conversation` is not looked at: `conversation_id` says whose it is
+    int64_t conversation_id; // of a reply; else out
     // Out, when stored: in `out_arena` if texts are wanted for handing the message on (NULL: ids only).
     enum accept_result result;
-    int64_t message_id, place, lane, conversation_id;
-    struct str
-        thread; // of the conversation, where it is not event.conversation: that thread has migrated; in out_arena
+    int64_t message_id, place, lane;
+    // Of the conversation, where it is not event.conversation: that thread has migrated. Of a reply always. In out_arena.
+    struct str thread;
+    struct str address; // of a reply: as in struct message; in out_arena
     struct arena *out_arena;
     struct link link; // of the conversation as stored; texts in out_arena
 };
@@ -69,6 +73,13 @@ struct store_outcome {
     const struct link *link; // takes the place of the stored one as a whole; NULL: nothing learned
     int64_t lane;      // with REASON_DAMAGED: it is this lane's head, whatever its row says of itself; 0 = may be stale
     int64_t mark_next; // this message is marked in flight in the same transaction; 0 = none
+    struct str
+        moved_to; // of a reply: its thread goes on under this id at the platform, as `migrated_from` says of events
+    // Of a reply: what its agent shall read of it, as a message of its own (NOTE) at the tail of the lane that an inbound one
+    // of the conversation has now, in the same transaction. STR_NONE: nothing.
+    struct str note;
+    int64_t note_lane; // out; 0 = none was stored
+    int64_t note_id;   // out, with note_lane
     bool applied;      // out
 };
 
@@ -98,7 +109,7 @@ struct store_account_put {
     bool order_kept;       // out
 };
 
-// Asks whether all messages of the order rule before are settled, and ends the account's order_barrier in the same
+// Asks whether all messages of the order rule before are settled (replies have none), and ends the account's order_barrier in the same
 // transaction if so. Looks at a bounded number of lanes. Where the account has another barrier by now (the rule was
 // changed again meanwhile) nothing is told of that one: neither over nor more. Where it has none it is over.
 struct store_order_over {
@@ -141,6 +152,50 @@ struct store_retry {
     int64_t lane; // out
 };
 
+// Threads at a desk: which of our conversations a conversation of the desk is, how far its parts were taken, and whether
+// it has news that have not been fetched. A thread is known from the outcome whose link names it first, or from STORE_TAKEN.
+// Threads from before there were replies count as taken up to then.
+
+// The desk says that these have news: to be fetched. They need not be known.
+struct store_news {
+    int64_t account_id;
+    const struct str *desk_conversations;
+    size_t count;
+    int64_t at_us; // wall time
+};
+
+// Asks; changes nothing. By the desk's conversation, else by the contact of one of the account's conversations, of which
+// it is another thread then (an agent has begun it).
+struct store_thread {
+    int64_t account_id;
+    struct str desk_conversation;
+    struct str contact;      // STR_NONE: not asked for
+    struct arena *arena;     // for `thread`
+    int64_t conversation_id; // out; 0: none
+    bool known;              // out: by the conversation, not by the contact
+    int64_t source_id;       // out
+    struct str thread;       // out: the platform's id of the conversation
+    // Out: parts made before that second were taken; 0: none were. While it is not known, how far the desk had been searched
+    // when the first of its news came; 0: it had not been.
+    int64_t taken_s;
+};
+
+// Its parts up to that second were taken (in the same transaction as the replies made of them), as it was when it was asked
+// for: news from after that are still to be fetched.
+struct store_taken {
+    int64_t account_id;
+    struct str desk_conversation;
+    int64_t conversation_id; // ours; 0: nobody's, the thread is forgotten
+    int64_t taken_s;         // never goes back
+    int64_t asked_us;        // wall time
+};
+
+// The desk was searched for conversations with news up to that second.
+struct store_searched {
+    int64_t account_id;
+    int64_t until_s;
+};
+
 enum store_change_kind {
     STORE_ACCEPT,
     STORE_OUTCOME,
@@ -153,6 +208,10 @@ enum store_change_kind {
     STORE_RETRY,
     STORE_NOTHING, // changes nothing, and is refused as an accepted event would be: whether one could be stored now
     STORE_ACCOUNT_GONE,
+    STORE_NEWS,
+    STORE_THREAD,
+    STORE_TAKEN,
+    STORE_SEARCHED,
 };
 
 struct store_change {
@@ -168,6 +227,10 @@ struct store_change {
         struct store_desk_health *desk_health;
         struct store_retry *retry;
         struct store_account_gone *account_gone;
+        struct store_news *news;
+        struct store_thread *thread;
+        struct store_taken *taken;
+        struct store_searched *searched;
     };
 };
 
@@ -297,6 +360,12 @@ struct store_ops {
                         void *arg);
     int (*each_desk_health)(struct store *store, void (*each)(void *arg, const struct store_desk_health *health),
                             void *arg);
+    // Threads with news that were not fetched, ordered by account.
+    int (*each_news)(struct store *store, void (*each)(void *arg, int64_t account_id, struct str desk_conversation),
+                     void *arg);
+    // Accounts with threads: how far the desk was searched. Until it was, from when its first thread was made.
+    int (*each_searched)(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
+                         void *arg);
     // Moves written pages from the log into the file when the log has passed its size; short. Called when idle
     // and now and then. Never shrinks the log.
     // `busy`: more work waits, which it would hold up; only when the log has grown far.

@@ -1,6 +1,8 @@
 """The real relay between the two stand-ins, with every request, answer and update held to the official descriptions: polling and
-webhook, and with answers of the desk lost, so that look-ups are held to them too."""
+webhook, both ways, and with answers and notifications lost, so that look-ups are held to them too."""
+import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ from sandbox_process import ROOT, Sandbox
 from telegram_contract import TelegramContract
 
 BIN = os.environ.get("TRIBUTARY_BIN", os.path.join(ROOT, "build", "tributary"))
+CLIENT_SECRET = "client-secret-of-the-app"
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
 
@@ -34,7 +37,7 @@ accounts:
   - name: acme
     order: conversation
     sources: [{{name: bot, platform: telegram, mode: {mode}, token: "{TOKEN}", api_url: "{telegram}"}}]
-    desk: {{platform: intercom, token: desk-token, api_url: "{intercom}"}}
+    desk: {{platform: intercom, token: desk-token, client_secret: {CLIENT_SECRET}, api_url: "{intercom}"}}
 """
 
 
@@ -137,3 +140,105 @@ def test_look_ups_after_lost_answers_too(tmp_path, path):
             platform.check()
         [fault] = sandbox.control(sandbox.intercom, "GET", "faults")["faults"]
         assert fault["hits"] == 1
+
+
+# ---- agents' replies
+
+class BothWays:
+    """A conversation of each of some customers, and a desk that tells the relay of what agents do."""
+
+    def __init__(self, sandbox, relay, text, customers):
+        self.sandbox, self.relay = sandbox, relay
+        # Two messages of each: when the second one is there the relay has stored what the first one began.
+        said = [{"customer": each, "text": text} for each in customers for text in ("hi", "hello")]
+        sandbox.control(sandbox.telegram, "POST", "telegram/say", {"token": TOKEN, "say": said})
+        wait_until_all_applied(sandbox, len(said), relay)
+        address = re.search(r"listen: (127\S+)", text).group(1)
+        sandbox.control(sandbox.intercom, "POST", "intercom/webhook", {"url": f"http://{address}/desks/acme", "client_secret": CLIENT_SECRET})
+        self.conversations = {int(e["external_id"].rpartition(":")[2]): e["conversation"]
+                              for e in sandbox.journal(sandbox.intercom) if e["kind"] == "conversation"}
+
+    def act(self, customer, what, **body):
+        self.sandbox.control(self.sandbox.intercom, "POST", f"inbox/{what}", {"conversation": self.conversations[customer], **body})
+
+    def received(self, customer):
+        return [each["text"] for each in self.sandbox.control(self.sandbox.telegram, "GET", f"telegram/received?chat={customer}")["items"]]
+
+    def wait(self, customer, *texts):
+        self.until(lambda: self.received(customer)[-len(texts):] == list(texts), lambda: self.received(customer))
+
+    def wait_for_note(self, text):
+        notes = lambda: [each["text"] for each in self.sandbox.journal(self.sandbox.intercom, "notes")]
+        self.until(lambda: any(text in each for each in notes()), notes)
+
+    def until(self, check, what):
+        deadline = time.monotonic() + 60
+        while not check():
+            assert self.relay.process.poll() is None and time.monotonic() < deadline, what()
+            time.sleep(0.02)  # asks over HTTP for an event that has no other sign
+
+
+def run_both_ways(tmp_path, customers, doings):
+    with Sandbox("--bot", TOKEN, "--retry-scale", "0.01") as sandbox:
+        with IntercomContract(sandbox.intercom) as desk, TelegramContract(sandbox.telegram) as platform:
+            text = config(tmp_path, "polling", platform.url, desk.url)
+            with Relay(str(tmp_path), text) as relay:
+                doings(sandbox, BothWays(sandbox, relay, text, customers))
+            desk.check()
+            platform.check()
+
+
+def test_replies_of_every_kind(tmp_path):
+    def doings(sandbox, chat):
+        chat.act(5, "reply", html="<p>Hello <b>Ada</b> &amp; <i>all</i></p><p><a href='https://example.com/'>here</a></p>")
+        chat.act(5, "reply", body="between agents", note=True)
+        chat.act(5, "assign", body="Robin will help", admin="991267460")
+        chat.act(5, "snooze")
+        chat.act(5, "reply", body="word " * 1000)
+        chat.act(5, "close", body="Good bye")
+        sandbox.control(sandbox.intercom, "POST", "inbox/start", {"external_id": "telegram:123456:6", "body": "You left your umbrella"})
+        chat.wait(5, "Good bye")
+        chat.wait(6, "You left your umbrella")
+        first, second, *long, last = chat.received(5)
+        assert (second, last) == ("Robin will help", "Good bye")
+        assert "Hello Ada & all" in first and "here" in first
+        assert len(long) == 2 and " ".join(" ".join(long).split()) == " ".join(["word"] * 1000)
+        entities = sandbox.control(sandbox.telegram, "GET", "telegram/received?chat=5")["items"][0]["entities"]
+        assert {each["type"] for each in entities} >= {"bold", "italic", "text_link"}
+        assert [each["text"] for each in sandbox.journal(sandbox.intercom, "notes")] == ["between agents"]
+    run_both_ways(tmp_path, [5, 6], doings)
+
+
+def test_replies_while_answers_and_notifications_get_lost(tmp_path):
+    """Nothing is lost and nothing changes places; what may have arrived comes once more at most."""
+    def doings(sandbox, chat):
+        sandbox.fault(sandbox.intercom, fault="lose", after=1, count=2)
+        sandbox.fault(sandbox.intercom, fault="twice", chance=0.3)
+        sandbox.fault(sandbox.intercom, fault="swap", chance=0.3)
+        sandbox.fault(sandbox.telegram, fault="drop_after", path="sendMessage", after=2, count=2)
+        sandbox.fault(sandbox.telegram, fault="status", status=502, path="sendMessage", after=5, count=1)
+        sandbox.fault(sandbox.telegram, fault="rate_limit", retry_after=1, path="sendMessage", after=7, count=1)
+        sandbox.fault(sandbox.intercom, fault="drop_after", path="GET /conversations/*", after=1, count=2)
+        for number in range(6):
+            for customer in (5, 6):
+                chat.act(customer, "reply", body=f"{customer}: answer {number}")
+        for customer in (5, 6):
+            expected = [f"{customer}: answer {number}" for number in range(6)]
+            chat.wait(customer, expected[-1])
+            assert [text for text, _ in itertools.groupby(chat.received(customer))] == expected
+        assert len(chat.received(5) + chat.received(6)) <= 12 + 3
+    run_both_ways(tmp_path, [5, 6], doings)
+
+
+def test_replies_that_cannot_be_delivered_come_back_as_notes(tmp_path):
+    def doings(sandbox, chat):
+        sandbox.control(sandbox.telegram, "POST", "telegram/block", {"token": TOKEN, "customer": 5})
+        wait_until_all_applied(sandbox, 5, chat.relay)  # that the bot was blocked is a line at the desk, too
+        chat.act(5, "reply", body="are you there?")
+        chat.act(6, "reply", body="others go on")
+        chat.wait(6, "others go on")
+        chat.wait_for_note("blocked")
+        assert chat.received(5) == []
+        thread = sandbox.control(sandbox.intercom, "GET", f"inbox?conversation={chat.conversations[5]}")["thread"]["parts"]
+        assert [each["author"] for each in thread] == [None, None, None, "Alex Agent", "Robin Relay"]
+    run_both_ways(tmp_path, [5, 6], doings)

@@ -27,7 +27,36 @@ def test_every_case_is_an_update():
 
 
 @pytest.mark.parametrize("path", sorted(path for path in glob.glob(os.path.join(DATA, "*.json"))
-                                        if not os.path.basename(path).startswith(("api_response", "kinds"))), ids=os.path.basename)
+                                        if not os.path.basename(path).startswith(("api_response", "kinds", "replies"))), ids=os.path.basename)
 def test_every_sample_is_an_update(path):
     with open(path, encoding="utf-8") as file:
         assert TYPES.update(json.load(file)) == []
+
+
+def replies(key):
+    with open(os.path.join(DATA, "replies.json"), encoding="utf-8") as file:
+        return json.load(file)[key]
+
+
+@pytest.mark.parametrize("case", replies("sends"), ids=lambda case: case["what"])
+def test_every_request_of_a_reply_is_a_call(case):
+    assert TYPES.call("sendMessage", case["request"]) == []
+
+
+@pytest.mark.parametrize("case", replies("replies"), ids=lambda case: case["what"])
+def test_every_reply_is_a_text_with_entities(case):
+    """As the description and its page on formatting want them: what two entities share belongs to one of them wholly, code and
+    quotes apart, and code holds nothing."""
+    for text in case["texts"]:
+        assert TYPES.call("sendMessage", {"chat_id": 1, **text}) == []
+        units = text["text"].encode("utf-16-le")
+        assert 1 <= len(units) // 2 <= 4096
+        spans = [(each["offset"], each["offset"] + each["length"], each["type"]) for each in text.get("entities", [])]
+        assert spans == sorted(spans, key=lambda span: (span[0], -span[1]))
+        for i, (start, end, kind) in enumerate(spans):
+            said = units[2 * start:2 * end].decode("utf-16-le")
+            assert said and said == said.strip(), kind
+            for from_, to, other in spans[i + 1:]:
+                assert from_ >= end or to <= end, (kind, other)
+                assert from_ >= end or (kind not in ("code", "pre") and (other not in ("code", "pre") or kind == "blockquote"))
+                assert from_ >= end or other != "blockquote"

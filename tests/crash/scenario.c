@@ -153,7 +153,7 @@ static void look_after(const struct plan *plan)
         world->cured = true;
         struct store_retry retry = {.message_id = id};
         change_by_hand(&(struct store_change){.kind = STORE_RETRY, .retry = &retry});
-        dispatcher_work(rig.dispatcher, message->account_id, message->lane);
+        dispatcher_work(rig.dispatcher, message->account_id, message->source_id, message->lane);
         rig_turn(&rig);
     } else if (message && plan->on_failure == ON_FAILURE_HOLD && message->next_attempt_us == MESSAGE_HELD &&
                dispatcher_reload(rig.dispatcher, message, true) == 0) {

@@ -428,6 +428,7 @@ static bool (*const phases[])(void) = {
 
 static struct rig_options options_of(const char *path, enum failure_policy on_failure)
 {
+    must(intercom_desk_size() <= sizeof life->desk);
     return (struct rig_options){
         .desk = life->intercom ? "intercom" : "webhook",
         .order = life->intercom ? ORDER_ACCOUNT : ORDER_CONVERSATION,

@@ -144,7 +144,7 @@ static void make_old(struct life *old, char path[200])
     assert_int_equal(
         sqlite3_exec(
             db,
-            KIT_BEFORE_WAITING
+            KIT_BEFORE_REPLIES KIT_BEFORE_WAITING
             "DROP INDEX conversations_moved; ALTER TABLE conversations DROP COLUMN goes_on_in;"
             "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting; ALTER TABLE accounts DROP COLUMN gone;"
             "ALTER TABLE store DROP COLUMN log_number;"

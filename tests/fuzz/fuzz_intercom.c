@@ -50,7 +50,7 @@ static struct http_response take_answer(struct input *input)
     return response;
 }
 
-static void check_verdict(const struct desk_attempt *attempt, const struct verdict *verdict)
+static void check_verdict(const struct delivery *attempt, const struct verdict *verdict)
 {
     must(verdict->kind == VERDICT_DELIVERED ? verdict->desk_ref.n > 0 : verdict->error.n > 0);
     must(verdict->kind != VERDICT_DELIVERED || (!verdict->maybe_applied && !verdict->not_found));
@@ -75,18 +75,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input input = {data, size};
     unsigned settings = take_byte(&input);
     struct arena arena = {0};
-    struct desk_attempt attempt = {.account = &account,
-                                   .source = &source,
-                                   .desk = &desk,
-                                   .message = &message,
-                                   .customer = STR("telegram:1:5"),
-                                   .in_doubt = settings & 1,
-                                   .look_only = settings & 2,
-                                   .settle_us = 15000000,
-                                   .now_us = 1700000000000000,
-                                   .known_refs = refs,
-                                   .known_ref_count = settings >> 6 & 1,
-                                   .arena = &arena};
+    struct delivery attempt = {.account = &account,
+                               .source = &source,
+                               .desk = &desk,
+                               .message = &message,
+                               .customer = STR("telegram:1:5"),
+                               .in_doubt = settings & 1,
+                               .look_only = settings & 2,
+                               .settle_us = 15000000,
+                               .now_us = 1700000000000000,
+                               .known_refs = refs,
+                               .known_ref_count = settings >> 6 & 1,
+                               .arena = &arena};
     if (settings & 4)
         attempt.link.contact = STR("6762f11b1bb69f9f2193bba3");
     if (settings & 8)
@@ -95,17 +95,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         attempt.link.note = STR("sought=17@1600000000000000 clock=desk old=1");
     if (settings & 32)
         message.conversation_name = STR("group");
-    struct desk_step step;
-    desk_intercom.step(&attempt, NULL, &step);
+    if (settings & 128)
+        message.direction = NOTE;
+    struct delivery_step step;
+    desk_intercom.receiver.step(&attempt, NULL, &step);
     int steps = 0;
-    while (step.kind == DESK_SEND) {
+    while (step.kind == DELIVERY_SEND) {
         must(++steps < STEPS_MAX);
         must(str_starts(step.request.target, STR("https://api.intercom.io/")));
         must(!(step.writes && attempt.in_doubt && attempt.look_only));
         struct http_response response = take_answer(&input);
-        desk_intercom.step(&attempt, &response, &step);
+        desk_intercom.receiver.step(&attempt, &response, &step);
     }
     check_verdict(&attempt, &step.verdict);
+    must(message.direction != NOTE || !attempt.link.last_part.n); // what look-ups of customers' messages count from
     arena_done(&arena);
     return 0;
 }

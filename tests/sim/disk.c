@@ -56,6 +56,8 @@ static int error_now(struct sim *sim)
         sim->store_error = 0;
         power_vfs.fails = draw(&disk_of(sim->store)->chance, 1, CALLS);
     }
+    if (sim->store_error == ERR_IO)
+        sim->store_failed_in = sim->life;
     return sim->store_error;
 }
 
@@ -242,6 +244,22 @@ static void corrupt(struct disk *disk, struct store_change *change)
         if (change->kind == STORE_OUTCOME && change->outcome->verdict && change->outcome->state == MESSAGE_PENDING)
             change->outcome->attempts++;
         break;
+    case BREAK_NEWS:
+        if (change->kind == STORE_TAKEN)
+            change->taken->asked_us = INT64_MAX;
+        break;
+    case BREAK_PART_KEY:
+        if (change->kind == STORE_ACCEPT && change->accept->direction == REPLY)
+            change->accept->event.dedupe_key = str_sub(change->accept->event.dedupe_key, 0, sizeof "part:1" - 1);
+        break;
+    case BREAK_NOTE:
+        if (change->kind == STORE_OUTCOME)
+            change->outcome->note = STR_NONE;
+        break;
+    case BREAK_MOVED:
+        if (change->kind == STORE_OUTCOME)
+            change->outcome->moved_to = STR_NONE;
+        break;
     case BREAK_DEDUPE:
         if (change->kind == STORE_ACCEPT)
             change->accept->event.digest = chance_next(&disk->chance);
@@ -249,6 +267,33 @@ static void corrupt(struct disk *disk, struct store_change *change)
     default:
         break;
     }
+}
+
+static bool is_reply(const struct store_change *change)
+{
+    return change->kind == STORE_ACCEPT && change->accept->direction == REPLY;
+}
+
+// The replies of one conversation, which stand side by side.
+static void reverse(struct store_change *changes, size_t count)
+{
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (!is_reply(&changes[i]) || !is_reply(&changes[i + 1]) ||
+            changes[i].accept->conversation_id != changes[i + 1].accept->conversation_id)
+            continue;
+        struct store_change first = changes[i];
+        changes[i] = changes[i + 1];
+        changes[i + 1] = first;
+    }
+}
+
+// How far was taken is on the disk, the replies are not.
+static int take_early(struct store *inner, struct store_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].kind == STORE_TAKEN && inner->ops->apply(inner, &changes[i], 1))
+            return ERR_IO;
+    return ERR_BUSY;
 }
 
 static void remember(struct disk *disk, const struct store_change *changes, size_t count)
@@ -290,6 +335,11 @@ static int apply(struct disk *disk, struct store_change *changes, size_t count)
                 changes[i].accept->result = ACCEPT_DUPLICATE;
         return 0;
     }
+    if (breakage == BREAK_REVERSE)
+        reverse(changes, count);
+    for (size_t i = 0; breakage == BREAK_TAKEN && i < count; i++)
+        if (is_reply(&changes[i]) && draw_percent(&disk->chance, 30))
+            return take_early(inner, changes, count);
     int64_t writes = power_vfs.writes;
     arm(sim);
     int err = inner->ops->apply(inner, changes, count);
@@ -431,6 +481,20 @@ static int disk_each_desk_health(struct store *store, void (*each)(void *arg, co
     return inner->ops->each_desk_health(inner, each, arg);
 }
 
+static int disk_each_news(struct store *store,
+                          void (*each)(void *arg, int64_t account_id, struct str desk_conversation), void *arg)
+{
+    struct store *inner = disk_of(store)->sim->disk;
+    return inner->ops->each_news(inner, each, arg);
+}
+
+static int disk_each_searched(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
+                              void *arg)
+{
+    struct store *inner = disk_of(store)->sim->disk;
+    return inner->ops->each_searched(inner, each, arg);
+}
+
 static int disk_checkpoint(struct store *store, bool busy)
 {
     struct sim *sim = disk_of(store)->sim;
@@ -475,6 +539,8 @@ static const struct store_ops disk_ops = {
     .load_refs = disk_load_refs,
     .each_account = disk_each_account,
     .each_desk_health = disk_each_desk_health,
+    .each_news = disk_each_news,
+    .each_searched = disk_each_searched,
     .checkpoint = disk_checkpoint,
     .age_out = disk_age_out,
     .hurry = disk_hurry,

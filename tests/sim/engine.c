@@ -12,15 +12,17 @@
 
 enum {
     HEAL_MOST_S = 2 * 3600, // Retry-After may say an hour
-    CALM_S = 120,           // that nothing more may happen in, when all is settled
+    CALM_S = 300,           // that nothing more may happen in, when all is settled
     RECOVERY_S = 36,        // from an outage's end to the first request
+    FAR_S = 30,             // of the clock from that of the desks: it is far off then
     SWEEP_S = 5,            // between the rounds of the person who helps while all heals
 };
 
 const char *const breakage_names[BREAKAGES] = {
-    "nothing", "answer-early", "lose-commit", "lose-message", "forget",  "drop-marks", "repeat", "overlap",
-    "swap",    "alter",        "phantom",     "dedupe",       "count",   "sum",        "stuck",  "switch",
-    "doubt",   "guard",        "discard",     "age",          "migrate", "removal",    "flush",
+    "nothing", "answer-early", "lose-commit", "lose-message", "forget", "drop-marks", "repeat", "overlap",  "swap",
+    "alter",   "phantom",      "dedupe",      "count",        "sum",    "stuck",      "switch", "doubt",    "guard",
+    "discard", "age",          "migrate",     "removal",      "flush",  "taken",      "news",   "part-key", "reverse",
+    "sweep",   "note",         "resend",      "hold",         "moved",  "chat",       "pace",
 };
 
 uint64_t sim_mix(uint64_t a, uint64_t b)
@@ -195,6 +197,8 @@ static void set_clock(struct sim *sim, int64_t us)
 {
     sim->clock.wall_us += us;
     sim->clock_was_set = true;
+    int64_t apart_us = sim->clock.wall_us - desk_now_us(sim);
+    sim->clock_was_far |= apart_us > FAR_S * (int64_t)SECOND || apart_us < -FAR_S * (int64_t)SECOND;
 }
 
 static void fail_store(struct sim *sim, const struct action *action)
@@ -217,7 +221,7 @@ static void act(struct sim *sim, const struct action *action)
 {
     struct chance chance = sim_chance(sim, 'a', (uint64_t)(action - sim->plan.actions));
     bool up = process_is_up(sim);
-    if (action->kind != ACT_SAY)
+    if (action->kind != ACT_SAY && action->kind != ACT_ANSWER)
         sim_trace(sim, "--- %s a=%d b=%d for %.3f s", action_name(action->kind), action->a, action->b,
                   (double)action->us / 1e6);
     switch (action->kind) {
@@ -275,6 +279,9 @@ static void act(struct sim *sim, const struct action *action)
     case ACT_DELETE:
         world_delete(sim, action->a, action->b);
         break;
+    case ACT_ANSWER:
+        agents_act(sim, action->a, action->b);
+        break;
     case ACT_KINDS:
         break;
     }
@@ -297,6 +304,14 @@ static void give_back_source(struct sim *sim, const struct account *account, int
         change_source(sim, account_number(account->name), which);
 }
 
+static bool is_guard_closed(const struct sim *sim, const struct account *account)
+{
+    bool closed = oracle_guard_closed(sim, desk_identity(&account->desk));
+    for (size_t i = 0; i < account->source_count; i++)
+        closed |= oracle_guard_closed(sim, source_identity(&account->sources[i]));
+    return closed;
+}
+
 static void help(struct sim *sim)
 {
     for (int a = 0; a < sim->plan.accounts && process_is_up(sim); a++) {
@@ -309,12 +324,15 @@ static void help(struct sim *sim)
             process_set_active(sim, a, true);
         for (int i = 1; i < sim->plan.sources[a] && account->source_count < (size_t)sim->plan.sources[a]; i++)
             give_back_source(sim, account, i);
-        if (oracle_guard_closed(sim, desk_identity(&account->desk)))
+        if (is_guard_closed(sim, account))
             process_resume(sim, a);
         account_unref(account);
     }
     for (int64_t id = 0; process_is_up(sim) && (id = oracle_next_held(sim, id));)
-        process_retry(sim, id);
+        if (oracle_is_hopeless(sim, id)) // a channel that takes no replies, an order that nobody can carry out
+            process_discard(sim, id);
+        else
+            process_retry(sim, id);
 }
 
 // A desk that is well again is asked within 36 s (issue 3), whatever went before.
@@ -342,7 +360,8 @@ static void on_sweep(struct sim *sim, struct sim_event *event);
 
 static bool is_settled(struct sim *sim)
 {
-    return oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim) && !process_is_asked(sim);
+    return oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim) && !process_is_asked(sim) &&
+           oracle_has_heard_agents(sim);
 }
 
 static void on_calm(struct sim *sim, struct sim_event *event)
@@ -386,6 +405,8 @@ static void on_heal(struct sim *sim, struct sim_event *event)
     sim->crash_in_apply = 0;
     for (int desk = 0; desk < sim->plan.desks; desk++)
         world_weather(sim, desk, FAIR, 0);
+    for (int bot = MOST_DESKS; bot < MOST_RECEIVERS; bot++)
+        world_weather(sim, bot, FAIR, 0);
     on_sweep(sim, event);
 }
 
@@ -419,11 +440,13 @@ static void put_account(struct sim *sim, int number)
 static void begin(struct sim *sim)
 {
     struct plan *plan = &sim->plan;
+    sim->numbers = plan->events;
     clock_manual_init(&sim->clock, INT64_C(1700000000) * SECOND);
     sim->store = disk_open(sim);
     sim->oracle = oracle_new(sim);
     sim->world = world_new(sim);
     sim->platforms = platforms_new(sim);
+    sim->agents = agents_new(sim);
     for (int a = 0; a < plan->accounts; a++)
         put_account(sim, a);
     process_start(sim);
@@ -439,6 +462,7 @@ static void end(struct sim *sim)
         process_crash(sim);
     world_free(sim->world);
     platforms_free(sim->platforms);
+    agents_free(sim->agents);
     oracle_free(sim->oracle);
     sim->store->ops->close(sim->store, false);
     for (struct heap_item *top; (top = heap_top(&sim->events));) {

@@ -19,13 +19,20 @@ struct thread {
     int contact;
     int64_t created_s, seen_us; // by searches from then on
     int64_t part;               // of its first message
+    int64_t updated_s;
+    int64_t indexed_s, shown_us; // as searches see it; and as it is from then on
     bool gone;
 };
 
+enum voice { CUSTOMER, AGENT, BOT, OURSELVES }; // OURSELVES: the token's own admin
+
 struct part {
     int thread;
-    int64_t id, created_s;
-    char text[200];
+    int64_t id, created_s, shown_us; // to those who read the thread
+    enum voice voice;
+    bool redacted;
+    int paragraphs; // how often the text stands there
+    char type[20], text[1000];
 };
 
 struct intercom_desk {
@@ -57,17 +64,18 @@ size_t intercom_desk_size(void)
 
 // ---- writing answers ----
 
-static void write_text(struct json *json, const char *key, const char *text, bool html)
+// What customers say is plain text, what others say is HTML.
+static void write_text(struct json *json, const char *key, const struct part *part, bool html)
 {
     struct buf buf;
-    buf_init(&buf, 4096);
-    for (; html && *text; text++)
+    buf_init(&buf, 1 << 20);
+    for (const char *text = part->text; html && part->voice == CUSTOMER && *text; text++)
         buf_add_str(&buf, *text == '<'   ? STR("&lt;")
                           : *text == '>' ? STR("&gt;")
                           : *text == '&' ? STR("&amp;")
                                          : (struct str){text, 1});
-    if (!html)
-        buf_add_str(&buf, str_of(text));
+    for (int i = 0; (!html || part->voice != CUSTOMER) && i < part->paragraphs; i++)
+        buf_add_str(&buf, str_of(part->text));
     json_key(json, key);
     json_str(json, buf_str(&buf));
     buf_done(&buf);
@@ -80,12 +88,17 @@ static void write_id(struct json *json, const char *key, const char *prefix, int
     json_key_str(json, key, str_of(id));
 }
 
-static void write_author(struct json *json, int contact)
+static void write_author(const struct intercom_desk *desk, struct json *json, const struct part *part)
 {
     json_key(json, "author");
     json_open(json, '{');
-    json_key_str(json, "type", STR("user"));
-    write_id(json, "id", "contact", contact);
+    json_key_str(json, "type", part->voice == CUSTOMER ? STR("user") : part->voice == BOT ? STR("bot") : STR("admin"));
+    if (part->voice == CUSTOMER) {
+        write_id(json, "id", "contact", desk->threads[part->thread].contact);
+    } else {
+        json_key_str(json, "id", part->voice == OURSELVES ? STR("1") : part->voice == BOT ? STR("3") : STR("2"));
+        json_key_str(json, "name", part->voice == BOT ? STR("Fin") : STR("Eve"));
+    }
     json_close(json, '}');
 }
 
@@ -98,15 +111,19 @@ static void write_part(const struct intercom_desk *desk, struct json *json, cons
 {
     json_open(json, '{');
     json_key_str(json, "type", STR("conversation_part"));
+    json_key_str(json, "part_type", str_of(part->type));
     write_id(json, "id", "", part->id);
     json_key_int(json, "created_at", part->created_s);
-    write_text(json, "body", part->text, html);
-    write_author(json, desk->threads[part->thread].contact);
+    write_text(json, "body", part, html);
+    write_author(desk, json, part);
+    json_key(json, "redacted");
+    json_bool(json, part->redacted);
     json_close(json, '}');
 }
 
 // `parts` -1: none shown (search); else those from that index on.
-static void write_thread(const struct intercom_desk *desk, struct json *json, int number, int parts, bool html)
+static void write_thread(const struct intercom_desk *desk, struct json *json, int number, int parts, bool html,
+                         int64_t now_us)
 {
     const struct thread *thread = &desk->threads[number];
     const struct part *first = part_of(desk, thread->part);
@@ -114,11 +131,28 @@ static void write_thread(const struct intercom_desk *desk, struct json *json, in
     json_key_str(json, "type", STR("conversation"));
     write_id(json, "id", "", number + 1000);
     json_key_int(json, "created_at", thread->created_s);
+    json_key_int(json, "updated_at", thread->updated_s);
     json_key(json, "source");
     json_open(json, '{');
+    json_key_str(json, "delivered_as",
+                 first->voice == CUSTOMER ? STR("customer_initiated")
+                 : first->voice == BOT    ? STR("automated")
+                                          : STR("admin_initiated"));
     write_id(json, "id", "", first->id);
-    write_text(json, "body", first->text, html);
-    write_author(json, thread->contact);
+    write_text(json, "body", first, html);
+    write_author(desk, json, first);
+    json_key(json, "redacted");
+    json_bool(json, first->redacted);
+    json_close(json, '}');
+    json_key(json, "contacts");
+    json_open(json, '{');
+    json_key(json, "contacts");
+    json_open(json, '[');
+    json_open(json, '{');
+    json_key_str(json, "type", STR("contact"));
+    write_id(json, "id", "contact", thread->contact);
+    json_close(json, '}');
+    json_close(json, ']');
     json_close(json, '}');
     if (parts >= 0) {
         json_key(json, "conversation_parts");
@@ -126,7 +160,8 @@ static void write_thread(const struct intercom_desk *desk, struct json *json, in
         json_key(json, "conversation_parts");
         json_open(json, '[');
         for (int i = parts; i < desk->part_count; i++)
-            if (desk->parts[i].thread == number && desk->parts[i].id != thread->part)
+            if (desk->parts[i].thread == number && desk->parts[i].id != thread->part &&
+                desk->parts[i].shown_us <= now_us)
                 write_part(desk, json, &desk->parts[i], html);
         json_close(json, ']');
         json_close(json, '}');
@@ -145,7 +180,7 @@ static void write_contact(const struct intercom_desk *desk, struct json *json, i
 
 // ---- reading requests ----
 
-// "webhook:account-0/shop:k7" -> 7.
+// "webhook:account-0/shop:k7" -> 7, and "telegram:100:1007".
 static int conversation_of(struct str external_id)
 {
     int64_t number;
@@ -153,7 +188,10 @@ static int conversation_of(struct str external_id)
     while (i > 0 && external_id.p[i - 1] != ':')
         i--;
     struct str name = str_sub(external_id, i, external_id.n);
-    bool ok = str_starts(name, STR("k")) && str_to_i64(str_sub(name, 1, name.n), &number) && number >= 0 &&
+    bool chat = str_to_i64(name, &number);
+    if (chat)
+        number -= 1000;
+    bool ok = (chat || (str_starts(name, STR("k")) && str_to_i64(str_sub(name, 1, name.n), &number))) && number >= 0 &&
               number < MOST_CONVERSATIONS;
     return ok ? (int)number : -1;
 }
@@ -274,17 +312,37 @@ static void on_make_contact(struct handling *h)
     }
 }
 
-// The customer said something; its part.
+// When searches think that it has changed last; 0: they do not know of it.
+static int64_t indexed_s(struct thread *thread, int64_t now_us)
+{
+    if (thread->shown_us <= now_us)
+        thread->indexed_s = thread->updated_s;
+    return thread->indexed_s;
+}
+
+static void thread_changed(struct thread *thread, int64_t now_us, int64_t search_lag_us)
+{
+    indexed_s(thread, now_us);
+    if (thread->shown_us <= now_us) // else the index is about to look at it anyway
+        thread->shown_us = now_us + search_lag_us;
+    thread->updated_s = now_us / SECOND;
+}
+
+// Something is said in the thread, by its customer or by the relay itself.
 static struct part *take(struct handling *h, int thread)
 {
     struct intercom_desk *desk = h->desk;
-    struct str body = json_get_str(h->root, "body");
+    struct str body = json_get_str(h->root, "body"), type = json_get_str(h->root, "message_type");
+    bool ours = str_eq_c(json_get_str(h->root, "type"), "admin");
     struct part *part = &desk->parts[desk->part_count++];
     int64_t created_s = 0;
     json_get_int(h->root, "created_at", &created_s);
-    *part = (struct part){.thread = thread, .id = desk->part_count};
-    part->created_s = desk->own_clock ? h->now_us / SECOND : created_s;
+    *part = (struct part){
+        .thread = thread, .id = desk->part_count, .voice = ours ? OURSELVES : CUSTOMER, .paragraphs = 1};
+    part->created_s = desk->own_clock || ours ? h->now_us / SECOND : created_s;
+    snprintf(part->type, sizeof part->type, "%.*s", STR_ARG(type.n ? type : STR("comment")));
     snprintf(part->text, sizeof part->text, "%.*s", STR_ARG(body));
+    thread_changed(&desk->threads[thread], h->now_us, h->search_lag_us);
     h->out->thread = thread;
     h->out->conversation = desk->contacts[desk->threads[thread].contact].conversation;
     return part;
@@ -309,7 +367,7 @@ static void on_open(struct handling *h)
     json_key_str(&h->json, "type", STR("user_message"));
     write_id(&h->json, "id", "", part->id);
     json_key_int(&h->json, "created_at", part->created_s);
-    write_text(&h->json, "body", part->text, false);
+    write_text(&h->json, "body", part, false);
     write_id(&h->json, "conversation_id", "", number + 1000);
     json_close(&h->json, '}');
 }
@@ -322,7 +380,7 @@ static void on_reply(struct handling *h)
         return;
     }
     take(h, thread);
-    write_thread(h->desk, &h->json, thread, h->desk->part_count - 1, true);
+    write_thread(h->desk, &h->json, thread, h->desk->part_count - 1, true, h->now_us);
 }
 
 static void on_get(struct handling *h)
@@ -331,20 +389,39 @@ static void on_get(struct handling *h)
     if (thread < 0 || h->desk->threads[thread].gone)
         fail(h, 404, "Resource Not Found");
     else
-        write_thread(h->desk, &h->json, thread, 0, false);
+        write_thread(h->desk, &h->json, thread, 0, !memmem(h->path.p, h->path.n, "plaintext", 9), h->now_us);
+}
+
+// A search for what has changed says since when: {"query":{"operator":"OR","value":[{"field":"updated_at","operator":">",...
+// Else -1.
+static int64_t changed_since(yyjson_val *root)
+{
+    yyjson_val *first = yyjson_arr_get_first(yyjson_obj_get(yyjson_obj_get(root, "query"), "value"));
+    int64_t after_s = -1;
+    if (!str_eq_c(json_get_str(first, "field"), "updated_at") || !json_get_int(first, "value", &after_s))
+        return -1;
+    return after_s + 1;
+}
+
+static bool is_found(const struct handling *h, struct thread *thread, int contact, int64_t since_s)
+{
+    if (since_s >= 0)
+        return indexed_s(thread, h->now_us) >= since_s && thread->indexed_s;
+    return thread->contact == contact && thread->seen_us <= h->now_us;
 }
 
 static void on_search(struct handling *h)
 {
     struct intercom_desk *desk = h->desk;
     int contact = contact_in_search(desk, h->root);
+    int64_t since_s = changed_since(h->root);
     json_open(&h->json, '{');
     json_key_str(&h->json, "type", STR("conversation.list"));
     json_key(&h->json, "conversations");
     json_open(&h->json, '[');
     for (int i = 0; i < desk->thread_count; i++)
-        if (desk->threads[i].contact == contact && desk->threads[i].seen_us <= h->now_us && !desk->threads[i].gone)
-            write_thread(desk, &h->json, i, -1, true);
+        if (is_found(h, &desk->threads[i], contact, since_s) && !desk->threads[i].gone)
+            write_thread(desk, &h->json, i, -1, true, h->now_us);
     json_close(&h->json, ']');
     json_close(&h->json, '}');
 }
@@ -396,4 +473,54 @@ int intercom_desk_delete(struct intercom_desk *desk, int conversation, int *out_
             out_threads[count++] = i;
         }
     return count;
+}
+
+// ---- agents ----
+
+static int pick_thread(const struct intercom_desk *desk, uint64_t pick)
+{
+    int there = 0;
+    for (int i = 0; i < desk->thread_count; i++)
+        there += !desk->threads[i].gone;
+    for (int i = 0, n = there ? (int)(pick % (uint64_t)there) : 0; i < desk->thread_count; i++)
+        if (!desk->threads[i].gone && !n--)
+            return i;
+    return -1;
+}
+
+static int begin_thread(struct intercom_desk *desk, int contact, int64_t now_us, int64_t search_lag_us)
+{
+    int number = desk->thread_count++;
+    desk->threads[number] = (struct thread){.contact = contact,
+                                            .created_s = now_us / SECOND,
+                                            .seen_us = now_us + search_lag_us,
+                                            .part = desk->part_count + 1};
+    return number;
+}
+
+bool intercom_desk_say(struct intercom_desk *desk, struct intercom_said *said, int64_t now_us, int64_t search_lag_us)
+{
+    bool full = desk->part_count >= MOST_PARTS - MOST_EVENTS || desk->thread_count >= MOST_EVENTS / 2;
+    said->thread = pick_thread(desk, said->pick);
+    said->begins &= desk->contact_count > 0 && !said->note; // a note begins nothing
+    if (full || (said->thread < 0 && !said->begins))
+        return false;
+    if (said->begins)
+        said->thread = begin_thread(desk, (int)(said->pick % (uint64_t)desk->contact_count), now_us, search_lag_us);
+    struct part *part = &desk->parts[desk->part_count++];
+    *part = (struct part){
+        .thread = said->thread,
+        .id = desk->part_count,
+        .created_s = now_us / SECOND,
+        .shown_us = now_us + said->late_us,
+        .voice = said->bot ? BOT : AGENT,
+        .redacted = said->redacted,
+        .paragraphs = said->paragraphs,
+    };
+    snprintf(part->type, sizeof part->type, "%s", said->part_type);
+    snprintf(part->text, sizeof part->text, "%s", said->html);
+    thread_changed(&desk->threads[said->thread], now_us, search_lag_us);
+    said->part = part->id;
+    said->conversation = desk->contacts[desk->threads[said->thread].contact].conversation;
+    return true;
 }

@@ -4,67 +4,16 @@
 // Codes A1 to A13 are those of RELIABILITY.md 4.3; beside them: SWITCH (a request of a deactivated account), DISCARD (one of
 // a discarded message), COUNT (attempts), GUARD (skips in a row), MARK (in-flight marks), DOUBT (a doubt that got lost).
 #include "base/mem.h"
-#include "sim/sim.h"
+#include "sim/oracle_own.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MOST_IDENTITIES = 256,
-    MOST_SKIPS = 5,
     SUM_EVERY = 16,              // transactions, where reading costs
+    MOST_HELP = 5,               // that a person tries what is held, before it is discarded
     AGE_LATEST_US = 70 * SECOND, // from when something may age out until it has
-};
-
-struct said {
-    bool acknowledged;
-    bool reborn;       // stored again for an account that was added anew: as if it were said twice
-    int64_t id, place; // 0: not stored
-    int epoch;         // of its account's order rule when it got its place
-    enum message_state state;
-    int attempts;
-    bool in_doubt, in_flight, held, late;
-    int64_t received_us, settled_us, account_id;
-    int marked_by; // the process that set the mark
-    int applied;   // times that it stands at the desk
-    int thread;    // there
-    bool was_there, doubted;
-    // The last request about it:
-    uint64_t identity;
-    int open;
-    int64_t ended_us;
-    enum weather outage;
-    bool discard_asked, discard_due; // by hand, while in flight
-};
-
-struct account_model {
-    bool off; // deactivated, and that is in force
-    bool stored_active;
-    enum order_rule order;
-    int epoch;
-    bool removed; // on the disk
-    int64_t id;
-    int64_t gone_us; // wall time at which that was answered; 0: it is there
-};
-
-struct desk_identity_model {
-    uint64_t identity;
-    int skips;
-    bool closed;
-    int64_t resumed_us;
-};
-
-struct oracle {
-    struct said said[MOST_EVENTS];
-    int event_of_id[MOST_IDS]; // + 1
-    struct account_model accounts[MOST_ACCOUNTS];
-    enum order_rule rules[MOST_ACCOUNTS][MOST_EVENTS]; // of an account's epochs
-    struct desk_identity_model identities[MOST_IDENTITIES];
-    int identity_count;
-    int64_t weather_since_us[MOST_DESKS], well_us[MOST_DESKS];
-    int64_t counts[4], accepted; // by state
-    struct oracle *before;       // as it was before a transaction that may be on the disk; NULL: there is none such
 };
 
 struct oracle *oracle_new(struct sim *sim)
@@ -90,10 +39,12 @@ static void forget_before(struct oracle *o)
 void oracle_free(struct oracle *oracle)
 {
     forget_before(oracle);
+    for (int i = 0; i < MOST_EVENTS; i++)
+        free(oracle->said[i].text);
     free(oracle);
 }
 
-static struct said *find(struct oracle *o, int64_t id, int *out_event)
+struct said *oracle_find(struct oracle *o, int64_t id, int *out_event)
 {
     int event = id > 0 && id < MOST_IDS ? o->event_of_id[id] - 1 : -1;
     *out_event = event;
@@ -111,19 +62,47 @@ static struct desk_identity_model *identity_of(struct oracle *o, uint64_t identi
     return model;
 }
 
-static bool is_intercom(const struct sim *sim, int event)
+int oracle_receiver(const struct sim *sim, int event)
 {
-    return sim->plan.desk[sim->plan.desk_of[sim->plan.event[event].account]].intercom;
+    const struct event_plan *plan = &sim->plan.event[event];
+    if (!oracle_is_reply(sim, event))
+        return sim->plan.desk_of[plan->account];
+    return MOST_DESKS + plan->account * MOST_SOURCES + sim->plan.source_of[plan->conversation];
+}
+
+bool oracle_is_reply(const struct sim *sim, int event)
+{
+    return sim->oracle->said[event].direction == REPLY;
+}
+
+// Whoever takes it knows no key: it is marked before it is sent, and then in doubt.
+static bool is_marked_first(const struct sim *sim, int event)
+{
+    return oracle_is_reply(sim, event) || sim->plan.desk[oracle_receiver(sim, event)].intercom;
 }
 
 void oracle_show(const struct sim *sim, int event, char *out, size_t size)
 {
     static const char *const states[] = {"pending", "delivered", "skipped", "discarded"};
     const struct said *s = &sim->oracle->said[event];
-    snprintf(out, size, "e%d (message %lld of account %d, k%d, %s, attempts %d%s%s%s%s, taken %d times)", event,
-             (long long)s->id, sim->plan.event[event].account, sim->plan.event[event].conversation, states[s->state],
-             s->attempts, s->in_doubt ? ", in doubt" : "", s->in_flight ? ", marked" : "", s->held ? ", held" : "",
-             s->late ? ", late" : "", s->applied);
+    static const char *const kinds[] = {"e", "reply ", "note "};
+    snprintf(out, size, "%s%d (message %lld of account %d, k%d, %s, attempts %d%s%s%s%s, taken %d times)",
+             kinds[s->direction], event, (long long)s->id, sim->plan.event[event].account,
+             sim->plan.event[event].conversation, states[s->state], s->attempts, s->in_doubt ? ", in doubt" : "",
+             s->in_flight ? ", marked" : "", s->held ? ", held" : "", s->late ? ", late" : "", s->applied);
+}
+
+// The same was told of the same reply before, and this one was tried again by hand.
+static bool has_twin_note(const struct sim *sim, int event)
+{
+    const struct said *note = &sim->oracle->said[event];
+    for (int i = sim->plan.events; note->late && i < sim->numbers; i++) {
+        const struct said *s = &sim->oracle->said[i];
+        if (i != event && s->direction == NOTE && s->note_of == note->note_of && s->was_there &&
+            strcmp(s->text, note->text) == 0)
+            return true;
+    }
+    return false;
 }
 
 // Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
@@ -134,16 +113,18 @@ static bool is_ambiguous(const struct sim *sim, int event)
                 plan->account + 1; // added anew, it knows nothing of equal texts
     if (sim->oracle->said[event].reborn || (anew && plan->twin))
         return true;
-    for (int i = 0; i < sim->plan.events; i++) {
+    if (sim->oracle->said[event].direction == NOTE) // it is known by the desk's time, and by its text
+        return sim->clock_was_far || has_twin_note(sim, event);
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *s = &sim->oracle->said[i];
-        if (i != event && sim->plan.event[i].twin && sim->plan.event[event].twin && is_intercom(sim, event) &&
+        if (i != event && sim->plan.event[i].twin && sim->plan.event[event].twin && is_marked_first(sim, event) &&
             sim->plan.event[i].conversation == sim->plan.event[event].conversation && (s->doubted || s->in_flight))
             return true;
     }
     return false;
 }
 
-static void complain(struct sim *sim, const char *code, int event, const char *what)
+void oracle_complain(struct sim *sim, const char *code, int event, const char *what)
 {
     char who[200];
     oracle_show(sim, event, who, sizeof who);
@@ -158,8 +139,11 @@ static bool goes_before(const struct sim *sim, int first, int second)
     const struct oracle *o = sim->oracle;
     const struct event_plan *a = &sim->plan.event[first], *b = &sim->plan.event[second];
     const struct said *p = &o->said[first], *q = &o->said[second];
-    if (a->account != b->account)
+    bool reply = p->direction == REPLY;
+    if (a->account != b->account || reply != (q->direction == REPLY))
         return false;
+    if (reply)
+        return a->conversation == b->conversation;
     return p->epoch != q->epoch || o->rules[a->account][p->epoch] == ORDER_ACCOUNT ||
            a->conversation == b->conversation;
 }
@@ -168,12 +152,12 @@ static void check_order(struct sim *sim, int event)
 {
     struct oracle *o = sim->oracle;
     const struct said *s = &o->said[event];
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *other = &o->said[i];
         if (i == event || !other->id || !goes_before(sim, i, event))
             continue;
         if (other->open) {
-            complain(sim, "A9", event, "a request leaves while one of the same lane is open");
+            oracle_complain(sim, "A9", event, "a request leaves while one of the same lane is open");
             return;
         }
         if (other->state == MESSAGE_PENDING && other->place < s->place) {
@@ -187,13 +171,14 @@ static void check_order(struct sim *sim, int event)
 
 // ---- requests ----
 
-// The message whose attempt this must be: the one marked in that conversation.
-static int find_marked(const struct sim *sim, int conversation)
+// The message whose attempt this must be: the one marked in that conversation, of those to the desk or to the bot.
+static int find_marked(const struct sim *sim, int conversation, bool reply)
 {
     int found = -1;
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *s = &sim->oracle->said[i];
-        if (sim->plan.event[i].conversation != conversation || !s->id || s->state != MESSAGE_PENDING || !s->in_flight)
+        if (sim->plan.event[i].conversation != conversation || (s->direction == REPLY) != reply || !s->id ||
+            s->state != MESSAGE_PENDING || !s->in_flight)
             continue;
         if (found < 0 || s->marked_by == sim->life)
             found = i;
@@ -203,16 +188,17 @@ static int find_marked(const struct sim *sim, int conversation)
 
 static bool check_marked(struct sim *sim, int desk, int *event, int conversation)
 {
-    if (!sim->plan.desk[desk].intercom)
+    bool to_bot = desk >= MOST_DESKS;
+    if (!to_bot && !sim->plan.desk[desk].intercom)
         return true;
     if (*event < 0 && conversation >= 0)
-        *event = find_marked(sim, conversation);
+        *event = find_marked(sim, conversation, to_bot);
     if (*event < 0) {
         sim_fail(sim, "MARK", "a request about conversation k%d leaves while no message of it is marked", conversation);
         return false;
     }
     if (!sim->oracle->said[*event].in_flight)
-        complain(sim, "MARK", *event, "a request leaves, and the message is not marked");
+        oracle_complain(sim, "MARK", *event, "a request leaves, and the message is not marked");
     return true;
 }
 
@@ -220,17 +206,18 @@ static void check_may_leave(struct sim *sim, int event)
 {
     const struct said *s = &sim->oracle->said[event];
     if (s->state == MESSAGE_DELIVERED)
-        complain(sim, "A5", event, "a message known delivered is sent again");
+        oracle_complain(sim, "A5", event, "a message known delivered is sent again");
     else if (s->state != MESSAGE_PENDING)
-        complain(sim, s->state == MESSAGE_DISCARDED ? "DISCARD" : "A5", event, "a settled message is sent");
+        oracle_complain(sim, s->state == MESSAGE_DISCARDED ? "DISCARD" : "A5", event, "a settled message is sent");
     else if (sim->oracle->accounts[sim->plan.event[event].account].off)
-        complain(sim, "SWITCH", event, "a request leaves for an account that is deactivated");
+        oracle_complain(sim, "SWITCH", event, "a request leaves for an account that is deactivated");
     else if (s->discard_due)
-        complain(sim, "DISCARD", event, "it was to be discarded if the attempt failed; it did, and is tried again");
+        oracle_complain(sim, "DISCARD", event,
+                        "it was to be discarded if the attempt failed; it did, and is tried again");
     else if (s->open)
-        complain(sim, "A9", event, "two requests about one message at a time");
+        oracle_complain(sim, "A9", event, "two requests about one message at a time");
     else if (s->held)
-        complain(sim, "A7", event, "it is held for a person");
+        oracle_complain(sim, "A7", event, "it is held for a person");
 }
 
 int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int conversation, bool probe, bool writes)
@@ -239,7 +226,7 @@ int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int con
     if (probe)
         return -1;
     if (event >= 0 && !sim->oracle->said[event].id) {
-        complain(sim, "A2", event, "a request leaves for a message that is not stored");
+        oracle_complain(sim, "A2", event, "a request leaves for a message that is not stored");
         return -1;
     }
     if (!check_marked(sim, desk, &event, conversation))
@@ -251,9 +238,12 @@ int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int con
     struct said *s = &sim->oracle->said[event];
     check_may_leave(sim, event);
     check_order(sim, event);
-    if (sim->plan.desk_of[sim->plan.event[event].account] != desk)
-        complain(sim, "A3", event, "it goes to another's desk");
+    if (oracle_receiver(sim, event) != desk)
+        oracle_complain(sim, "A3", event, "it goes to another's desk, or bot");
+    if (oracle_is_reply(sim, event))
+        oracle_check_send(sim, event);
     s->identity = identity;
+    s->asked = true;
     s->open++;
     return event;
 }
@@ -271,6 +261,8 @@ void oracle_ended(struct sim *sim, int desk, int event, const struct http_respon
     s->open -= s->open > 0;
     s->ended_us = sim_now(sim);
     s->outage = outage;
+    if (s->direction == NOTE) // its conversation is gone
+        s->chat_refused = answered && response->status == 404;
     if (delivered) // the relay knows by now; what it stores of it may come with what it stores next
         identity_of(o, s->identity)->skips = 0;
 }
@@ -282,30 +274,32 @@ void oracle_weather(struct sim *sim, int desk)
 
 void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text)
 {
-    char expected[200];
+    struct buf expected;
     (void)desk;
     if (event < 0 || !sim->oracle->said[event].id) {
         sim_fail(sim, "A2", "the desk has a message that nobody sent: %.*s", STR_ARG(text));
         return;
     }
     struct said *s = &sim->oracle->said[event];
-    event_text(sim, event, expected, sizeof expected);
+    oracle_text(sim, event, true, &expected);
     s->thread = thread;
     s->was_there = true;
-    if (!str_eq_c(text, expected))
-        complain(sim, "A3", event, "its text is another at the desk");
+    if (!str_eq(text, buf_str(&expected)))
+        oracle_complain(sim, "A3", event, "its text is another at the desk");
+    buf_done(&expected);
     if (conversation != sim->plan.event[event].conversation)
-        complain(sim, "A3", event, "it is in another conversation at the desk");
-    if (s->applied++ && !sim->options->beyond_settle && !is_ambiguous(sim, event))
-        complain(sim, "A5", event, "it stands twice at the desk");
+        oracle_complain(sim, "A3", event, "it is in another conversation at the desk");
+    bool may_repeat = s->direction == REPLY ? s->sent_doubtful || s->reborn : is_ambiguous(sim, event);
+    if (s->applied++ && !sim->options->beyond_settle && !may_repeat)
+        oracle_complain(sim, "A5", event, "it stands twice at the desk");
 }
 
 // What stood there stands no longer; what is sent again because of that is no repetition.
 void oracle_deleted(struct sim *sim, int desk, int thread)
 {
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         struct said *s = &sim->oracle->said[i];
-        if (s->applied && s->thread == thread && sim->plan.desk_of[sim->plan.event[i].account] == desk)
+        if (s->applied && s->thread == thread && oracle_receiver(sim, i) == desk)
             s->applied = 0;
     }
 }
@@ -331,20 +325,26 @@ static int event_of_key(struct str key)
 static void see_accept(struct sim *sim, const struct store_accept *accept)
 {
     struct oracle *o = sim->oracle;
-    int event = event_of_key(accept->event.dedupe_key);
+    bool reply = accept->direction == REPLY;
+    int event = reply ? oracle_number_of_reply(sim, accept) : event_of_key(accept->event.dedupe_key);
+    if (event < 0)
+        return;
     struct said *s = &o->said[event];
     if (accept->result == ACCEPT_DUPLICATE) {
         if (!s->id)
-            complain(sim, "A1", event, "taken for a duplicate, and was never stored");
+            oracle_complain(sim, "A1", event, "taken for a duplicate, and was never stored");
         return;
     }
     const struct account_model *account = &o->accounts[sim->plan.event[event].account];
     if (s->id && s->account_id == accept->account_id) {
-        complain(sim, "A13", event, "stored a second time");
+        oracle_complain(sim, "A13", event, "stored a second time");
         return;
     }
-    if (account->gone_us && account->gone_us < accept->received_at_us && !sim->clock_was_set)
-        complain(sim, "GONE", event, "taken for an account that was removed");
+    bool orphaned = reply && accept->reason == REASON_ORPHANED; // it was being read meanwhile
+    if (account->gone_us && account->gone_us < accept->received_at_us && !sim->clock_was_set && !orphaned)
+        oracle_complain(sim, "GONE", event, "taken for an account that was removed");
+    if (reply)
+        oracle_check_reply(sim, event, accept);
     s->reborn = s->id != 0;
     s->account_id = accept->account_id;
     s->attempts = 0;
@@ -358,7 +358,8 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
     o->accepted++;
     o->counts[s->state]++;
     sim->result->accepted++;
-    sim_trace(sim, "stored: e%d is message %lld", event, (long long)s->id);
+    sim_trace(sim, "stored: %s%d is message %lld%s", reply ? "reply " : "e", event, (long long)s->id,
+              s->state == MESSAGE_DISCARDED ? ", discarded" : "");
 }
 
 static void check_attempts(struct sim *sim, int event, const struct store_outcome *outcome)
@@ -366,20 +367,20 @@ static void check_attempts(struct sim *sim, int event, const struct store_outcom
     struct said *s = &sim->oracle->said[event];
     int max = sim->plan.max_attempts, more = outcome->attempts - s->attempts;
     bool delivered = outcome->state == MESSAGE_DELIVERED;
-    int desk = sim->plan.desk_of[sim->plan.event[event].account];
+    int desk = oracle_receiver(sim, event);
     if (!outcome->verdict)
         return;
     bool counts = delivered || strcmp(outcome->verdict, "retry") == 0 || strcmp(outcome->verdict, "rejected") == 0;
     if (more < 0 || more > (counts ? 1 : 0))
-        complain(sim, "COUNT", event, "more is counted than the one failure");
+        oracle_complain(sim, "COUNT", event, "more is counted than the one failure");
     if (outcome->attempts > max + delivered)
-        complain(sim, "COUNT", event, "more attempts are counted than max_attempts");
+        oracle_complain(sim, "COUNT", event, "more attempts are counted than max_attempts");
     if (outcome->state == MESSAGE_SKIPPED && outcome->reason == REASON_GAVE_UP && outcome->attempts < max)
-        complain(sim, "COUNT", event, "given up before max_attempts");
+        oracle_complain(sim, "COUNT", event, "given up before max_attempts");
     bool still = s->outage && s->ended_us > sim->oracle->weather_since_us[desk] &&
                  sim->oracle->well_us[desk] < s->ended_us;
-    if (more > 0 && still && !delivered)
-        complain(sim, "COUNT", event, "an attempt is counted that failed with the desk as a whole");
+    if (more > 0 && still && !delivered && s->asked)
+        oracle_complain(sim, "COUNT", event, "an attempt is counted that failed with the desk as a whole");
 }
 
 static void check_skips(struct sim *sim, int event, const struct store_outcome *outcome)
@@ -390,31 +391,36 @@ static void check_skips(struct sim *sim, int event, const struct store_outcome *
         identity->skips = 0;
     if (outcome->state != MESSAGE_SKIPPED || s->ended_us <= identity->resumed_us)
         return;
+    if (!s->asked || s->chat_refused) // nobody refused it, or its chat alone did
+        return;
     if (++identity->skips > MOST_SKIPS)
-        complain(sim, "GUARD", event, "the sixth in a row that is skipped at its desk, with no delivery between");
+        oracle_complain(sim, "GUARD", event,
+                        "the sixth in a row that is skipped at its desk, with no delivery between");
 }
 
 static void check_outcome(struct sim *sim, int event, const struct store_outcome *outcome)
 {
     const struct said *s = &sim->oracle->said[event];
+    if (s->direction == REPLY)
+        oracle_check_reply_outcome(sim, event, outcome);
     check_attempts(sim, event, outcome);
     check_skips(sim, event, outcome);
     if (outcome->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, event))
-        complain(sim, "A1", event, "recorded as delivered, and the desk does not have it");
-    if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && s->applied && is_intercom(sim, event) &&
+        oracle_complain(sim, "A1", event, "recorded as delivered, and the desk does not have it");
+    if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && s->applied && is_marked_first(sim, event) &&
         !sim->options->beyond_settle && !is_ambiguous(sim, event))
-        complain(sim, "DOUBT", event, "the desk has it, and it is recorded as not in doubt");
+        oracle_complain(sim, "DOUBT", event, "the desk has it, and it is recorded as not in doubt");
 }
 
 static void set_mark(struct sim *sim, int64_t id, bool on)
 {
     int event;
-    struct said *s = find(sim->oracle, id, &event);
+    struct said *s = oracle_find(sim->oracle, id, &event);
     if (!s || s->state != MESSAGE_PENDING)
         return;
-    if (!on && s->applied && !s->in_doubt && is_intercom(sim, event) && !is_ambiguous(sim, event) &&
+    if (!on && s->applied && !s->in_doubt && is_marked_first(sim, event) && !is_ambiguous(sim, event) &&
         !sim->options->beyond_settle)
-        complain(sim, "DOUBT", event, "the desk has it, and its mark goes without a doubt instead");
+        oracle_complain(sim, "DOUBT", event, "the desk has it, and its mark goes without a doubt instead");
     s->in_flight = on;
     s->marked_by = sim->life;
     sim_trace(sim, "stored: e%d is %s", event, on ? "marked" : "marked no longer");
@@ -433,11 +439,13 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
 {
     struct oracle *o = sim->oracle;
     int event;
-    struct said *s = find(o, outcome->message_id, &event);
+    struct said *s = oracle_find(o, outcome->message_id, &event);
     if (!s || !outcome->applied)
         return;
     trace_outcome(sim, event, outcome);
     check_outcome(sim, event, outcome);
+    if (s->direction == INBOUND && outcome->state == MESSAGE_DELIVERED)
+        oracle_linked(sim, sim->plan.event[event].conversation);
     o->counts[s->state]--;
     o->counts[outcome->state]++;
     s->state = outcome->state;
@@ -447,6 +455,8 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     s->doubted |= s->in_doubt;
     s->in_flight = outcome->in_flight && s->state == MESSAGE_PENDING;
     s->held = s->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
+    s->by_hand &= !s->held;
+    s->asked = s->chat_refused = s->moved = s->left_marked = false;
     s->discard_due = s->discard_asked && s->state == MESSAGE_PENDING;
     s->discard_asked = false;
     sim->result->delivered += s->state == MESSAGE_DELIVERED;
@@ -467,7 +477,7 @@ static void see_retry(struct sim *sim, const struct store_retry *retry)
 {
     struct oracle *o = sim->oracle;
     int event;
-    struct said *s = find(o, retry->message_id, &event);
+    struct said *s = oracle_find(o, retry->message_id, &event);
     if (!s || !retry->applied)
         return;
     o->counts[s->state]--;
@@ -483,9 +493,9 @@ static void see_retry(struct sim *sim, const struct store_retry *retry)
 static bool waits_of_earlier_rule(const struct sim *sim, int account)
 {
     const struct oracle *o = sim->oracle;
-    for (int i = 0; i < sim->plan.events; i++)
+    for (int i = 0; i < sim->numbers; i++)
         if (sim->plan.event[i].account == account && o->said[i].id && o->said[i].state == MESSAGE_PENDING &&
-            o->said[i].epoch < o->accounts[account].epoch)
+            o->said[i].direction != REPLY && o->said[i].epoch < o->accounts[account].epoch)
             return true;
     return false;
 }
@@ -526,7 +536,7 @@ static void see_active(struct sim *sim, const struct store_account_active *activ
 
 static bool has_pending(const struct sim *sim, int account)
 {
-    for (int i = 0; i < sim->plan.events; i++)
+    for (int i = 0; i < sim->numbers; i++)
         if (sim->plan.event[i].account == account && sim->oracle->said[i].id &&
             sim->oracle->said[i].state == MESSAGE_PENDING)
             return true;
@@ -542,6 +552,8 @@ static void see_gone(struct sim *sim, const struct store_account_gone *gone)
     if (!gone->applied && !pending && !sim->oracle->accounts[number].removed)
         sim_fail(sim, "A8", "account %d cannot be removed, and nothing of it waits", number);
     sim->oracle->accounts[number].removed |= gone->applied;
+    if (gone->applied)
+        oracle_forget_news(sim, number);
     sim_trace(sim, "stored: account %d is %s", number, gone->applied ? "removed" : "not removed");
 }
 
@@ -570,6 +582,12 @@ static void see(struct sim *sim, const struct store_change *change)
         break;
     case STORE_ACCOUNT_GONE:
         see_gone(sim, change->account_gone);
+        break;
+    case STORE_NEWS:
+        oracle_see_news(sim, change->news);
+        break;
+    case STORE_TAKEN:
+        oracle_see_taken(sim, change->taken);
         break;
     case STORE_DESK_HEALTH:
         identity_of(sim->oracle, change->desk_health->desk)->closed = change->desk_health->guard_suspended;
@@ -616,7 +634,7 @@ void oracle_perhaps_committed(struct sim *sim, const struct store_change *change
     for (size_t i = 0; i < count; i++) {
         int event;
         see(sim, &changes[i]);
-        struct said *s = changes[i].kind == STORE_RETRY ? find(o, changes[i].retry->message_id, &event) : NULL;
+        struct said *s = changes[i].kind == STORE_RETRY ? oracle_find(o, changes[i].retry->message_id, &event) : NULL;
         if (s && changes[i].retry->applied)
             s->place = 0; // a new one, not known yet
     }
@@ -628,7 +646,7 @@ static void take_back(struct sim *sim)
 {
     struct oracle *o = sim->oracle;
     struct oracle *before = o->before;
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         struct said *s = &o->said[i];
         const struct said *was = &before->said[i];
         s->id = was->id;
@@ -649,6 +667,9 @@ static void take_back(struct sim *sim)
     memcpy(o->event_of_id, before->event_of_id, sizeof o->event_of_id);
     memcpy(o->rules, before->rules, sizeof o->rules);
     memcpy(o->counts, before->counts, sizeof o->counts);
+    memcpy(o->moved, before->moved, sizeof o->moved);
+    memcpy(o->linked_us, before->linked_us, sizeof o->linked_us);
+    memcpy(o->news_us, before->news_us, sizeof o->news_us);
     o->accepted = before->accepted;
     for (int a = 0; a < sim->plan.accounts; a++) {
         o->accounts[a].stored_active = before->accounts[a].stored_active;
@@ -702,8 +723,8 @@ static void look_at_row(void *arg, const struct message *message)
     struct look *look = arg;
     struct oracle *o = look->sim->oracle;
     int event;
-    char expected[200];
-    struct said *s = find(o, message->id, &event);
+    struct buf expected;
+    struct said *s = oracle_find(o, message->id, &event);
     if (!s) {
         snprintf(look->why, sizeof look->why, "message %lld is there, and was never committed", (long long)message->id);
         return;
@@ -712,7 +733,7 @@ static void look_at_row(void *arg, const struct message *message)
         return;
     look->seen[event] = true;
     bool pending = s->state == MESSAGE_PENDING, held = message->next_attempt_us == MESSAGE_HELD;
-    event_text(look->sim, event, expected, sizeof expected);
+    oracle_text(look->sim, event, false, &expected);
     if (message->state != s->state || message->attempts != s->attempts)
         differs(look, event, "its state or attempts are others in the store");
     else if (pending && (message->in_flight != s->in_flight || held != s->held))
@@ -721,8 +742,9 @@ static void look_at_row(void *arg, const struct message *message)
         differs(look, event, "its doubt is lost or came from nowhere");
     else if (message->place != s->place && s->place)
         differs(look, event, "its place is another");
-    else if (!str_eq_c(message->text, expected) && (message->text.n || !may_have_aged(look->sim, s, false)))
+    else if (!str_eq(message->text, buf_str(&expected)) && (message->text.n || !may_have_aged(look->sim, s, false)))
         differs(look, event, "its text is another in the store");
+    buf_done(&expected);
 }
 
 static void look_at_account(void *arg, struct account *account, struct str file_text)
@@ -754,7 +776,9 @@ static void look_at_store(struct look *look)
         err = sim->disk->ops->each_desk_health(sim->disk, look_at_desk, look);
     if (err)
         snprintf(look->why, sizeof look->why, "the store cannot be read: %s", err_name(err));
-    for (int i = 0; i < sim->plan.events; i++)
+    if (!look->why[0])
+        oracle_news_are(sim, look->why, sizeof look->why);
+    for (int i = 0; i < sim->numbers; i++)
         if (sim->oracle->said[i].id && !look->seen[i] && !may_have_aged(sim, &sim->oracle->said[i], true))
             differs(look, i, "it is not in the store any more");
 }
@@ -769,7 +793,7 @@ static bool is_as_modelled(struct sim *sim, char *out_why, size_t size)
 
 static void take_places(struct sim *sim)
 {
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         struct said *s = &sim->oracle->said[i];
         if (s->id && !s->place)
             s->place = place_of(sim, s->id);
@@ -798,18 +822,24 @@ void oracle_reopened(struct sim *sim)
 
 void oracle_process_started(struct sim *sim)
 {
+    oracle_forget_waits(sim->oracle);
+    sim->oracle->resent = 0;
+    for (int i = 0; i < sim->numbers; i++)
+        sim->oracle->said[i].left_marked |= sim->oracle->said[i].in_flight;
+    oracle_check_news(sim);
     for (int a = 0; a < sim->plan.accounts; a++)
         sim->oracle->accounts[a].off = !sim->oracle->accounts[a].stored_active;
 }
 
 void oracle_process_ended(struct sim *sim, bool crashed)
 {
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         struct said *s = &sim->oracle->said[i];
         if (!crashed && sim->store_failed_in != sim->life && s->in_flight && s->marked_by == sim->life)
-            complain(sim, "MARK", i, "an orderly stop leaves its mark");
+            oracle_complain(sim, "MARK", i, "an orderly stop leaves its mark");
         s->doubted |= s->in_flight;
         s->open = 0;
+        s->asked = s->chat_refused = s->moved = false;
         s->discard_asked = s->discard_due = false;
     }
 }
@@ -818,12 +848,13 @@ void oracle_acknowledged(struct sim *sim, int event)
 {
     struct said *s = &sim->oracle->said[event];
     if (!s->id)
-        complain(sim, "A10", event, "answered 2xx before it is stored");
+        oracle_complain(sim, "A10", event, "answered 2xx before it is stored");
     s->acknowledged = true;
 }
 
 void oracle_active(struct sim *sim, int account, bool active, bool answered)
 {
+    oracle_forget_waits(sim->oracle);
     if (active)
         sim->oracle->accounts[account].off = false;
     else if (answered)
@@ -841,18 +872,19 @@ void oracle_resumed(struct sim *sim, uint64_t identity)
     struct desk_identity_model *model = identity_of(sim->oracle, identity);
     model->skips = 0;
     model->resumed_us = sim_now(sim);
+    oracle_forget_waits(sim->oracle);
 }
 
 void oracle_discarded(struct sim *sim, int64_t message_id, int err)
 {
     int event;
-    struct said *s = find(sim->oracle, message_id, &event);
+    struct said *s = oracle_find(sim->oracle, message_id, &event);
     if (!s)
         return;
     if (err == ERR_BUSY && s->state == MESSAGE_PENDING)
         s->discard_asked = true;
     if (!err && s->state != MESSAGE_DISCARDED && s->state != MESSAGE_DELIVERED)
-        complain(sim, "DISCARD", event, "its discard was answered, and it is not discarded");
+        oracle_complain(sim, "DISCARD", event, "its discard was answered, and it is not discarded");
 }
 
 bool oracle_guard_closed(const struct sim *sim, uint64_t identity)
@@ -867,7 +899,7 @@ int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped)
     if (!o->counts[state])
         return 0;
     n %= (uint64_t)o->counts[state];
-    for (int i = 0; i < sim->plan.events; i++)
+    for (int i = 0; i < sim->numbers; i++)
         if (o->said[i].id && o->said[i].state == state && !n--)
             return o->said[i].id;
     return 0;
@@ -876,12 +908,19 @@ int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped)
 int64_t oracle_next_held(const struct sim *sim, int64_t after)
 {
     int64_t next = 0;
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *s = &sim->oracle->said[i];
         if (s->id > after && s->held && (!next || s->id < next))
             next = s->id;
     }
     return next;
+}
+
+bool oracle_is_hopeless(struct sim *sim, int64_t message_id)
+{
+    int event;
+    struct said *s = oracle_find(sim->oracle, message_id, &event);
+    return s && ++s->helped > MOST_HELP;
 }
 
 // ---- the end ----
@@ -893,29 +932,30 @@ bool oracle_is_through(const struct sim *sim)
 
 void oracle_judge_ageing(struct sim *sim)
 {
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *s = &sim->oracle->said[i];
         struct message *message = NULL;
         if (!s->id || !has_aged(sim, s, false, AGE_LATEST_US) ||
             sim->reader->ops->message(sim->reader, s->id, &message))
             continue;
         if (message->text.n || has_aged(sim, s, true, AGE_LATEST_US))
-            complain(sim, "AGE", i, "it is kept beyond its time");
+            oracle_complain(sim, "AGE", i, "it is kept beyond its time");
         message_free(message);
     }
 }
 
 void oracle_judge_end(struct sim *sim)
 {
-    for (int i = 0; i < sim->plan.events; i++) {
+    for (int i = 0; i < sim->numbers; i++) {
         const struct said *s = &sim->oracle->said[i];
         if (s->acknowledged && !s->id)
-            complain(sim, "A1", i, "acknowledged, and not in the store");
+            oracle_complain(sim, "A1", i, "acknowledged, and not in the store");
         else if (s->id && s->state == MESSAGE_PENDING)
-            complain(sim, "A8", i, "not settled long after all faults ended");
+            oracle_complain(sim, "A8", i, "not settled long after all faults ended");
         else if (s->in_flight)
-            complain(sim, "MARK", i, "its mark is left when all is settled");
+            oracle_complain(sim, "MARK", i, "its mark is left when all is settled");
         else if (s->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, i))
-            complain(sim, "A1", i, "recorded as delivered, and the desk does not have it");
+            oracle_complain(sim, "A1", i, "recorded as delivered, and the desk does not have it");
     }
+    oracle_judge_replies(sim);
 }

@@ -13,7 +13,7 @@ const char *action_name(enum action_kind kind)
         [ACT_ORDER] = "order",     [ACT_TOKEN] = "token",     [ACT_ON_FAILURE] = "on_failure",
         [ACT_RETRY] = "retry",     [ACT_DISCARD] = "discard", [ACT_RESUME] = "desk resume",
         [ACT_CLOCK] = "set clock", [ACT_DELETE] = "delete",   [ACT_SOURCE] = "source",
-        [ACT_REMOVE] = "remove",
+        [ACT_REMOVE] = "remove",   [ACT_ANSWER] = "answer",
     };
     return names[kind];
 }
@@ -158,13 +158,55 @@ static void make_troubles(struct plan *plan, struct chance *c)
         [ACT_DISCARD] = {0, 0, 0, 5, 20},   [ACT_RESUME] = {0, 0, 1, 3, 10}, [ACT_CLOCK] = {0, 0, 0, 1, 3},
         [ACT_DELETE] = {0, 0, 0, 1, 4},     [ACT_SOURCE] = {0, 0, 0, 2, 8},  [ACT_REMOVE] = {0, 0, 0, 2, 8},
     };
-    for (int kind = ACT_WEATHER; kind < ACT_KINDS; kind++) {
+    for (int kind = ACT_WEATHER; kind < ACT_ANSWER; kind++) {
         int count = (int)pick(c, how_many[kind], 5);
         for (int i = 0; i < count; i++) {
             struct action action = trouble(plan, c, (enum action_kind)kind);
             action.at_us = draw(c, 0, plan->faults_end_us);
             add(plan, action);
         }
+    }
+}
+
+// Accounts at Intercom: most of them have bots as sources, whose customers can be answered.
+static void make_ways_back(struct plan *plan, struct chance *c)
+{
+    for (int i = 0; i < plan->accounts; i++) {
+        plan->telegram[i] = plan->desk[plan->desk_of[i]].intercom && draw_percent(c, 80);
+        plan->in_doubt[i] = draw_percent(c, 30) ? IN_DOUBT_HOLD : IN_DOUBT_RESEND;
+        plan->replies[i] = draw_percent(c, 40) ? REPLIES_AGENTS_AND_BOTS : REPLIES_AGENTS;
+    }
+    plan->lost_notices = (int)PICK(c, 0, 2, 10, 30, 100);
+    plan->late_notices = (int)PICK(c, 0, 5, 30);
+    plan->doubled_notices = (int)PICK(c, 0, 5, 30);
+    plan->late_parts = (int)PICK(c, 0, 0, 5, 20);
+    plan->bots = (int)PICK(c, 5, 5, 40);
+    plan->long_replies = (int)PICK(c, 0, 2, 10);
+    plan->answer_twins = (int)PICK(c, 0, 0, 0, 60);
+}
+
+static void make_answers(struct plan *plan, struct chance *c)
+{
+    int count = (int)PICK(c, 0, 5, 15, 30, 60);
+    for (int i = 0; i < count; i++) {
+        int desk = (int)draw(c, 0, plan->desks - 1);
+        int64_t at_us = draw(c, 0, plan->faults_end_us);
+        if (plan->desk[desk].intercom)
+            add(plan, (struct action){.kind = ACT_ANSWER, .at_us = at_us, .a = desk, .b = i});
+    }
+}
+
+// A bot's weather.
+static void make_weather_of_bots(struct plan *plan, struct chance *c)
+{
+    int count = (int)PICK(c, 0, 0, 1, 3, 6);
+    for (int i = 0; i < count; i++) {
+        struct action action = weather(plan, c);
+        int account = (int)draw(c, 0, plan->accounts - 1);
+        action.a = MOST_DESKS + account * MOST_SOURCES + (int)draw(c, 0, plan->sources[account] - 1);
+        action.kind = ACT_WEATHER;
+        action.at_us = draw(c, 0, plan->faults_end_us);
+        add(plan, action);
     }
 }
 
@@ -194,6 +236,10 @@ void plan_make(struct plan *plan, uint64_t seed)
     make_events(plan, &c);
     make_troubles(plan, &c);
     make_keeping(plan, &c);
+    chance_init(&c, sim_mix(seed, 'b'));
+    make_ways_back(plan, &c);
+    make_answers(plan, &c);
+    make_weather_of_bots(plan, &c);
 }
 
 void plan_done(struct plan *plan)

@@ -122,6 +122,12 @@ bool platform_migrated(const struct sim *sim, int event, bool *out_first)
     return at && rank >= at;
 }
 
+bool platform_has_migrated(const struct sim *sim, int conversation)
+{
+    int at = sim->plan.migrates_at[conversation];
+    return at && sim->platforms->said_in[conversation] >= at;
+}
+
 void platform_say(struct sim *sim, int event)
 {
     sim->platforms->said[event] = ++sim->platforms->saying;

@@ -2,6 +2,7 @@
 // queues as lists that are worked off in simulated time.
 #include "base/mem.h"
 #include "base/must.h"
+#include "relay/replies.h"
 #include "sim/sim.h"
 
 #include <stdio.h>
@@ -18,6 +19,18 @@ struct parked {
     int count;
     int64_t delivery;
     struct parked *prev, *next;
+};
+
+// A desk's notice whose answer waits for the commit.
+struct parked_notice {
+    struct job job; // first
+    struct sim *sim;
+    struct arena arena;
+    int64_t number;
+    struct str conversation;
+    struct store_news news;
+    struct store_change change;
+    struct parked_notice *prev, *next;
 };
 
 // Something asked by hand.
@@ -48,13 +61,15 @@ struct process {
     struct tally *tally;
     struct committer *committer;
     struct dispatcher *dispatcher;
+    struct replies *replies;
     struct intake intake;
     struct by_hand_ports by_hand;
     struct loop_task *tasks, **tasks_tail;        // of the relay loop, in order of posting
     bool loop_runs, committer_runs, flusher_runs; // an event for it is on its way
     int jobs;                                     // with the committer
-    int64_t armed_us;
+    int64_t armed_us, replies_armed_us;
     struct parked *parked;
+    struct parked_notice *notices;
     struct question *questions;
     int64_t since_us;
     bool dying, doomed;     // dying: being wound up, nothing counts any more
@@ -251,6 +266,18 @@ static bool by_hand_submit(void *arg, struct job *job)
     return true;
 }
 
+static bool replies_submit(void *arg, struct job *job)
+{
+    struct process *p = arg;
+    job->owner = p;
+    job->done = job_to_loop;
+    if (!committer_submit(p->committer, job))
+        return false;
+    p->jobs++;
+    wake_committer(p, commit_takes(p));
+    return true;
+}
+
 static void *port_send(void *arg, const struct http_request *request, int64_t timeout_ms,
                        void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
 {
@@ -258,6 +285,15 @@ static void *port_send(void *arg, const struct http_request *request, int64_t ti
     if (p->dying)
         sim_fail(p->sim, "A7", "a request leaves after the stop");
     return world_send(p->sim, request, timeout_ms, done, done_arg);
+}
+
+static void *replies_send(void *arg, const struct http_request *request, int64_t timeout_ms,
+                          void (*done)(void *done_arg, const struct http_response *response), void *done_arg)
+{
+    struct process *p = arg;
+    if (p->dying)
+        sim_fail(p->sim, "A7", "a conversation is read after the stop");
+    return world_read(p->sim, request, timeout_ms, done, done_arg);
 }
 
 static void port_cancel(void *arg, void *call)
@@ -285,6 +321,30 @@ static void port_arm(void *arg, int64_t at_us)
         sim_after_here(p->sim, at_us - sim_now(p->sim) + draw(&p->chance, 0, 999), on_timer, NULL)->n = at_us;
 }
 
+static void on_replies_timer(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    if (event->n != p->replies_armed_us)
+        return;
+    p->replies_armed_us = 0;
+    replies_tick(p->replies);
+}
+
+static void replies_arm(void *arg, int64_t at_us)
+{
+    struct process *p = arg;
+    if (at_us == p->replies_armed_us)
+        return;
+    p->replies_armed_us = at_us;
+    if (at_us && !p->dying)
+        sim_after_here(p->sim, at_us - sim_now(p->sim) + draw(&p->chance, 0, 999), on_replies_timer, NULL)->n = at_us;
+}
+
+static void port_linked(void *arg, int64_t account_id)
+{
+    replies_linked(((struct process *)arg)->replies, account_id);
+}
+
 static void port_stopped(void *arg)
 {
     ((struct process *)arg)->stopped = true;
@@ -301,6 +361,38 @@ static void put_account(void *arg, struct account *account, struct str file_text
 static void restore_desk(void *arg, const struct store_desk_health *health)
 {
     dispatcher_restore_desk(arg, health);
+}
+
+static void restore_news(void *arg, int64_t account_id, struct str desk_conversation)
+{
+    replies_restore_news(arg, account_id, desk_conversation);
+}
+
+static void restore_searched(void *arg, const struct store_searched *searched)
+{
+    replies_restore_searched(arg, searched);
+}
+
+static void make_replies(struct process *p)
+{
+    struct sim *sim = p->sim;
+    p->replies = replies_new(
+        &(struct replies_options){
+            .directory = p->directory,
+            .board = p->board,
+            .tally = p->tally,
+            .clock = &sim->clock.clock,
+            .seed = chance_next(&p->chance),
+            .timeout_ms = sim->plan.timeout_ms,
+            .keep_dedupe_us = sim->plan.keep_dedupe_us,
+        },
+        &(struct replies_ports){
+            .arg = p,
+            .submit = replies_submit,
+            .send = replies_send,
+            .cancel = port_cancel,
+            .arm = replies_arm,
+        });
 }
 
 static void make_core(struct process *p)
@@ -345,8 +437,10 @@ static void make_core(struct process *p)
             .send = port_send,
             .cancel = port_cancel,
             .arm = port_arm,
+            .linked = port_linked,
             .stopped = port_stopped,
         });
+    make_replies(p);
     p->by_hand = (struct by_hand_ports){
         .arg = p,
         .submit = by_hand_submit,
@@ -358,7 +452,8 @@ static void make_core(struct process *p)
         .clock = &sim->clock.clock,
         .settle_ms = plan->settle_ms,
     };
-    p->intake = (struct intake){p->directory, p->committer, p->tally, &sim->clock.clock, NULL};
+    p->intake = (struct intake){
+        .directory = p->directory, .committer = p->committer, .tally = p->tally, .clock = &sim->clock.clock};
 }
 
 static void on_restart(struct sim *sim, struct sim_event *event)
@@ -390,7 +485,10 @@ void process_start(struct sim *sim)
     make_core(p);
     oracle_process_started(sim);
     sim->disk->ops->each_desk_health(sim->disk, restore_desk, p->dispatcher);
+    sim->disk->ops->each_news(sim->disk, restore_news, p->replies);
+    sim->disk->ops->each_searched(sim->disk, restore_searched, p->replies);
     dispatcher_start(p->dispatcher);
+    replies_start(p->replies);
     sim_after_here(sim, IDLE_S * (int64_t)SECOND, on_idle, NULL);
 }
 
@@ -402,6 +500,13 @@ static void free_parked(struct process *p, struct parked *parked)
     intake_batch_free(parked->batch);
     arena_done(&parked->arena);
     free(parked);
+}
+
+static void free_notice(struct process *p, struct parked_notice *notice)
+{
+    DL_DELETE(p->notices, notice);
+    arena_done(&notice->arena);
+    free(notice);
 }
 
 static void free_question(struct process *p, struct question *question)
@@ -427,9 +532,12 @@ static void process_free(struct process *p, bool crashed)
     struct sim *sim = p->sim;
     must(p->stopped && !p->tasks);
     dispatcher_free(p->dispatcher);
+    replies_free(p->replies);
     committer_free(p->committer);
     while (p->parked)
         free_parked(p, p->parked);
+    while (p->notices)
+        free_notice(p, p->notices);
     while (p->questions)
         free_question(p, p->questions);
     directory_free(p->directory);
@@ -453,8 +561,10 @@ void process_crash(struct sim *sim)
     sim->result->crashes++;
     p->dying = true;
     sim->store_dead = true;
-    if (p->stop_step < STOP_LANES)
+    if (p->stop_step < STOP_LANES) {
+        replies_stop(p->replies);
         dispatcher_stop(p->dispatcher);
+    }
     dispatcher_cut(p->dispatcher);
     wind_up(p);
     oracle_process_ended(sim, true);
@@ -471,8 +581,9 @@ static void on_stopping(struct sim *sim, struct sim_event *event)
         p->cut_at_us = sim_now(sim) + sim->plan.shutdown_ms * 1000;
     }
     bool late = p->stop_step > STOP_CALLS && sim_now(sim) >= p->cut_at_us;
-    if (p->stop_step == STOP_DOORS && (!p->parked || late)) {
+    if (p->stop_step == STOP_DOORS && ((!p->parked && !p->notices) || late)) {
         p->stop_step = STOP_LANES;
+        replies_stop(p->replies);
         dispatcher_stop(p->dispatcher);
     }
     if (p->stop_step == STOP_LANES && late && !p->stopped) {
@@ -480,7 +591,7 @@ static void on_stopping(struct sim *sim, struct sim_event *event)
         committer_hurry(p->committer);
         dispatcher_cut(p->dispatcher);
     }
-    if (!p->stopped) {
+    if (!p->stopped || p->stop_step < STOP_LANES) {
         sim_after_here(sim, 5000, on_stopping, NULL);
         return;
     }
@@ -528,11 +639,14 @@ static struct event make_event(struct sim *sim, struct arena *arena, const struc
     bool first, migrated = platform_migrated(sim, number, &first);
     bool knows = account->id ==
                  sim->plan.event[number].account + 1; // one that was added anew never heard of the migration
-    struct str who = arena_printf(arena, "k%d", sim->plan.event[number].conversation);
+    char name[24];
+    thread_name(sim, sim->plan.event[number].conversation, false, name, sizeof name);
+    struct str who = arena_str(arena, str_of(name));
+    thread_name(sim, sim->plan.event[number].conversation, true, name, sizeof name);
     return (struct event){
         .migrated_from = knows && first && sim->options->breakage != BREAK_MIGRATE ? who : STR_NONE,
         .dedupe_key = arena_printf(arena, "key-%d", number),
-        .conversation = knows && migrated ? arena_printf(arena, "m%d", sim->plan.event[number].conversation) : who,
+        .conversation = knows && migrated ? arena_str(arena, str_of(name)) : who,
         .sender_id = who,
         .sender_name = STR("Ann"),
         .text = arena_str(arena, str_of(text)),
@@ -574,6 +688,90 @@ bool process_webhook(struct sim *sim, const int *numbers, int count, int64_t del
     p->jobs++;
     wake_committer(p, commit_takes(p));
     return true;
+}
+
+// ---- notices of desks, as in relay/intake_desk.c ----
+
+struct news_task {
+    struct loop_task task; // first
+    struct process *process;
+    struct arena arena;
+    int64_t account_id;
+    struct str conversation;
+};
+
+static void on_news(struct loop_task *task)
+{
+    struct news_task *news = (struct news_task *)task;
+    replies_news(news->process->replies, news->account_id, &news->conversation, 1);
+    arena_done(&news->arena);
+    free(news);
+}
+
+static void post_news(struct process *p, const struct parked_notice *notice)
+{
+    struct news_task *news = mem_new_of(struct news_task);
+    news->process = p;
+    news->account_id = notice->news.account_id;
+    news->conversation = arena_str(&news->arena, notice->conversation);
+    news->task.run = on_news;
+    post(p, &news->task);
+}
+
+static void on_notice_stored(struct sim *sim, struct sim_event *event)
+{
+    struct parked_notice *notice = event->arg;
+    int err = notice->job.err;
+    if (!err)
+        post_news(sim->process, notice);
+    agents_answered(sim, notice->number, err == 0);
+    free_notice(sim->process, notice);
+}
+
+static void on_notice_committed(struct job *job)
+{
+    struct parked_notice *notice = job->owner;
+    struct process *p = notice->sim->process;
+    p->jobs--;
+    if (!p->dying)
+        sim_after_here(p->sim, draw(&p->chance, 10, 2000), on_notice_stored, notice);
+}
+
+bool process_notice(struct sim *sim, int account, struct str desk_conversation, int64_t number)
+{
+    struct process *p = sim->process;
+    const struct account *now = p && !p->stopping ? process_account(sim, account) : NULL;
+    if (!now)
+        return false;
+    struct parked_notice *notice = mem_new_of(struct parked_notice);
+    notice->sim = sim;
+    notice->number = number;
+    notice->conversation = arena_str(&notice->arena, desk_conversation);
+    notice->news = (struct store_news){
+        .account_id = now->id, .desk_conversations = &notice->conversation, .count = 1, .at_us = sim->clock.wall_us};
+    notice->change = (struct store_change){.kind = STORE_NEWS, .news = &notice->news};
+    notice->job = (struct job){.kind = JOB_ACCEPT,
+                               .changes = &notice->change,
+                               .change_count = 1,
+                               .done = on_notice_committed,
+                               .owner = notice};
+    DL_APPEND(p->notices, notice);
+    account_unref(now);
+    if (!committer_submit(p->committer, &notice->job)) {
+        free_notice(p, notice);
+        agents_answered(sim, number, false);
+        return true;
+    }
+    p->jobs++;
+    wake_committer(p, commit_takes(p));
+    return true;
+}
+
+int64_t process_resent(const struct sim *sim)
+{
+    if (sim->options->breakage == BREAK_RESEND)
+        return 0;
+    return (int64_t)atomic_load(&sim->process->tally->in_doubt[DOUBT_RESENT]);
 }
 
 // ---- by hand ----
@@ -646,6 +844,7 @@ static void publish(struct process *p, const struct account *account)
     directory_put(p->directory, account_ref(account));
     if (p->sim->options->breakage != BREAK_SWITCH || account->active)
         dispatcher_account_changed(p->dispatcher, before, account);
+    replies_account_changed(p->replies, before, account);
     account_unref(before);
 }
 
@@ -744,6 +943,7 @@ static void forget_account(struct process *p, const struct account *account)
     empty->active = false;
     directory_remove(p->directory, account->id);
     dispatcher_account_changed(p->dispatcher, account, empty);
+    replies_account_changed(p->replies, account, empty);
     account_unref(empty);
 }
 
@@ -783,6 +983,8 @@ static void on_resume(struct question *question)
     const struct account *account = directory_find_id(p->directory, question->active.account_id);
     if (account) {
         oracle_resumed(question->sim, desk_identity(&account->desk));
+        for (size_t i = 0; i < account->source_count; i++)
+            oracle_resumed(question->sim, source_identity(&account->sources[i]));
         dispatcher_resume_desk(p->dispatcher, account);
     }
     account_unref(account);
@@ -838,6 +1040,7 @@ void process_retry(struct sim *sim, int64_t message_id)
 {
     struct question *question = ask(sim);
     sim_trace(sim, "by hand: retry of message %lld", (long long)message_id);
+    oracle_by_hand(sim, message_id);
     question->message_id = message_id;
     question->hand.answered = on_message_retried;
     post_question(question, on_retry);
@@ -860,6 +1063,7 @@ static void on_discard(struct question *question)
 void process_discard(struct sim *sim, int64_t message_id)
 {
     sim_trace(sim, "by hand: discard of message %lld", (long long)message_id);
+    oracle_by_hand(sim, message_id);
     if (sim->options->breakage == BREAK_DISCARD) { // answered, and not done
         oracle_discarded(sim, message_id, 0);
         return;
@@ -905,9 +1109,11 @@ static bool desk_asks_to_wait(const struct sim *sim, int account)
 static void on_alarm(void *arg, const struct board_alarm_line *line)
 {
     struct sim *sim = arg;
+    int number = account_named(sim, line->subject);
     bool passing = strcmp(line->name, "disk_full") == 0 || strcmp(line->name, "store_busy") == 0;
-    if (passing ||
-        desk_asks_to_wait(sim, account_named(sim, line->subject))) // until a webhook is stored, or it is over
+    if (strcmp(line->name, "replies_unread") == 0 && number >= 0) // it is read again when that is over
+        passing = world_read_asked_us(sim, sim->plan.desk_of[number]) > sim_now(sim) - 2 * (int64_t)MINUTE;
+    if (passing || desk_asks_to_wait(sim, number)) // until a webhook is stored, or it is over
         return;
     sim_fail(sim, "ALARM", "the alarm %s of %.*s stands when all is settled and well: %.*s", line->name,
              STR_ARG(line->subject), STR_ARG(line->text));
@@ -944,7 +1150,7 @@ void source_of_plan(const struct sim *sim, struct account *account, int number)
 {
     struct source *sources = arena_alloc(&account->arena, MOST_SOURCES * sizeof *sources);
     char name[20];
-    (void)sim;
+    int owner = account_number(account->name);
     source_name(number, name, sizeof name);
     for (size_t i = 0; i < account->source_count; i++)
         sources[i] = account->sources[i];
@@ -952,6 +1158,13 @@ void source_of_plan(const struct sim *sim, struct account *account, int number)
                                                        .name = arena_str(&account->arena, str_of(name)),
                                                        .platform = STR("webhook"),
                                                        .secret = STR("none")};
+    if (sim->plan.telegram[owner]) {
+        struct source *bot = &sources[account->source_count - 1];
+        bot->platform = STR("telegram");
+        bot->secret = STR_NONE;
+        bot->api_url = BOT_URL;
+        bot->token = bot_token(owner, number, &account->arena);
+    }
     account->sources = sources;
 }
 
@@ -964,6 +1177,10 @@ struct account *account_of_plan(const struct sim *sim, int index)
     account->name = arena_printf(arena, "account-%d", index);
     account->order = plan->order[index];
     account->on_failure = plan->on_failure[index];
+    account->in_doubt = plan->in_doubt[index];
+    if (sim->options->breakage == BREAK_HOLD)
+        account->in_doubt = IN_DOUBT_RESEND;
+    account->replies = plan->replies[index];
     for (int i = 0; i < plan->sources[index]; i++)
         source_of_plan(sim, account, i);
     account->desk = (struct desk){.probe = plan->desk[desk].probe, .rate_per_min = plan->rate_per_min[index]};

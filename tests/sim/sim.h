@@ -25,8 +25,11 @@ enum {
     MOST_SOURCES = 3,
     MOST_CONVERSATIONS = 24,
     MOST_DESKS = 4,
-    MOST_EVENTS = 2000,
-    MOST_IDS = 2 * MOST_EVENTS
+    MOST_EVENTS = 2000, // messages: customers', and behind them replies and notes, as they come
+    MOST_IDS = 2 * MOST_EVENTS,
+    MOST_BOTS = MOST_ACCOUNTS * MOST_SOURCES,
+    MOST_RECEIVERS = MOST_DESKS + MOST_BOTS, // desks, then the bots of sources
+    MOST_SPOKEN = 600,                       // by agents
 };
 
 // ---- what is drawn at the start (plan.c) ----
@@ -48,6 +51,7 @@ enum action_kind {
     ACT_SOURCE, // account `a`: its source `b` is removed, or comes back
     ACT_REMOVE, // account `a`, or it is added again under its name
     ACT_DELETE, // agents delete the conversations of customer `b` at desk `a` (Intercom)
+    ACT_ANSWER, // somebody at desk `a` (Intercom) says something: the `b`-th time
     ACT_KINDS,
 };
 
@@ -94,6 +98,9 @@ struct desk_plan {
 struct plan {
     int accounts, conversations, desks, events;
     int desk_of[MOST_ACCOUNTS];
+    bool telegram[MOST_ACCOUNTS]; // its sources are bots, which take replies
+    enum doubt_policy in_doubt[MOST_ACCOUNTS];
+    enum replies_policy replies[MOST_ACCOUNTS];
     int sources[MOST_ACCOUNTS];
     int source_of[MOST_CONVERSATIONS];
     int migrates_at[MOST_CONVERSATIONS]; // with that message of it to another thread; 0 = never
@@ -109,9 +116,11 @@ struct plan {
     int64_t faults_end_us; // then everything heals
     int max_attempts, window, concurrency, memory_messages, max_queue;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
-    int desk_faults;                  // of a thousand requests
-    int lost, lost_answers, repeated; // of a hundred webhooks
-    int64_t desk_us, commit_us;       // usual times
+    int desk_faults;                                  // of a thousand requests
+    int lost, lost_answers, repeated;                 // of a hundred webhooks
+    int64_t desk_us, commit_us;                       // usual times
+    int lost_notices, late_notices, doubled_notices;  // of a hundred
+    int bots, long_replies, answer_twins, late_parts; // of a hundred things that are said
 };
 
 // ---- one run ----
@@ -132,15 +141,26 @@ enum breakage {
     BREAK_DEDUPE,  // an event that comes again is stored again
     BREAK_COUNT,   // everything counts as an attempt
     BREAK_SUM,
-    BREAK_STUCK,   // announcements get lost
-    BREAK_SWITCH,  // the dispatcher is not told of a deactivation
-    BREAK_DOUBT,   // doubts get lost
-    BREAK_GUARD,   // skips are not counted
-    BREAK_DISCARD, // answered and not done
-    BREAK_AGE,     // everything settled is forgotten at once
-    BREAK_MIGRATE, // a thread that migrates is taken for another
-    BREAK_REMOVAL, // a removed account goes on taking messages
-    BREAK_FLUSH,   // the disk says that it has flushed, and has not (with files)
+    BREAK_STUCK,    // announcements get lost
+    BREAK_SWITCH,   // the dispatcher is not told of a deactivation
+    BREAK_DOUBT,    // doubts get lost
+    BREAK_GUARD,    // skips are not counted
+    BREAK_DISCARD,  // answered and not done
+    BREAK_AGE,      // everything settled is forgotten at once
+    BREAK_MIGRATE,  // a thread that migrates is taken for another
+    BREAK_REMOVAL,  // a removed account goes on taking messages
+    BREAK_FLUSH,    // the disk says that it has flushed, and has not (with files)
+    BREAK_TAKEN,    // parts are noted as taken, and the replies made of them are not stored
+    BREAK_NEWS,     // news that came while a conversation was read are cleared with it
+    BREAK_PART_KEY, // two parts of a conversation have one key
+    BREAK_REVERSE,  // the parts of a conversation are stored in reverse
+    BREAK_SWEEP,    // searches for what no notice told of find nothing
+    BREAK_NOTE,     // what became of a reply is not told
+    BREAK_RESEND,   // a reply that may have arrived is sent again, and that is not counted
+    BREAK_HOLD,     // it is sent again though its account would have it held
+    BREAK_MOVED,    // where a chat has gone to is forgotten
+    BREAK_CHAT,     // a reply goes to another chat
+    BREAK_PACE,     // how long a chat wants to be left alone is not heard
     BREAKAGES,
 };
 extern const char *const breakage_names[BREAKAGES];
@@ -199,11 +219,14 @@ struct sim {
     int64_t away_us;
     bool healing, over;
     bool clock_was_set;
+    bool clock_was_far;              // from that of the desks, by minutes
     int number_of[MOST_ACCOUNT_IDS]; // of an account, by its id; one that is added again has another id
     int64_t healing_since_us;
     struct world *world;
     struct oracle *oracle;
     struct platforms *platforms;
+    struct agents *agents;
+    int numbers; // of messages that were given: the plan's events, then one for each reply and each note
     struct used *used;
     size_t used_size;
     jmp_buf bug; // must() failed
@@ -236,6 +259,10 @@ void process_crash(struct sim *sim);
 void process_crash_soon(struct sim *sim);
 void process_stop(struct sim *sim); // orderly; comes back by itself after sim->away_us
 bool process_is_up(const struct sim *sim);
+// A desk's notice that its conversation has news, answered by agents_answered with that number. False when nobody listens.
+bool process_notice(struct sim *sim, int account, struct str desk_conversation, int64_t number);
+// Replies sent again though they may have arrived, as this process counted them.
+int64_t process_resent(const struct sim *sim);
 // A webhook with these events (numbers), answered by platform_answered. False when nobody listens.
 bool process_webhook(struct sim *sim, const int *events, int count, int64_t delivery);
 void process_put_account(struct sim *sim, const struct account *account);
@@ -256,6 +283,11 @@ void process_answered(struct sim *sim, void (*done)(void *arg, const struct http
                       const struct http_response *response);
 struct account *account_of_plan(const struct sim *sim, int index); // as it begins
 void source_name(int number, char *out, size_t size);
+// Of a source of the plan, and where all bots are reached.
+#define BOT_URL STR("http://telegram.test")
+struct str bot_token(int account, int source, struct arena *arena);
+// The platform's name of a conversation, before or after it has migrated.
+void thread_name(const struct sim *sim, int conversation, bool migrated, char *out, size_t size);
 void source_of_plan(const struct sim *sim, struct account *account, int number);
 
 // ---- the store (disk.c) ----
@@ -273,11 +305,19 @@ struct world *world_new(struct sim *sim);
 void world_free(struct world *world);
 void *world_send(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
                  void (*done)(void *arg, const struct http_response *response), void *arg);
+// The same of a request that reads what agents say: about no message.
+void *world_read(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
+                 void (*done)(void *arg, const struct http_response *response), void *arg);
 void world_cancel(struct sim *sim, void *call);
 void world_weather(struct sim *sim, int desk, enum weather weather, int64_t until_us);
 // Since when nothing keeps the relay from asking the desk again; INT64_MAX: something does.
 int64_t world_free_since_us(const struct sim *sim, int desk);
 void world_delete(struct sim *sim, int desk, int conversation);
+struct intercom_desk *world_intercom(const struct sim *sim, int desk); // NULL: it is none
+// The desks' clock, which nobody sets.
+int64_t desk_now_us(const struct sim *sim);
+// Until when whoever reads there was asked to leave the desk alone.
+int64_t world_read_asked_us(const struct sim *sim, int desk);
 const char *weather_name(enum weather weather);
 
 // A conversation at the stand-in for Intercom.
@@ -298,6 +338,20 @@ void intercom_desk_handle(struct intercom_desk *desk, struct str method, struct 
 // Whom a request is about, without handling it; -1 = nobody or unknown.
 int intercom_desk_whose(struct intercom_desk *desk, struct str method, struct str path, struct str body);
 
+// Something that agents, or bots of the desk, say there. False: nobody is there to be spoken to.
+struct intercom_said {
+    uint64_t pick; // chance: in which thread, to which contact
+    bool begins;   // another thread
+    bool bot, note, redacted;
+    const char *part_type;
+    int64_t late_us;  // until those who read the thread see it
+    const char *html; // of one paragraph
+    int paragraphs;
+    // Out:
+    int thread, conversation;
+    int64_t part;
+};
+bool intercom_desk_say(struct intercom_desk *desk, struct intercom_said *said, int64_t now_us, int64_t search_lag_us);
 // The text of an event, and back (-1: of none, or of several).
 void event_text(const struct sim *sim, int event, char *out, size_t size);
 int event_of_text(struct str text);
@@ -314,6 +368,36 @@ int64_t platform_said_us(const struct sim *sim, int event);
 bool platform_migrated(const struct sim *sim, int event, bool *out_first);
 void platform_answered(struct sim *sim, const int *events, int count, int64_t number, bool ok);
 bool platforms_are_through(const struct sim *sim);
+
+// The customer's group has become a supergroup.
+bool platform_has_migrated(const struct sim *sim, int conversation);
+
+// ---- agents (agents.c) ----
+
+struct spoken {
+    int desk, thread, conversation; // as at the desk; the relay's
+    int64_t part;                   // its id
+    int64_t said_us;                // monotonic
+    int64_t said_s;                 // by the desk's clock
+    uint64_t name;                  // for chance
+    bool begins, bot, note, redacted;
+    bool late; // to be seen
+    struct str html;
+    bool gone; // the thread was deleted
+};
+
+struct agents *agents_new(struct sim *sim);
+void agents_free(struct agents *agents);
+void agents_act(struct sim *sim, int desk, int number);
+void agents_answered(struct sim *sim, int64_t notice, bool ok);
+void agents_deleted(struct sim *sim, int desk, int thread);
+// What was said there under this key ("part:12", "part:source:12", "part:12#2"); -1: nothing.
+int agents_find(const struct sim *sim, int desk, struct str key, int *out_piece);
+const struct spoken *agents_spoken(const struct sim *sim, int index);
+int agents_count(const struct sim *sim);
+int agents_account(const struct sim *sim, int index); // whose customer it was said to
+// Whether it is the customer's to read, by the account's policy.
+bool agents_means_customer(const struct sim *sim, int index);
 
 // ---- the judge (oracle.c) ----
 
@@ -336,14 +420,27 @@ void oracle_ended(struct sim *sim, int desk, int event, const struct http_respon
 void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text);
 // Agents deleted it there.
 void oracle_deleted(struct sim *sim, int desk, int thread);
+// A reading request leaves: of the whole desk, or of that thread (>= 0).
+void oracle_reads(struct sim *sim, int desk, int thread);
+// Chance that does not depend on when it became a message.
+uint64_t oracle_name(const struct sim *sim, int event);
+bool oracle_is_reply(const struct sim *sim, int event);
+// A bot's chat has answered 429: not before this time again.
+void oracle_limited(struct sim *sim, int bot, int conversation, int64_t until_us);
+// The reply was refused in the platform's words; `of_chat`: that says nothing of other chats.
+void oracle_refused(struct sim *sim, int event, bool of_chat);
+// The request about that reply was told that its chat has moved.
+void oracle_moved(struct sim *sim, int event);
 int oracle_event_of(const struct sim *sim, int64_t message_id); // -1: none
 void oracle_repeated(struct sim *sim, int event);               // the receiver knew the id
 void oracle_active(struct sim *sim, int account, bool active, bool answered);
 void oracle_removed(struct sim *sim, int account); // that was answered
 void oracle_resumed(struct sim *sim, uint64_t identity);
 void oracle_discarded(struct sim *sim, int64_t message_id, int err);
+void oracle_by_hand(struct sim *sim, int64_t message_id); // somebody tries it, or changes what is tried
 void oracle_weather(struct sim *sim, int desk);
 bool oracle_is_through(const struct sim *sim);
+bool oracle_has_heard_agents(const struct sim *sim);
 void oracle_judge_end(struct sim *sim);
 // What was to age out has.
 void oracle_judge_ageing(struct sim *sim);
@@ -351,5 +448,7 @@ void oracle_judge_ageing(struct sim *sim);
 int64_t oracle_pick(const struct sim *sim, uint64_t n, bool skipped);
 // Pending messages that wait for a person, one after the other; 0 = none behind `after`.
 int64_t oracle_next_held(const struct sim *sim, int64_t after);
+// A person has tried it often enough.
+bool oracle_is_hopeless(struct sim *sim, int64_t message_id);
 bool oracle_guard_closed(const struct sim *sim, uint64_t identity);
 void oracle_show(const struct sim *sim, int event, char *out, size_t size);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Sanitizers are slower; `make sim` runs as many as one likes.
-enum { SEEDS = TRIBUTARY_CHECKS ? 250 : 1000, SQLITE_SEEDS = TRIBUTARY_CHECKS ? 1 : 16, BROKEN_SEEDS = 150 };
+enum { SEEDS = TRIBUTARY_CHECKS ? 250 : 1000, SQLITE_SEEDS = TRIBUTARY_CHECKS ? 1 : 16, BROKEN_SEEDS = 600 };
 
 static const char *files(void)
 {
@@ -82,6 +82,12 @@ static const struct {
     {BREAK_GUARD, "GUARD"},      {BREAK_DISCARD, "DISCARD"},
     {BREAK_AGE, "A13 A1"},       {BREAK_MIGRATE, "A3 A7 MARK"},
     {BREAK_REMOVAL, "GONE A8"},  {BREAK_FLUSH, "A1 STORE"},
+    {BREAK_TAKEN, "A1 NEWS"},    {BREAK_NEWS, "NEWS"},
+    {BREAK_PART_KEY, "A2"},      {BREAK_REVERSE, "A7"},
+    {BREAK_SWEEP, "A1"},         {BREAK_NOTE, "NOTE"},
+    {BREAK_RESEND, "DOUBT"},     {BREAK_HOLD, "DOUBT"},
+    {BREAK_MOVED, "MOVED"},      {BREAK_CHAT, "MARK A3"},
+    {BREAK_PACE, "PACE"},
 };
 
 // The first history that fails; the result's list is the caller's.

@@ -1,67 +1,14 @@
-// Desks and the way there. What befalls a request is decided when it leaves: whether and when the desk takes it, and what
+// Desks, the bots of sources (telegram.c), and the way there. What befalls a request is decided when it leaves: whether and when the desk takes it, and what
 // the relay hears and when. The desk may take a request that the relay has given up, within delivery.settle.
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "sim/sim.h"
+#include "sim/world_own.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
-
-enum { MOST_TOKENS = 2048, WINDOW_US = 10 * SECOND };
-
-struct desk_world {
-    struct intercom_desk *intercom; // NULL: a signed webhook
-    int taken[MOST_EVENTS];         // webhook: how often under its id
-    enum weather weather;
-    int64_t until_us;
-    bool seen[MOST_TOKENS], refused[MOST_TOKENS];
-    int64_t window_us; // of its limit
-    int in_window;
-    uint64_t probes;
-    int open;
-    int64_t ended_us, asked_us; // the last request ended; until when it wants to be left alone
-};
-
-struct world {
-    struct desk_world desks[MOST_DESKS];
-    struct call *calls;
-    uint64_t requests[MOST_EVENTS];
-    uint64_t others;
-};
-
-// What becomes of a request, in times from its leaving.
-struct fate {
-    bool reaches; // the desk handles it
-    bool never;   // no answer
-    int64_t handle_us, end_us;
-    enum http_failure failure;
-    bool written;
-    int status; // instead of the handler's; 0: that one
-    int retry_after_s;
-    bool junk;
-    enum weather outage; // it is the desk as a whole that fails so
-    const char *name;
-};
-
-struct call {
-    struct sim *sim;
-    struct arena arena;
-    int desk, event, conversation, token;
-    bool probe, writes;
-    struct str method, path, body;
-    void (*done)(void *arg, const struct http_response *response);
-    void *arg;
-    bool open; // the relay waits for it
-    struct fate fate;
-    struct sim_event *handling, *ending;
-    int status;
-    struct buf answer;
-    int remaining; // of the desk's limit; -1: not said
-    struct call *prev, *next;
-};
 
 const char *weather_name(enum weather weather)
 {
@@ -119,14 +66,25 @@ void world_delete(struct sim *sim, int desk, int conversation)
     struct intercom_desk *intercom = sim->world->desks[desk].intercom;
     int threads[MOST_EVENTS];
     int count = intercom ? intercom_desk_delete(intercom, conversation, threads) : 0;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         oracle_deleted(sim, desk, threads[i]);
+        agents_deleted(sim, desk, threads[i]);
+    }
+}
+
+struct intercom_desk *world_intercom(const struct sim *sim, int desk)
+{
+    return sim->world->desks[desk].intercom;
+}
+
+int64_t world_read_asked_us(const struct sim *sim, int desk)
+{
+    return sim->world->desks[desk].read_asked_us;
 }
 
 // ---- fates ----
 
-// The desks' clock, which nobody sets.
-static int64_t desk_now_us(const struct sim *sim)
+int64_t desk_now_us(const struct sim *sim)
 {
     return INT64_C(1700000000) * SECOND + sim_now(sim);
 }
@@ -135,6 +93,11 @@ static int64_t latest_us(const struct sim *sim)
 {
     int64_t settle_us = sim->plan.settle_ms * 1000;
     return sim->options->beyond_settle ? 3 * settle_us : settle_us - 5 * SECOND;
+}
+
+static bool is_bot(const struct call *call)
+{
+    return call->desk >= MOST_DESKS;
 }
 
 static struct fate answered(const struct call *call, struct chance *c)
@@ -146,7 +109,7 @@ static struct fate answered(const struct call *call, struct chance *c)
     return (struct fate){.reaches = true, .handle_us = end / 2, .end_us = end, .written = true, .name = ""};
 }
 
-static struct fate status(struct fate fate, int status, bool taken)
+struct fate fate_status(struct fate fate, int status, bool taken)
 {
     fate.status = status;
     fate.reaches = taken;
@@ -177,7 +140,7 @@ static struct fate late(struct call *call, struct fate fate, struct chance *c)
 
 static struct fate limited(struct fate fate, struct chance *c)
 {
-    fate = status(fate, 429, false);
+    fate = fate_status(fate, 429, false);
     fate.retry_after_s = draw_percent(c, 50) ? (int)draw(c, 1, draw_percent(c, 5) ? 4000 : 60) : 0;
     return fate;
 }
@@ -202,21 +165,21 @@ static struct fate mishap(struct call *call, struct fate fate, struct chance *c)
     case 6:
         return late(call, silent(fate, true), c);
     case 7:
-        return status(fate, 500, taken);
+        return fate_status(fate, 500, taken);
     case 8:
-        return status(fate, draw_percent(c, 50) ? 502 : 504, taken);
+        return fate_status(fate, draw_percent(c, 50) ? 502 : 504, taken);
     case 9:
-        return late(call, status(fate, draw_percent(c, 50) ? 502 : 504, true), c);
+        return late(call, fate_status(fate, draw_percent(c, 50) ? 502 : 504, true), c);
     case 10:
-        return status(fate, 503, taken);
+        return fate_status(fate, 503, taken);
     case 11:
-        return limited(fate, c);
+        return is_bot(call) ? telegram_limited(call, fate, c) : limited(fate, c);
     case 12:
-        return status(fate, draw_percent(c, 50) ? 401 : 403, false);
+        return fate_status(fate, draw_percent(c, 50) ? 401 : 403, false);
     case 13:
-        return status(fate, 302, false);
+        return fate_status(fate, 302, false);
     case 14:
-        return status(fate, 408, false);
+        return fate_status(fate, 408, false);
     case 15:
         fate.end_us = draw(c, SECOND, call->sim->plan.timeout_ms * 990);
         fate.handle_us = draw(c, 0, fate.end_us);
@@ -226,14 +189,15 @@ static struct fate mishap(struct call *call, struct fate fate, struct chance *c)
     case 17:
         return failed(fate, HTTP_RESENT, true, taken);
     case 18:
-        return status(fate, intercom || call->probe ? 400 : (int)draw(c, 0, 2) * 3 + 404, false); // 404, 407, 410
+        // 404, 407, 410
+        return fate_status(fate, intercom || call->probe ? 400 : (int)draw(c, 0, 2) * 3 + 404, false);
     default:
         fate.junk = true;
         return fate;
     }
 }
 
-static struct fate in_weather(const struct call *call, struct fate fate, enum weather weather, struct chance *c)
+static struct fate in_weather(struct call *call, struct fate fate, enum weather weather, struct chance *c)
 {
     const struct desk_world *desk = &call->sim->world->desks[call->desk];
     fate.outage = weather;
@@ -247,27 +211,27 @@ static struct fate in_weather(const struct call *call, struct fate fate, enum we
     case W_DROPPED:
         return failed(fate, HTTP_DROPPED, true, draw_percent(c, 30));
     case W_502:
-        return status(fate, 502, draw_percent(c, 20));
+        return fate_status(fate, 502, draw_percent(c, 20));
     case W_503:
-        return status(fate, 503, draw_percent(c, 20));
+        return fate_status(fate, 503, draw_percent(c, 20));
     case W_504:
-        return status(fate, 504, draw_percent(c, 50));
+        return fate_status(fate, 504, draw_percent(c, 50));
     case W_429:
-        return limited(fate, c);
+        return is_bot(call) && call->writes ? telegram_limited(call, fate, c) : limited(fate, c);
     case W_401:
         if (desk->refused[call->token])
-            return status(fate, 401, false);
+            return fate_status(fate, 401, false);
         break;
     case W_403:
-        return status(fate, 403, false);
+        return fate_status(fate, 403, false);
     case W_500:
         fate.outage = FAIR; // it counts: nothing tells it from messages that fail
-        return status(fate, 500, draw_percent(c, 10));
+        return fate_status(fate, 500, draw_percent(c, 10));
     case W_400:
         if (call->probe)
             break;
         fate.outage = FAIR;
-        return status(fate, 400, false);
+        return fate_status(fate, 400, false);
     case W_SLOW:
         fate.end_us = draw(c, SECOND, call->sim->plan.timeout_ms * 900);
         fate.handle_us = draw(c, 0, fate.end_us);
@@ -283,13 +247,13 @@ static struct fate ill(struct fate fate, enum illness illness)
 {
     switch (illness) {
     case ILL_400:
-        return status(fate, 400, false);
+        return fate_status(fate, 400, false);
     case ILL_422:
-        return status(fate, 422, false);
+        return fate_status(fate, 422, false);
     case ILL_500:
-        return status(fate, 500, false);
+        return fate_status(fate, 500, false);
     case ILL_500_TAKEN:
-        return status(fate, 500, true);
+        return fate_status(fate, 500, true);
     case ILL_DROPS:
         return failed(fate, HTTP_DROPPED, true, false);
     case ILL_SILENT:
@@ -305,9 +269,11 @@ static uint64_t name_of(struct call *call)
 {
     struct world *world = call->sim->world;
     uint64_t nth = call->event >= 0 ? world->requests[call->event]++
+                   : call->reads    ? world->desks[call->desk].reads++
                    : call->probe    ? world->desks[call->desk].probes++
                                     : world->others++;
-    uint64_t whose = (uint64_t)(call->event + 1) << 8 | (uint64_t)call->desk << 1 | call->probe;
+    uint64_t event = call->event >= 0 ? oracle_name(call->sim, call->event) : 0;
+    uint64_t whose = (event + 1) << 8 | (uint64_t)call->desk << 2 | (uint64_t)call->reads << 1 | call->probe;
     return sim_mix(whose, nth);
 }
 
@@ -315,7 +281,7 @@ static bool is_over_limit(struct call *call)
 {
     struct sim *sim = call->sim;
     struct desk_world *desk = &sim->world->desks[call->desk];
-    int limit = sim->plan.desk[call->desk].limit;
+    int limit = is_bot(call) ? 0 : sim->plan.desk[call->desk].limit;
     int64_t apart_us = sim->clock.wall_us - desk_now_us(sim);
     if (!limit || apart_us > 5 * SECOND || apart_us < -5 * SECOND) // by a wrong clock the end of its window is another
         return false;
@@ -337,18 +303,20 @@ static struct fate draw_fate(struct call *call)
     struct fate fate = answered(call, &c);
     if (desk->weather && sim_now(sim) >= desk->until_us)
         world_weather(sim, call->desk, FAIR, 0);
+    if (is_bot(call) && telegram_refuses(call, &fate))
+        return fate;
     if (sim->healing)
-        return is_over_limit(call) ? status(fate, 429, false) : fate;
+        return is_over_limit(call) ? fate_status(fate, 429, false) : fate;
     if (desk->weather) {
         struct fate in = in_weather(call, fate, desk->weather, &c);
         if (in.outage || in.status || desk->weather == W_SLOW)
             return in;
     }
     if (is_over_limit(call))
-        return status(fate, 429, false);
+        return fate_status(fate, 429, false);
     if (call->writes && call->event >= 0 && sim->plan.event[call->event].illness &&
-        sim_may(sim, 'i', (uint64_t)call->event))
-        return ill(fate, sim->plan.event[call->event].illness);
+        sim_may(sim, 'i', oracle_name(sim, call->event)))
+        return is_bot(call) ? telegram_ill(call, fate) : ill(fate, sim->plan.event[call->event].illness);
     if ((int)draw(&c, 0, 999) < sim->plan.desk_faults && sim_may(sim, 'q', name))
         return mishap(call, fate, &c);
     return fate;
@@ -382,9 +350,10 @@ static void take_intercom(struct call *call)
     struct intercom_answer answer;
     struct chance c = sim_chance(sim, 's', (uint64_t)sim_now(sim));
     int64_t lag_us = draw_percent(&c, 50) ? draw(&c, 0, latest_us(sim)) : 0;
+    bool unswept = call->reads && sim->options->breakage == BREAK_SWEEP && str_eq_c(call->method, "POST");
     yyjson_doc *doc = call->body.n ? json_read(call->body) : NULL;
-    intercom_desk_handle(sim->world->desks[call->desk].intercom, call->method, call->path, call->body, desk_now_us(sim),
-                         lag_us, &answer);
+    intercom_desk_handle(sim->world->desks[call->desk].intercom, call->method, call->path, call->body,
+                         unswept ? 0 : desk_now_us(sim), lag_us, &answer);
     call->status = answer.status;
     call->answer = answer.body;
     if (getenv("SIM_BODIES"))
@@ -408,7 +377,9 @@ static void on_handle(struct sim *sim, struct sim_event *event)
     call->handling = NULL;
     if (!call->open)
         sim_trace(sim, "desk %d takes e%d, which nobody waits for any more", call->desk, call->event);
-    if (sim->world->desks[call->desk].intercom)
+    if (is_bot(call))
+        telegram_take(call);
+    else if (sim->world->desks[call->desk].intercom)
         take_intercom(call);
     else if (call->probe)
         call->status = 200;
@@ -459,15 +430,20 @@ static void end_call(struct call *call, struct http_response *response)
     int64_t asked_us = sim_now(call->sim) + (int64_t)call->fate.retry_after_s * SECOND;
     if (call->remaining == 0 && asked_us < sim_now(call->sim) + 2 * WINDOW_US)
         asked_us = sim_now(call->sim) + 2 * WINDOW_US;
-    if (!response->failure && asked_us > desk->asked_us)
-        desk->asked_us = asked_us;
-    desk->open--;
-    desk->ended_us = sim_now(call->sim);
+    int64_t *asked = call->reads ? &desk->read_asked_us : &desk->asked_us;
+    if (!response->failure && asked_us > *asked)
+        *asked = asked_us;
+    desk->open -= !call->reads;
+    if (!call->reads)
+        desk->ended_us = sim_now(call->sim);
     call->open = false;
+    if (is_bot(call) && !response->failure)
+        telegram_told(call);
     trace_end(call, response);
     bool taken = call->writes && !response->failure && response->status >= 200 && response->status < 300;
+    bool says_nothing = !is_bot(call) && !call->sim->world->desks[call->desk].intercom;
     oracle_ended(call->sim, call->desk, call->event, response, call->fate.outage,
-                 taken && (!call->fate.junk || !call->sim->world->desks[call->desk].intercom));
+                 taken && (!call->fate.junk || says_nothing));
     call->done(call->arg, response);
     go_if_over(call);
 }
@@ -491,7 +467,7 @@ static void on_end(struct sim *sim, struct sim_event *event)
     } else {
         response.status = fate->status ? fate->status : call->status;
         response.body = fate->junk ? STR("<html>welcome") : buf_str(&call->answer);
-        if (fate->status)
+        if (fate->status && !fate->says)
             response.body = STR("no");
     }
     end_call(call, &response);
@@ -509,6 +485,13 @@ void world_cancel(struct sim *sim, void *call_)
 
 // ---- a request leaves ----
 
+static int bot_of(struct str token)
+{
+    int64_t n;
+    must(str_to_i64(str_sub(token, 0, str_index(token, ':', 0)), &n) && n >= 100 && n < 100 + MOST_BOTS);
+    return (int)n - 100;
+}
+
 static int token_of(const struct http_request *request, struct str path, bool intercom)
 {
     struct str token = http_header_get(request->headers, request->header_count, "Authorization");
@@ -518,12 +501,14 @@ static int token_of(const struct http_request *request, struct str path, bool in
     return (int)n;
 }
 
-// "http://desk3.test/..."
+// "http://desk3.test/...", "http://telegram.test/bot103:.../..."
 static void read_target(struct call *call, const struct http_request *request)
 {
+    static const struct str bot = STR("http://telegram.test/bot");
     size_t host = sizeof "http://desk" - 1;
-    size_t slash = str_index(request->target, '/', host);
-    call->desk = request->target.p[host] - '0';
+    bool to_bot = str_starts(request->target, bot);
+    size_t slash = str_index(request->target, '/', to_bot ? bot.n : host);
+    call->desk = to_bot ? MOST_DESKS + bot_of(str_sub(request->target, bot.n, slash)) : request->target.p[host] - '0';
     call->path = arena_str(&call->arena, str_sub(request->target, slash, request->target.n));
     call->method = arena_str(&call->arena, request->method);
     call->body = arena_str(&call->arena, request->body);
@@ -545,6 +530,8 @@ static int event_in(const struct sim *sim, struct str body, const char *key)
 static uint64_t identity_of(struct call *call)
 {
     char base[40], text[60];
+    if (is_bot(call))
+        return telegram_identity(call);
     bool intercom = call->sim->world->desks[call->desk].intercom;
     struct desk desk = {.platform = intercom ? STR("intercom") : STR("webhook")};
     snprintf(base, sizeof base, "http://desk%d.test", call->desk);
@@ -563,6 +550,10 @@ static uint64_t identity_of(struct call *call)
 static void describe(struct call *call, const struct http_request *request)
 {
     struct intercom_desk *intercom = call->sim->world->desks[call->desk].intercom;
+    if (is_bot(call)) {
+        telegram_describe(call);
+        return;
+    }
     call->token = token_of(request, call->path, intercom != NULL);
     call->event = call->conversation = -1;
     call->probe = intercom ? str_eq_c(call->path, "/me") : str_eq_c(call->method, "HEAD");
@@ -582,7 +573,7 @@ static struct call *make_call(struct sim *sim, const struct http_request *reques
     call->sim = sim;
     call->remaining = -1;
     read_target(call, request);
-    must(call->desk >= 0 && call->desk < sim->plan.desks);
+    must(call->desk >= 0 && (is_bot(call) || call->desk < sim->plan.desks));
     describe(call, request);
     sim->world->desks[call->desk].seen[call->token] = true;
     DL_APPEND(sim->world->calls, call);
@@ -618,6 +609,17 @@ static void nobody_hears(void *arg, const struct http_response *response)
     (void)arg, (void)response;
 }
 
+static void break_on_the_way(struct call *call)
+{
+    enum breakage breakage = call->sim->options->breakage;
+    if (breakage == BREAK_ALTER && call->writes && call->event >= 0 && call->body.n > 20)
+        alter(call);
+    if (breakage == BREAK_PHANTOM && call->writes)
+        call->event = MOST_EVENTS - 1;
+    if (breakage == BREAK_CHAT && is_bot(call) && call->writes)
+        telegram_misdirect(call);
+}
+
 void *world_send(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
                  void (*done)(void *arg, const struct http_response *response), void *arg)
 {
@@ -627,10 +629,7 @@ void *world_send(struct sim *sim, const struct http_request *request, int64_t ti
     sim->world->desks[call->desk].open++;
     call->done = done;
     call->arg = arg;
-    if (sim->options->breakage == BREAK_ALTER && call->writes && call->event >= 0 && call->body.n > 20)
-        alter(call);
-    if (sim->options->breakage == BREAK_PHANTOM && call->writes)
-        call->event = MOST_EVENTS - 1;
+    break_on_the_way(call);
     call->event = oracle_sent(sim, call->desk, identity_of(call), call->event, call->conversation, call->probe,
                               call->writes);
     sim_trace(sim, "desk %d <- %.*s %.*s e%d", call->desk, STR_ARG(call->method), STR_ARG(call->path), call->event);
@@ -645,5 +644,24 @@ void *world_send(struct sim *sim, const struct http_request *request, int64_t ti
             oracle_sent(sim, call->desk, identity_of(call), call->event, call->conversation, false, true);
         start_call(again);
     }
+    return call;
+}
+
+// Of a fetch or a search (relay/replies.h).
+void *world_read(struct sim *sim, const struct http_request *request, int64_t timeout_ms,
+                 void (*done)(void *arg, const struct http_response *response), void *arg)
+{
+    struct call *call = make_call(sim, request);
+    (void)timeout_ms;
+    call->open = call->reads = true;
+    call->writes = call->probe = false;
+    call->event = -1;
+    call->done = done;
+    call->arg = arg;
+    int64_t thread = -1;
+    struct str rest = str_sub(call->path, sizeof "/conversations/" - 1, call->path.n);
+    oracle_reads(sim, call->desk, str_to_i64(rest, &thread) ? (int)thread - 1000 : -1);
+    sim_trace(sim, "desk %d <- %.*s %.*s, read", call->desk, STR_ARG(call->method), STR_ARG(call->path));
+    start_call(call);
     return call;
 }

@@ -757,7 +757,7 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     size_t size = 0;
     make_known(path, true);
     sqlite3 *foreign = open_foreign(path);
-    run_foreign(foreign, KIT_BEFORE_WAITING
+    run_foreign(foreign, KIT_BEFORE_REPLIES KIT_BEFORE_WAITING
                 "DROP INDEX conversations_moved;"
                 "ALTER TABLE conversations DROP COLUMN goes_on_in;"
                 "ALTER TABLE store DROP COLUMN log_number;"

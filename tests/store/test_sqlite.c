@@ -290,7 +290,7 @@ static void test_store_from_before_migrated_threads_is_taken_over(void **state)
     struct store *store = kit_open(path);
     int64_t before = kit_store(store, "1", "-5").conversation_id;
     store->ops->close(store, true);
-    run_sql(path, KIT_BEFORE_WAITING
+    run_sql(path, KIT_BEFORE_REPLIES KIT_BEFORE_WAITING
             "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
             "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0");
     run_sql(path, "DROP INDEX conversations_moved");
@@ -894,7 +894,7 @@ static void test_reader_is_held_to_its_time(void **state)
     run_sql(path,
             "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) "
             "INSERT INTO messages SELECT i, i, 4, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 'x' || i, '', "
-            "'', NULL, NULL, 'words', NULL, NULL FROM n");
+            "'', NULL, NULL, 'words', NULL, NULL, NULL FROM n");
     store = kit_open(path);
     struct store_reader *reader = store->ops->reader_new(store);
     struct message_filter filter = {.text = STR("not there")};

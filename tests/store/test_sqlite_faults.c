@@ -25,7 +25,8 @@ struct told {
     bool acked[BATCHES], asked[BATCHES];
     bool delivered_acked, delivered_asked;
     int64_t first_id;
-    bool linked_acked;
+    bool replied_acked, replied_asked, noted_acked;
+    int64_t reply_id;
 };
 
 static struct store *open_store(const char *path)
@@ -78,7 +79,7 @@ static void deliver_first(struct store *store, struct told *told)
 {
     if (!told->first_id)
         return;
-    struct link link = {.contact = STR("contact")};
+    struct link link = {.contact = STR("contact"), .conversation = STR("desk")};
     struct store_outcome outcome = kit_outcome(told->first_id, MESSAGE_DELIVERED);
     outcome.desk_ref = STR("ref");
     outcome.link = &link;
@@ -86,6 +87,38 @@ static void deliver_first(struct store *store, struct told *told)
     told->delivered_asked = true;
     int err = kit_apply(store, STORE_OUTCOME, &outcome);
     told->delivered_acked |= err == 0 && outcome.applied;
+    check_broken(store, err);
+}
+
+static struct store_accept a_reply(void)
+{
+    return (struct store_accept){.direction = REPLY,
+                                 .account_id = 1,
+                                 .source_id = 1,
+                                 .received_at_us = 1000000000,
+                                 .conversation_id = 1,
+                                 .event = {.dedupe_key = STR("part:1"), .text = STR("well"), .format = STR("[]")}};
+}
+
+// A reply with how far its thread was taken, then its end with the note.
+static void reply_to_first(struct store *store, struct told *told)
+{
+    if (!told->delivered_acked)
+        return;
+    struct store_accept reply = a_reply();
+    struct store_taken taken = {.account_id = 1, .desk_conversation = STR("desk"), .conversation_id = 1, .taken_s = 7};
+    struct store_change changes[] = {{.kind = STORE_ACCEPT, .accept = &reply}, {.kind = STORE_TAKEN, .taken = &taken}};
+    told->replied_asked = true;
+    int err = store->ops->apply(store, changes, 2);
+    told->replied_acked = err == 0;
+    check_broken(store, err);
+    if (err)
+        return;
+    told->reply_id = reply.message_id;
+    struct store_outcome outcome = kit_outcome(reply.message_id, MESSAGE_SKIPPED);
+    outcome.note = STR("blocked");
+    err = kit_apply(store, STORE_OUTCOME, &outcome);
+    told->noted_acked = err == 0 && outcome.applied;
     check_broken(store, err);
 }
 
@@ -124,6 +157,7 @@ static void run_scenario(const char *path, struct told *told)
     if (store) {
         (void)!accept_batch(store, 2, told);
         deliver_first(store, told);
+        reply_to_first(store, told);
         store->ops->close(store, true);
     }
     store = open_store(path);
@@ -148,6 +182,48 @@ static void check_batch(struct store *store, const struct told *told, int batch)
         assert_int_equal(found, 0);
 }
 
+static void count_message(void *arg, const struct message *message)
+{
+    (void)message;
+    ++*(int *)arg;
+}
+
+static int count_notes(struct store *store)
+{
+    int notes = 0;
+    struct message_filter filter = {.by_direction = true, .direction = NOTE};
+    struct store_reader *reader = store->ops->reader_new(store);
+    assert_int_equal(reader->ops->messages(reader, &filter, 0, 9, count_message, &notes), 0);
+    reader->ops->free(reader);
+    return notes;
+}
+
+// A thread is taken where its reply is there, and a reply skipped where its note is.
+static void check_reply(struct store *store, const struct told *told)
+{
+    struct arena arena = {0};
+    struct store_thread thread = {.account_id = 1, .desk_conversation = STR("desk"), .arena = &arena};
+    struct store_accept again = a_reply();
+    if (told->reply_id) {
+        struct message *m = kit_message(store, told->reply_id);
+        assert_int_equal(count_notes(store), m->state == MESSAGE_SKIPPED);
+        if (told->noted_acked)
+            assert_int_equal(m->state, MESSAGE_SKIPPED);
+        message_free(m);
+    }
+    if (told->delivered_acked) {
+        assert_int_equal(kit_apply(store, STORE_THREAD, &thread), 0);
+        assert_int_equal(thread.conversation_id, 1);
+        assert_int_equal(kit_apply(store, STORE_ACCEPT, &again), 0);
+        assert_int_equal(thread.taken_s == 7, again.result == ACCEPT_DUPLICATE);
+        if (told->replied_acked)
+            assert_int_equal(thread.taken_s, 7);
+        if (!told->replied_asked)
+            assert_int_equal(thread.taken_s, 0);
+    }
+    arena_done(&arena);
+}
+
 static void check_told(const char *path, const struct told *told)
 {
     struct store *store = open_store(path);
@@ -161,6 +237,7 @@ static void check_told(const char *path, const struct told *told)
             assert_true(str_eq_c(m->desk_ref, "ref"));
         message_free(m);
     }
+    check_reply(store, told);
     for (int batch = 0; batch < BATCHES; batch++)
         check_batch(store, told, batch);
     assert_true(kit_verify(store, true));

@@ -223,7 +223,7 @@ static void test_an_older_store_is_taken_over_with_what_waits(void **state)
     accept_in("c", "three", ORDER_ACCOUNT);
     kit_settle(store, a.message_id, MESSAGE_DELIVERED);
     store->ops->close(store, true);
-    kit_change(path, KIT_BEFORE_WAITING
+    kit_change(path, KIT_BEFORE_REPLIES KIT_BEFORE_WAITING
                "DROP INDEX conversations_waiting; ALTER TABLE conversations DROP COLUMN account_waiting;"
                "CREATE INDEX messages_lanes ON messages(account_id, lane, place) WHERE state = 0 AND (lane & 3) > 0;"
                "PRAGMA user_version = 7");
@@ -242,7 +242,8 @@ static void make_older(const char *sum)
     snprintf(set_sum, sizeof set_sum, "UPDATE totals SET sum = %s", sum);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sql_seal_register(db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, KIT_BEFORE_WAITING "PRAGMA user_version = 8", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, KIT_BEFORE_REPLIES KIT_BEFORE_WAITING "PRAGMA user_version = 8", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, set_sum, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
 }

@@ -62,9 +62,29 @@ static void port_arm(void *arg, int64_t at_us)
     ((struct rig *)arg)->armed_us = at_us;
 }
 
+static bool port_submit_or_refuse(void *arg, struct job *job)
+{
+    struct rig *rig = arg;
+    job->owner = rig;
+    job->done = job_done;
+    return committer_submit(rig->committer, job);
+}
+
+static void port_arm_replies(void *arg, int64_t at_us)
+{
+    ((struct rig *)arg)->replies_armed_us = at_us;
+}
+
 static void port_stopped(void *arg)
 {
     ((struct rig *)arg)->stopped = true;
+}
+
+static void port_linked(void *arg, int64_t account_id)
+{
+    struct rig *rig = arg;
+    if (rig->replies)
+        replies_linked(rig->replies, account_id);
 }
 
 static void port_lane_trouble(void *arg, int64_t lane, bool over)
@@ -120,6 +140,41 @@ static void restore_desk(void *arg, const struct store_desk_health *health)
     dispatcher_restore_desk(arg, health);
 }
 
+static void restore_news(void *arg, int64_t account_id, struct str desk_conversation)
+{
+    replies_restore_news(arg, account_id, desk_conversation);
+}
+
+static void restore_searched(void *arg, const struct store_searched *searched)
+{
+    replies_restore_searched(arg, searched);
+}
+
+static void start_replies(struct rig *rig, const struct rig_options *options)
+{
+    struct replies_options replies = {
+        .directory = rig->directory,
+        .board = rig->board,
+        .tally = rig->tally,
+        .clock = &rig->clock.clock,
+        .seed = 1,
+        .timeout_ms = 30000,
+        .keep_dedupe_us = options->keep_dedupe_us ? options->keep_dedupe_us : 30 * INT64_C(86400) * 1000000,
+    };
+    struct replies_ports ports = {
+        .arg = rig,
+        .submit = port_submit_or_refuse,
+        .send = port_send,
+        .cancel = port_cancel,
+        .arm = port_arm_replies,
+    };
+    rig->replies = replies_new(&replies, &ports);
+    if (rig->store->ops->each_news(rig->store, restore_news, rig->replies) ||
+        rig->store->ops->each_searched(rig->store, restore_searched, rig->replies))
+        end(rig, "the store cannot be read");
+    replies_start(rig->replies);
+}
+
 static void start(struct rig *rig, const struct rig_options *options)
 {
     rig->tasks = NULL;
@@ -161,6 +216,7 @@ static void start(struct rig *rig, const struct rig_options *options)
         .arm = port_arm,
         .stopped = port_stopped,
         .lane_trouble = port_lane_trouble,
+        .linked = port_linked,
     };
     rig->dispatcher = dispatcher_new(&dispatcher, &ports);
     if (options->hold_lane)
@@ -170,6 +226,8 @@ static void start(struct rig *rig, const struct rig_options *options)
     dispatcher_desks_restored(rig->dispatcher);
     rig->suspended_at_start = board_desks_suspended(rig->board);
     dispatcher_start(rig->dispatcher);
+    if (options->reads_desk)
+        start_replies(rig, options);
     rig_turn(rig);
 }
 
@@ -206,10 +264,14 @@ void rig_init(struct rig *rig, const struct rig_options *options)
 
 static void stop(struct rig *rig)
 {
+    if (rig->replies)
+        replies_stop(rig->replies);
     dispatcher_stop(rig->dispatcher);
     dispatcher_cut(rig->dispatcher);
     rig_turn(rig);
     assert_true(rig->stopped);
+    replies_free(rig->replies);
+    rig->replies = NULL;
     dispatcher_free(rig->dispatcher);
     committer_free(rig->committer);
 }
@@ -251,13 +313,17 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
     account->name = arena_str(arena, str_of(name));
     account->order = options->order;
     account->on_failure = options->on_failure;
+    account->replies = options->replies;
+    account->in_doubt = options->in_doubt;
     account->source_count = 1;
     account->sources = arena_of(arena, struct source);
     account->sources[0] = (struct source){
         .account = account->name,
         .name = STR("shop"),
-        .platform = STR("webhook"),
-        .secret = STR("none"),
+        .platform = str_of(options->source ? options->source : "webhook"),
+        .token = options->source ? STR("12345:token") : STR_NONE,
+        .api_url = options->source ? STR("http://telegram.test") : STR_NONE,
+        .secret = options->source ? STR_NONE : STR("none"),
     };
     account->desk = (struct desk){
         .platform = intercom ? STR("intercom") : STR("webhook"),
@@ -287,6 +353,22 @@ static void ignore(struct job *job)
     (void)job;
 }
 
+void rig_news(struct rig *rig, const char *account_name, const char *desk_conversation)
+{
+    const struct account *account = rig_account(rig, account_name);
+    struct str id = str_of(desk_conversation);
+    struct store_news news = {
+        .account_id = account->id, .desk_conversations = &id, .count = 1, .at_us = rig->clock.wall_us};
+    struct store_change change = {.kind = STORE_NEWS, .news = &news};
+    struct job job = {.kind = JOB_ACCEPT, .changes = &change, .change_count = 1, .done = ignore};
+    assert_true(committer_submit(rig->committer, &job));
+    rig_turn(rig);
+    assert_int_equal(job.err, 0);
+    replies_news(rig->replies, account->id, &id, 1);
+    rig_turn(rig);
+    account_unref(account);
+}
+
 int rig_accept(struct rig *rig, const char *account_name, const char *key, const char *conversation, const char *text,
                int64_t *out_id)
 {
@@ -313,6 +395,38 @@ int rig_accept(struct rig *rig, const char *account_name, const char *key, const
     account_unref(account);
     *out_id = accept.message_id;
     return job.err;
+}
+
+int64_t rig_reply(struct rig *rig, const char *account_name, const char *conversation, const char *text)
+{
+    const struct account *account = rig_account(rig, account_name);
+    int64_t source_id = account->sources[0].id;
+    char key[32];
+    struct arena arena = {0};
+    snprintf(key, sizeof key, "part:%d", ++rig->said);
+    struct store_accept accept = {
+        .direction = REPLY,
+        .account_id = account->id,
+        .source_id = source_id,
+        .order = account->order,
+        .received_at_us = rig->clock.wall_us,
+        .event = {.dedupe_key = str_of(key),
+                  .sender_id = STR("1"),
+                  .sender_name = STR("Agent"),
+                  .text = str_of(text),
+                  .sent_at_us = rig->clock.wall_us},
+        .out_arena = &arena,
+    };
+    int err = rig->reader->ops->conversation(rig->reader, source_id, str_of(conversation), &accept.conversation_id);
+    assert_int_equal(err, 0);
+    struct store_change change = {.kind = STORE_ACCEPT, .accept = &accept};
+    struct job job = {.kind = JOB_ACCEPT, .changes = &change, .change_count = 1, .done = ignore};
+    assert_true(committer_submit(rig->committer, &job));
+    rig_turn(rig);
+    assert_int_equal(job.err, 0);
+    arena_done(&arena);
+    account_unref(account);
+    return accept.message_id;
 }
 
 int64_t rig_say(struct rig *rig, const char *account_name, const char *conversation, const char *text)
@@ -350,15 +464,25 @@ void rig_turn(struct rig *rig)
         ;
 }
 
+static int64_t next_armed(const struct rig *rig)
+{
+    int64_t a = rig->armed_us, b = rig->replies_armed_us;
+    return !a || (b && b < a) ? b : a;
+}
+
 void rig_pass(struct rig *rig, int64_t ms)
 {
     int64_t until = rig->clock.mono_us + ms * 1000;
-    while (rig->armed_us && rig->armed_us <= until) {
-        if (rig->armed_us > rig->clock.mono_us)
-            clock_manual_pass(&rig->clock, rig->armed_us - rig->clock.mono_us);
-        rig->armed_us = 0;
-        dispatcher_tick(rig->dispatcher);
-        rig_turn(rig);
+    for (int64_t next; (next = next_armed(rig)) && next <= until; rig_turn(rig)) {
+        if (next > rig->clock.mono_us)
+            clock_manual_pass(&rig->clock, next - rig->clock.mono_us);
+        if (rig->armed_us == next) {
+            rig->armed_us = 0;
+            dispatcher_tick(rig->dispatcher);
+        } else {
+            rig->replies_armed_us = 0;
+            replies_tick(rig->replies);
+        }
     }
     clock_manual_pass(&rig->clock, until - rig->clock.mono_us);
     rig_turn(rig); // what the committer put off
@@ -434,6 +558,8 @@ void rig_set_active(struct rig *rig, const char *name, bool active)
     assert_int_equal(rig->store->ops->apply(rig->store, &change, 1), 0);
     directory_put(rig->directory, account_ref(now));
     dispatcher_account_changed(rig->dispatcher, before, now);
+    if (rig->replies)
+        replies_account_changed(rig->replies, before, now);
     account_unref(before);
     account_unref(now);
     rig_turn(rig);
@@ -456,6 +582,24 @@ bool rig_set_order(struct rig *rig, const char *name, enum order_rule order)
     account_unref(now);
     rig_turn(rig);
     return !put.order_kept;
+}
+
+void rig_change(struct rig *rig, const char *name, void (*change)(struct account *account))
+{
+    const struct account *before = rig_account(rig, name);
+    struct account *changed = account_copy(before);
+    change(changed);
+    const struct account *now = account_with_former(changed, before);
+    int64_t source_ids[1];
+    struct store_account_put put = {.account = changed, .source_ids = source_ids};
+    struct store_change stored = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(rig->store->ops->apply(rig->store, &stored, 1), 0);
+    directory_put(rig->directory, account_ref(now));
+    dispatcher_account_changed(rig->dispatcher, before, now);
+    account_unref(before);
+    account_unref(changed);
+    account_unref(now);
+    rig_turn(rig);
 }
 
 struct message *rig_message(struct rig *rig, int64_t id)

@@ -5,6 +5,7 @@
 #include "relay/committer.h"
 #include "relay/directory.h"
 #include "relay/dispatcher.h"
+#include "relay/replies.h"
 #include "store/store.h"
 
 enum { RIG_CALLS_MAX = 4096 };
@@ -29,8 +30,9 @@ struct rig {
     struct tally *tally;
     struct committer *committer;
     struct dispatcher *dispatcher;
+    struct replies *replies;
     struct loop_task *tasks, **tasks_tail; // events on their way to the dispatcher
-    int64_t armed_us;
+    int64_t armed_us, replies_armed_us;
     bool stopped;
     struct rig_call calls[RIG_CALLS_MAX];
     int call_count;
@@ -45,10 +47,15 @@ struct rig_options {
     const char *desk; // "webhook" (default) or "intercom"
     enum order_rule order;
     enum failure_policy on_failure;
-    int concurrency;     // default 16
-    int window;          // default 10
-    int max_attempts;    // default 5
-    int memory_messages; // default 1000
+    int concurrency;        // default 16
+    int window;             // default 10
+    int max_attempts;       // default 5
+    int memory_messages;    // default 1000
+    const char *source;     // "webhook" (default) or "telegram"
+    bool reads_desk;        // what agents say there is fetched, too
+    int64_t keep_dedupe_us; // to those who read the desk; default 30 days
+    enum replies_policy replies;
+    enum doubt_policy in_doubt;
     enum desk_probe probe;
     const char *store_path; // of a SQLite store; NULL: in memory
     int64_t rate_per_min;   // of the desk
@@ -72,9 +79,15 @@ void rig_crash(struct rig *rig, const struct rig_options *options);
 const struct account *rig_account(struct rig *rig, const char *name);
 // Another account with the same desk or one of its own (url).
 void rig_add_account(struct rig *rig, const char *name, const struct rig_options *options, const char *url);
+// The desk tells, and it is stored, that this conversation of its has news.
+void rig_news(struct rig *rig, const char *account, const char *desk_conversation);
 // A message of that conversation is accepted and announced. Its id.
 int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
-// The same with a dedupe key of the test's, answered as a platform would be: 0, or why it was not stored.
+// A reply to that conversation, which a message was received of. Its id.
+int64_t rig_reply(struct rig *rig, const char *account, const char *conversation, const char *text);
+// Another version of the account is in force: `change` is called with a copy. Stored, and told as by a reload.
+void rig_change(struct rig *rig, const char *name, void (*change)(struct account *account));
+// The same as rig_say with a dedupe key of the test's, answered as a platform would be: 0, or why it was not stored.
 int rig_accept(struct rig *rig, const char *account, const char *key, const char *conversation, const char *text,
                int64_t *out_id);
 // Hands the job to the committer; `run` is called as an event when it is done.

@@ -271,7 +271,7 @@ def test_follow_says_that_the_relay_has_ended(make_relay, desk, follow):
     relay.start()
     for arguments, status, words in [(("--account", "nobody"), 1, "no account of that name"), (("--state", "lost"), 1, "state is"),
                                      (("--source", "hook"), 1, "source needs account"), (("--account", "acme", "--source", "nix"), 1, "no source of that name"),
-                                     (("--direction", "sideways"), 1, "direction is inbound or reply"),
+                                     (("--direction", "sideways"), 1, "direction is inbound, reply or note"),
                                      (("--limit", "5"), 2, "without"), (("--q", "x"), 2, "without")]:
         done = follow(relay, *arguments)
         assert done.process.wait(PATIENCE_S) == status and words in done.process.stderr.read(), arguments

@@ -29,6 +29,12 @@ def readme():
     return config, env
 
 
+def readme_webhook():
+    """What one enters at the desk."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        return re.search(r"enter `(https://relay\.example\.com/desks/acme)`", file.read()).group(1)
+
+
 def unindented(block):
     return "\n".join(line[3:] for line in block.splitlines()) + "\n"
 
@@ -52,12 +58,17 @@ def test_a_bot_token_and_a_workspace_token_are_enough(make_relay):
     accounts = yaml.safe_load(unindented(readme()[0]))["accounts"]
     with Sandbox() as sandbox, TelegramContract(sandbox.telegram) as telegram, IntercomContract(sandbox.intercom) as intercom:
         accounts[0]["sources"][0].update(token=TOKEN, api_url=telegram.url)
-        accounts[0]["desk"].update(token="workspace-token", api_url=intercom.url)
+        accounts[0]["desk"].update(token="workspace-token", client_secret="app-secret", api_url=intercom.url)
         relay = make_relay(accounts).start()
         for number in range(5):
             sandbox.say(f"hello {number}", customer=1001, token=TOKEN)
             sandbox.say(f"hallo {number}", customer=1002, token=TOKEN)
         wait_for(lambda: relay.status()["delivered"] == 10, "all ten delivered")
+        webhook = readme_webhook().replace("https://relay.example.com", f"http://127.0.0.1:{relay.port}")
+        sandbox.control(sandbox.intercom, "POST", "intercom/webhook", {"url": webhook, "client_secret": "app-secret"})
+        thread = next(i["conversation"] for i in sandbox.journal(sandbox.intercom) if i["kind"] == "conversation")
+        sandbox.control(sandbox.intercom, "POST", "inbox/reply", {"conversation": thread, "body": "How can I help?"})
+        wait_for(lambda: [i["text"] for i in sandbox.journal(sandbox.telegram, "sent")] == ["How can I help?"], "the answer in the chat")
         relay.stop()
         telegram.check()
         intercom.check()

@@ -2,6 +2,8 @@
 #include "admin/api.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "desk/desk.h"
+#include "platform/platform.h"
 #include "support/unit.h"
 
 #include <arpa/inet.h>
@@ -554,7 +556,9 @@ static void test_filters(void **state)
     assert_int_equal(found("conversation=43"), 0);
     assert_int_equal(found("state=skipped"), 1);
     assert_int_equal(found("state=pending"), 2);
+    assert_int_equal(found("direction=inbound"), 3);
     assert_int_equal(found("direction=reply"), 0);
+    assert_int_equal(found("direction=note"), 0);
     assert_int_equal(found("q=TWO"), 1);
     assert_int_equal(found("q=%25"), 0);
     assert_int_equal(found("q=%27%20OR%201=1"), 0);
@@ -1011,6 +1015,21 @@ static void series_of(const char *line, char *out)
     *out = '\0';
 }
 
+// The label `desk` of the attempts is the name of who takes them, a desk or, of replies, a platform: none may be both.
+static void test_no_desk_and_no_platform_that_takes_replies_share_a_name(void **state)
+{
+    (void)state;
+    for (size_t i = 0; desk_connectors[i]; i++)
+        for (size_t k = 0; platforms[k]; k++)
+            if (platforms[k]->receiver)
+                assert_string_not_equal(desk_connectors[i]->receiver.name, platforms[k]->receiver->name);
+    tally_attempt(f.tally, STR("telegram"), VERDICT_WAIT);
+    struct answer *answer = receive(ask(false, "GET", "/metrics", "", ""));
+    assert_non_null(strstr(answer->body, "\ntributary_attempts_total{desk=\"telegram\",verdict=\"wait\"} 1\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_attempts_total{desk=\"intercom\",verdict=\"wait\"} 0\n"));
+    drop(answer);
+}
+
 // Labels have values of ours only: nothing that a stranger sends, and no account, makes a series.
 static void test_metrics_are_these_with_these_labels(void **state)
 {
@@ -1023,6 +1042,7 @@ static void test_metrics_are_these_with_these_labels(void **state)
         "tributary_messages_discarded_total{platform,direction}",
         "tributary_messages_duplicate_total{platform,direction}",
         "tributary_webhooks_total{platform,answer}",
+        "tributary_notices_total{desk,answer}",
         "tributary_attempts_total{desk,verdict}",
         "tributary_in_doubt_total{outcome}",
         "tributary_messages_pending",
@@ -1258,6 +1278,7 @@ int main(void)
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_metrics_and_readiness),
         cmocka_unit_test(test_metrics_are_these_with_these_labels),
+        cmocka_unit_test(test_no_desk_and_no_platform_that_takes_replies_share_a_name),
         cmocka_unit_test(test_guessing_tokens_becomes_slow),
         cmocka_unit_test(test_a_stop_does_not_wait_for_a_verification),
         cmocka_unit_test(test_a_question_that_takes_too_long_is_given_up_and_told),

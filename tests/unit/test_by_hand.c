@@ -197,6 +197,54 @@ static void test_what_was_read_as_discarded_is_answered_by_way_of_the_committer(
     rig_done(&rig);
 }
 
+// ---- replies ----
+
+static const char blocked[] =
+    "{\"ok\":false,\"error_code\":403,\"description\":\"Forbidden: bot was blocked by the user\"}";
+static const char sent[] = "{\"ok\":true,\"result\":{\"message_id\":7}}";
+
+static int64_t reply_to_someone(const char *text)
+{
+    begin((struct rig_options){.source = "telegram"});
+    rig_say(&rig, "acme", "5", "hello");
+    rig_answer(&rig, rig_open_with(&rig, "hello"), 200, "");
+    return rig_reply(&rig, "acme", "5", text);
+}
+
+static void test_a_skipped_reply_that_is_retried_goes_to_the_platform_behind_what_came_since(void **state)
+{
+    (void)state;
+    int64_t id = reply_to_someone("first");
+    rig_answer(&rig, rig_open_with(&rig, "first"), 403, blocked);
+    assert_int_equal(rig_state_of(&rig, id), MESSAGE_SKIPPED);
+    rig_answer(&rig, rig_open_with(&rig, "the customer has blocked the bot"), 200, ""); // the note
+    rig_reply(&rig, "acme", "5", "second");
+    assert_int_equal(retry(id), ERR_OK);
+    rig_pass(&rig, 100); // so many a second for the bot
+    rig_answer(&rig, rig_open_with(&rig, "second"), 200, sent);
+    rig_pass(&rig, 100);
+    rig_answer(&rig, rig_open_with(&rig, "first"), 200, sent);
+    assert_int_equal(rig_state_of(&rig, id), MESSAGE_DELIVERED);
+    assert_int_equal(rig_open_count(&rig), 0); // and no agent is told of it
+    rig_done(&rig);
+}
+
+static void test_a_reply_that_waits_is_discarded_and_the_next_goes(void **state)
+{
+    (void)state;
+    int64_t id = reply_to_someone("first");
+    rig_answer_with(&rig, rig_open_with(&rig, "first"), 429, "Retry-After", "100",
+                    "{\"ok\":false,\"error_code\":429,\"description\":\"Too Many Requests\"}");
+    rig_reply(&rig, "acme", "5", "second");
+    assert_null(rig_open(&rig));
+    assert_int_equal(discard(id), ERR_OK);
+    assert_int_equal(rig.tally->messages[TALLY_DISCARDED][0][REPLY], 1);
+    rig_pass(&rig, 100); // so many a second for the bot
+    rig_answer(&rig, rig_open_with(&rig, "second"), 200, sent);
+    assert_int_equal(rig_open_count(&rig), 0);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +255,8 @@ int main(void)
         cmocka_unit_test(test_one_that_waits_is_tried_now_and_one_in_flight_is_not_tried_twice),
         cmocka_unit_test(test_one_that_was_held_begins_anew),
         cmocka_unit_test(test_what_cannot_be_done_is_said),
+        cmocka_unit_test(test_a_skipped_reply_that_is_retried_goes_to_the_platform_behind_what_came_since),
+        cmocka_unit_test(test_a_reply_that_waits_is_discarded_and_the_next_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

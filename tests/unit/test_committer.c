@@ -363,6 +363,47 @@ static void test_what_is_handed_on_names_the_thread_that_it_began_in(void **stat
     assert_int_equal(second->message->conversation_id, bench.announced->message->conversation_id);
 }
 
+// A reply is stored with how far its thread was taken, and handed on with what its platform needs to know.
+static void test_a_reply_is_handed_on_with_its_source(void **state)
+{
+    (void)state;
+    struct named_job *question = accepts('q', "old", NULL, 1), *moved = accepts('m', "new", "old", 1);
+    bench.hands_on = true;
+    submit(question);
+    submit(moved);
+    committer_turn(bench.committer);
+    assert_int_equal(bench.announced->source_id, 0); // of no reply
+    heard("nqm");
+    int64_t conversation_id = question->job.changes[0].accept->conversation_id;
+    struct named_job *replying = accepts('r', "old", NULL, 1);
+    struct store_accept *reply = replying->job.changes[0].accept;
+    struct store_taken taken = {.account_id = bench.account_id,
+                                .desk_conversation = STR("d"),
+                                .conversation_id = conversation_id,
+                                .taken_s = 7};
+    reply->direction = REPLY;
+    reply->conversation_id = conversation_id;
+    reply->event.format = STR("[]");
+    struct store_change changes[] = {{.kind = STORE_TAKEN, .taken = &taken}, replying->job.changes[0]};
+    replying->job.changes = changes;
+    replying->job.change_count = 2;
+    submit(replying);
+    committer_turn(bench.committer);
+    heard("nr");
+    const struct announcement *told = bench.announced;
+    assert_null(told->next);
+    assert_int_equal(told->source_id, 1);
+    assert_int_equal(told->lane, lane_id(LANE_REPLY, conversation_id));
+    assert_int_equal(told->message->direction, REPLY);
+    assert_str(told->message->conversation, "old");
+    assert_str(told->message->address, "new");
+    assert_str(told->message->format, "[]");
+    struct store_thread asked = {.account_id = bench.account_id, .desk_conversation = STR("d"), .arena = &bench.arena};
+    struct store_change asking = {.kind = STORE_THREAD, .thread = &asked};
+    assert_int_equal(bench.memory_ops->apply(bench.store, &asking, 1), 0);
+    assert_int_equal(asked.taken_s, 7);
+}
+
 static void test_a_repeated_message_is_answered_and_not_announced(void **state)
 {
     (void)state;
@@ -1073,6 +1114,7 @@ int main(void)
         TEST(test_changes_are_told_before_what_was_accepted_with_them),
         TEST(test_a_request_of_many_messages_is_one_transaction),
         TEST(test_what_is_handed_on_names_the_thread_that_it_began_in),
+        TEST(test_a_reply_is_handed_on_with_its_source),
         TEST(test_a_repeated_message_is_answered_and_not_announced),
         TEST(test_a_discarded_message_is_stored_and_not_announced),
         TEST(test_what_frees_nothing_frees_nothing),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "desk/desk.h"
 #include "support/plain_http.h"
 
@@ -49,24 +50,24 @@ static struct test {
     struct source source;
     struct desk desk;
     struct message message;
-    struct desk_attempt attempt;
-    struct desk_step step;
+    struct delivery attempt;
+    struct delivery_step step;
 } t;
 
 static void new_attempt(void)
 {
     struct link link = t.attempt.link;
     int64_t now_us = t.attempt.now_us ? t.attempt.now_us : NOW_S * SECOND;
-    t.attempt = (struct desk_attempt){.account = &t.account,
-                                      .source = &t.source,
-                                      .desk = &t.desk,
-                                      .message = &t.message,
-                                      .customer = STR("telegram:1:5"),
-                                      .store_id = STR("5f3a"),
-                                      .settle_us = 15 * SECOND,
-                                      .now_us = now_us,
-                                      .arena = &t.arena,
-                                      .link = link};
+    t.attempt = (struct delivery){.account = &t.account,
+                                  .source = &t.source,
+                                  .desk = &t.desk,
+                                  .message = &t.message,
+                                  .customer = STR("telegram:1:5"),
+                                  .store_id = STR("5f3a"),
+                                  .settle_us = 15 * SECOND,
+                                  .now_us = now_us,
+                                  .arena = &t.arena,
+                                  .link = link};
 }
 
 static int begin(void **state)
@@ -103,7 +104,7 @@ static void check_request(const struct turn *turn)
 {
     const struct http_request *request = &t.step.request;
     static const char base[] = "https://api.intercom.io";
-    if (t.step.kind != DESK_SEND)
+    if (t.step.kind != DELIVERY_SEND)
         fail_msg("expected %s, came %s: %.*s", turn->request, verdict_kind_name(t.step.verdict.kind),
                  STR_ARG(t.step.verdict.error));
     assert_true(str_starts(request->target, STR("https://api.intercom.io/")));
@@ -124,7 +125,7 @@ static void check_request(const struct turn *turn)
 // From the start of the attempt through all turns, to its verdict.
 static void play_turns(const struct turn *turns, size_t count)
 {
-    desk_intercom.step(&t.attempt, NULL, &t.step);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
     for (size_t i = 0; i < count; i++) {
         const struct turn *turn = &turns[i];
         check_request(turn);
@@ -134,9 +135,9 @@ static void play_turns(const struct turn *turns, size_t count)
         struct http_response response = plain_answer(turn->status, &headers, str_of(turn->answer));
         if (turn->failure)
             response = plain_failure(turn->failure, true);
-        desk_intercom.step(&t.attempt, &response, &t.step);
+        desk_intercom.receiver.step(&t.attempt, &response, &t.step);
     }
-    if (t.step.kind != DESK_END)
+    if (t.step.kind != DELIVERY_END)
         fail_msg("expected the end, came %.*s", STR_ARG(t.step.request.target));
 }
 
@@ -229,7 +230,7 @@ static void test_region_is_the_api_url(void **state)
 {
     (void)state;
     t.desk.api_url = STR("https://api.eu.intercom.io");
-    desk_intercom.step(&t.attempt, NULL, &t.step);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
     assert_str(t.step.request.target, "https://api.eu.intercom.io/contacts/find_by_external_id/telegram%3A1%3A5");
 }
 
@@ -399,13 +400,13 @@ static void test_merged_in_circles_ends(void **state)
 {
     (void)state;
     known_conversation();
-    desk_intercom.step(&t.attempt, NULL, &t.step);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
     int steps = 0;
-    while (t.step.kind == DESK_SEND && steps++ < 100) {
+    while (t.step.kind == DELIVERY_SEND && steps++ < 100) {
         struct plain_headers headers = plain_headers_of(
             (const char *const[]){"Link", steps % 2 ? "</contacts/" OTHER ">" : "</contacts/" CONTACT ">", NULL});
         struct http_response response = plain_answer(410, &headers, STR(MERGED));
-        desk_intercom.step(&t.attempt, &response, &t.step);
+        desk_intercom.receiver.step(&t.attempt, &response, &t.step);
     }
     assert_true(steps < 30);
     expect(VERDICT_RETRY, false, false);
@@ -608,7 +609,7 @@ static void test_rate_headers_are_obeyed(void **state)
     struct plain_headers headers = plain_headers_of(
         (const char *const[]){"x-ratelimit-remaining", "12", "X-RateLimit-Reset", "1700000010", NULL});
     struct http_response response = plain_answer(200, &headers, STR(""));
-    assert_true(desk_intercom.rate(&response, &remaining, &reset_us));
+    assert_true(desk_intercom.receiver.rate(&response, &remaining, &reset_us));
     assert_int_equal(remaining, 12);
     assert_int_equal(reset_us, 1700000010 * SECOND);
     static const char *const bad[][2] = {
@@ -616,10 +617,10 @@ static void test_rate_headers_are_obeyed(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         headers.list[0].value = str_of(bad[i][0]);
         headers.list[1].value = str_of(bad[i][1]);
-        assert_false(desk_intercom.rate(&response, &remaining, &reset_us));
+        assert_false(desk_intercom.receiver.rate(&response, &remaining, &reset_us));
     }
     response.header_count = 0;
-    assert_false(desk_intercom.rate(&response, &remaining, &reset_us));
+    assert_false(desk_intercom.receiver.rate(&response, &remaining, &reset_us));
 }
 
 // In doubt ------------------------------------------------------------------------------------------------
@@ -1217,7 +1218,7 @@ static void test_probe_asks_who_we_are(void **state)
 {
     (void)state;
     struct http_request request;
-    assert_true(desk_intercom.probe(&t.desk, &t.arena, &request));
+    assert_true(desk_intercom.receiver.probe(&(struct account){.desk = t.desk}, NULL, &t.arena, &request));
     assert_str(request.method, "GET");
     assert_str(request.target, "https://api.intercom.io/me");
     assert_int_equal(request.header_count, 3);
@@ -1231,7 +1232,7 @@ static void test_probe_asks_who_we_are(void **state)
                 {500, VERDICT_RETRY}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct http_response response = plain_answer(rows[i].status, NULL, STR(""));
-        struct verdict verdict = desk_intercom.probe_verdict(&response, NOW_S * SECOND, &t.arena);
+        struct verdict verdict = desk_intercom.receiver.probe_verdict(&response, NOW_S * SECOND, &t.arena);
         assert_int_equal(verdict.kind, rows[i].kind);
         assert_false(verdict.maybe_applied);
     }
@@ -1253,8 +1254,201 @@ static void test_settings_are_checked(void **state)
     t.desk.token = STR_NONE;
     assert_non_null(strstr(desk_intercom.check(&t.desk, &t.arena), "needs a token"));
     assert_ptr_equal(desk_connector_find(STR("intercom")), &desk_intercom);
-    assert_true(desk_intercom.has_lookup);
-    assert_false(desk_intercom.has_key);
+    assert_true(desk_intercom.receiver.has_lookup);
+    assert_false(desk_intercom.receiver.has_key);
+}
+
+// Notes ---------------------------------------------------------------------------------------------------
+
+#define ME "{\"type\":\"admin\",\"id\":\"991267691\",\"app\":{\"id_code\":\"abc\"}}"
+#define NOTED(id, at, body)                                                                                            \
+    "{\"type\":\"conversation_part\",\"id\":\"" id "\",\"part_type\":\"note\",\"body\":\"" body                        \
+    "\",\"created_at\":" at ",\"author\":{\"type\":\"admin\",\"id\":\"991267691\"}}"
+#define LOOK_TOLD "GET /conversations/499"
+#define WORDS "Not delivered: <b> & \"x\"\nblocked"
+#define WORDS_HTML "<p>Not delivered: &lt;b&gt; &amp; \\\"x\\\"<br>blocked</p>"
+#define WORDS_SHOWN "<p>Not delivered: &lt;b&gt; &amp; &quot;x&quot;<br>\\nblocked</p>"
+
+static void a_note(void)
+{
+    known_conversation();
+    t.attempt.link.last_part = STR("132");
+    t.message.direction = NOTE;
+    t.message.text = STR(WORDS);
+}
+
+static void assert_held(size_t index)
+{
+    yyjson_doc *doc = json_read(plain_file(&t.arena, "tests/contract/intercom_requests.json"));
+    yyjson_val *held = yyjson_arr_get(yyjson_obj_get(yyjson_doc_get_root(doc), "note"), index);
+    yyjson_doc *sent = t.step.request.body.n ? json_read(t.step.request.body) : NULL;
+    assert_true(str_eq(t.step.request.method, json_get_str(held, "method")));
+    assert_true(str_ends(t.step.request.target, json_get_str(held, "target")));
+    yyjson_val *body = yyjson_obj_get(held, "body");
+    assert_true(yyjson_is_null(body) ? !sent : yyjson_equals(body, yyjson_doc_get_root(sent)));
+    yyjson_doc_free(sent);
+    yyjson_doc_free(doc);
+}
+
+static void test_a_note_is_written_as_the_tokens_admin(void **state)
+{
+    (void)state;
+    a_note();
+    play({"GET /me", NULL, 200, ME},
+         {REPLY_TO,
+          "{\"message_type\":\"note\",\"type\":\"admin\",\"admin_id\":\"991267691\",\"body\":"
+          "\"" WORDS_HTML "\"}",
+          200, CONVERSATION(NOTED("140", "1700000000", WORDS_SHOWN))});
+    expect_delivered("140");
+    expect_link(CONTACT, "499", "132", "told=140"); // the look-up of customers' messages counts on as before
+}
+
+static void test_requests_for_a_note_are_those_held_to_the_description(void **state)
+{
+    (void)state;
+    a_note();
+    t.attempt.in_doubt = true;
+    struct http_response nothing = plain_answer(200, NULL, STR(CONVERSATION("")));
+    struct http_response me = plain_answer(200, NULL, STR(ME));
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_held(0);
+    desk_intercom.receiver.step(&t.attempt, &nothing, &t.step);
+    assert_held(1);
+    desk_intercom.receiver.step(&t.attempt, &me, &t.step);
+    assert_held(2);
+}
+
+static void test_a_note_of_a_group_names_nobody(void **state)
+{
+    (void)state;
+    a_note();
+    t.message.conversation_name = STR("Support group");
+    t.message.text = STR("x");
+    play({"GET /me", NULL, 200, ME}, {REPLY_TO, "\"body\":\"<p>x</p>\"", 200, CONVERSATION("")});
+    expect_delivered("unnamed note");
+    expect_link(CONTACT, "499", "132", "");
+}
+
+static void test_a_note_without_a_conversation_is_refused(void **state)
+{
+    (void)state;
+    a_note();
+    t.attempt.link.conversation = STR_NONE;
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_int_equal(t.step.kind, DELIVERY_END);
+    expect(VERDICT_REJECTED, false, false);
+    a_note();
+    new_attempt();
+    play({"GET /me", NULL, 200, ME}, {REPLY_TO, NULL, 404, NOT_FOUND});
+    expect(VERDICT_REJECTED, false, false);
+    assert_true(t.step.verdict.of_chat);    // says nothing of others: five of these closed the guard of the whole desk
+    expect_link(CONTACT, "499", "132", ""); // that the conversation is gone, the next message finds out for itself
+    new_attempt();
+    t.attempt.in_doubt = true;
+    play({LOOK_TOLD, NULL, 404, NOT_FOUND});
+    expect(VERDICT_REJECTED, false, true);
+}
+
+static void test_answers_to_a_note(void **state)
+{
+    (void)state;
+    static const struct {
+        int me, told;
+        const char *answer;
+        enum verdict_kind kind;
+        bool maybe_applied;
+    } rows[] = {
+        {401, 0, "{}", VERDICT_DESK_DOWN, false}, {200, 0, "{\"type\":\"admin\"}", VERDICT_RETRY, false},
+        {500, 0, "", VERDICT_RETRY, false},       {200, 500, "", VERDICT_RETRY, true},
+        {200, 503, "", VERDICT_DESK_DOWN, true},  {200, 400, "{}", VERDICT_REJECTED, false},
+        {200, 200, "{}", VERDICT_RETRY, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        a_note();
+        new_attempt();
+        if (rows[i].told)
+            play({"GET /me", NULL, 200, ME}, {REPLY_TO, NULL, rows[i].told, rows[i].answer});
+        else
+            play({"GET /me", NULL, rows[i].me, rows[i].answer});
+        expect(rows[i].kind, rows[i].maybe_applied, false);
+    }
+}
+
+static void doubt_note(const struct str *refs, size_t count, const char *note)
+{
+    a_note();
+    new_attempt();
+    t.attempt.link.note = str_of(note);
+    t.attempt.in_doubt = true;
+    t.attempt.known_refs = refs;
+    t.attempt.known_ref_count = count;
+}
+
+#define NOT_IT                                                                                                         \
+    PART("139", CONTACT, "1700000000", WORDS_SHOWN)                                                                    \
+    "," NOTED("130", "1600000000", WORDS_SHOWN) "," NOTED("131", "1700000000", "<p>Not delivered</p>")
+
+static void test_a_note_in_doubt_is_looked_for(void **state)
+{
+    (void)state;
+    static const struct str refs[] = {STR("140"), STR("unnamed"), STR("unnamed note")};
+    doubt_note(NULL, 0, "");
+    play({LOOK_TOLD, NULL, 200, CONVERSATION(NOT_IT "," NOTED("141", "1699999999", WORDS_SHOWN))});
+    expect_delivered("141");
+    expect_link(CONTACT, "499", "132", "told=141");
+    // Another's, by its id or by being there before; a message of the customer without a name is no note.
+    doubt_note(refs, 2, "told=139");
+    play({LOOK_TOLD, NULL, 200,
+          CONVERSATION(NOT_IT "," NOTED("138", "1699999999", WORDS_SHOWN) "," NOTED(
+              "140", "1699999999", WORDS_SHOWN) "," NOTED("142", "1699999999", WORDS_SHOWN))});
+    expect_delivered("142");
+    doubt_note(refs, 3, "");
+    play({LOOK_TOLD, NULL, 200,
+          CONVERSATION(NOTED("141", "1699999999", WORDS_SHOWN) "," NOTED("142", "1699999999", WORDS_SHOWN))});
+    expect_delivered("142");
+}
+
+// Others were written since it was given up: it was written twice.
+static void test_a_note_that_is_tried_again_by_hand_may_stand_before_the_last_one(void **state)
+{
+    (void)state;
+    doubt_note(NULL, 0, "told=150");
+    t.message.late = true;
+    play({LOOK_TOLD, NULL, 200, CONVERSATION(NOTED("141", "1700000000", WORDS_SHOWN))});
+    expect(VERDICT_DELIVERED, false, false);
+    assert_str(t.step.verdict.desk_ref, "141");
+    t.message.late = false;
+}
+
+static void test_a_note_in_doubt_that_is_not_there_is_written(void **state)
+{
+    (void)state;
+    doubt_note(NULL, 0, "");
+    play({LOOK_TOLD, NULL, 200, CONVERSATION(NOT_IT)}, {"GET /me", NULL, 200, ME},
+         {REPLY_TO, WORDS_HTML, 200, CONVERSATION(NOTED("141", "1700000000", WORDS_SHOWN))});
+    expect_delivered("141");
+    doubt_note(NULL, 0, "");
+    t.attempt.look_only = true;
+    play({LOOK_TOLD, NULL, 200, CONVERSATION(NOT_IT)});
+    expect(VERDICT_RETRY, false, true);
+    doubt_note(NULL, 0, "");
+    play({LOOK_TOLD, NULL, 503, ""});
+    expect(VERDICT_DESK_DOWN, false, false);
+    doubt_note(NULL, 0, "");
+    play({LOOK_TOLD, NULL, 200, "{}"});
+    expect(VERDICT_RETRY, false, false);
+}
+
+static void test_a_note_without_a_name_is_no_message_of_the_customer(void **state)
+{
+    (void)state;
+    static const struct str refs[] = {STR("unnamed note"), STR("140")};
+    known_conversation();
+    t.attempt.in_doubt = true;
+    t.attempt.known_refs = refs;
+    t.attempt.known_ref_count = 2;
+    play({LOOK, NULL, 200, REPLIED});
+    expect_delivered("132");
 }
 
 #define DESK_TEST(test) cmocka_unit_test_setup_teardown(test, begin, finish)
@@ -1315,6 +1509,15 @@ int main(void)
         DESK_TEST(test_note_is_read_leniently),
         DESK_TEST(test_old_conversations_are_few),
         DESK_TEST(test_hostile_ids_stay_in_their_place),
+        DESK_TEST(test_a_note_is_written_as_the_tokens_admin),
+        DESK_TEST(test_requests_for_a_note_are_those_held_to_the_description),
+        DESK_TEST(test_a_note_of_a_group_names_nobody),
+        DESK_TEST(test_a_note_without_a_conversation_is_refused),
+        DESK_TEST(test_answers_to_a_note),
+        DESK_TEST(test_a_note_in_doubt_is_looked_for),
+        DESK_TEST(test_a_note_that_is_tried_again_by_hand_may_stand_before_the_last_one),
+        DESK_TEST(test_a_note_in_doubt_that_is_not_there_is_written),
+        DESK_TEST(test_a_note_without_a_name_is_no_message_of_the_customer),
         DESK_TEST(test_probe_asks_who_we_are),
         DESK_TEST(test_settings_are_checked),
     };

@@ -23,15 +23,15 @@ static int clean(void **state)
     return 0;
 }
 
-static struct desk_attempt attempt_of(const struct message *message)
+static struct delivery attempt_of(const struct message *message)
 {
-    return (struct desk_attempt){.account = &account,
-                                 .source = &source,
-                                 .desk = &desk,
-                                 .message = message,
-                                 .store_id = STR("5f3a"),
-                                 .now_us = NOW_US,
-                                 .arena = &arena};
+    return (struct delivery){.account = &account,
+                             .source = &source,
+                             .desk = &desk,
+                             .message = message,
+                             .store_id = STR("5f3a"),
+                             .now_us = NOW_US,
+                             .arena = &arena};
 }
 
 static const struct message full = {
@@ -50,10 +50,10 @@ static const struct message full = {
 static void test_request_is_exact(void **state)
 {
     (void)state;
-    struct desk_attempt attempt = attempt_of(&full);
-    struct desk_step step;
-    desk_webhook.step(&attempt, NULL, &step);
-    assert_int_equal(step.kind, DESK_SEND);
+    struct delivery attempt = attempt_of(&full);
+    struct delivery_step step;
+    desk_webhook.receiver.step(&attempt, NULL, &step);
+    assert_int_equal(step.kind, DELIVERY_SEND);
     assert_true(step.writes);
     assert_str(step.request.method, "POST");
     assert_str(step.request.target, "https://desk.example/in?x=1");
@@ -77,25 +77,38 @@ static void test_what_is_absent_is_null_or_empty(void **state)
 {
     (void)state;
     struct message bare = {.id = 1, .conversation = STR("c"), .sender_id = STR("s"), .received_at_us = 1000000};
-    struct desk_attempt attempt = attempt_of(&bare);
-    struct desk_step step;
-    desk_webhook.step(&attempt, NULL, &step);
+    struct delivery attempt = attempt_of(&bare);
+    struct delivery_step step;
+    desk_webhook.receiver.step(&attempt, NULL, &step);
     assert_str(step.request.body,
                "{\"id\":\"1\",\"account\":\"acme\",\"source\":\"bot\",\"platform\":\"telegram\",\"direction\":"
                "\"inbound\",\"conversation\":\"c\",\"sender\":{\"id\":\"s\",\"name\":null},\"text\":\"\","
                "\"attachments\":[],\"sent_at\":null,\"received_at\":\"1970-01-01T00:00:01.000Z\",\"late\":false}");
 }
 
+static void test_a_note_is_a_message_that_says_so(void **state)
+{
+    (void)state;
+    struct message note = {.id = 1, .direction = NOTE, .conversation = STR("c"), .text = STR("Not delivered")};
+    struct delivery attempt = attempt_of(&note);
+    struct delivery_step step;
+    desk_webhook.receiver.step(&attempt, NULL, &step);
+    assert_str(step.request.body,
+               "{\"id\":\"1\",\"account\":\"acme\",\"source\":\"bot\",\"platform\":\"telegram\",\"direction\":\"note\","
+               "\"conversation\":\"c\",\"sender\":{\"id\":null,\"name\":null},\"text\":\"Not delivered\","
+               "\"attachments\":[],\"sent_at\":null,\"received_at\":null,\"late\":false}");
+}
+
 static void test_id_stays_and_timestamp_moves(void **state)
 {
     (void)state;
-    struct desk_attempt attempt = attempt_of(&full);
-    struct desk_step first, second;
-    desk_webhook.step(&attempt, NULL, &first);
+    struct delivery attempt = attempt_of(&full);
+    struct delivery_step first, second;
+    desk_webhook.receiver.step(&attempt, NULL, &first);
     attempt.now_us += 61000000;
     attempt.in_doubt = true; // a key needs no look-up: the same request goes again
-    desk_webhook.step(&attempt, NULL, &second);
-    assert_int_equal(second.kind, DESK_SEND);
+    desk_webhook.receiver.step(&attempt, NULL, &second);
+    assert_int_equal(second.kind, DELIVERY_SEND);
     assert_true(str_eq(first.request.headers[1].value, second.request.headers[1].value));
     assert_str(second.request.headers[2].value, "1700000061");
     assert_true(str_eq(first.request.body, second.request.body));
@@ -117,18 +130,18 @@ static void test_answers_become_verdicts(void **state)
         {429, VERDICT_DESK_DOWN, 0}, {500, VERDICT_RETRY, 0},     {503, VERDICT_DESK_DOWN, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct desk_attempt attempt = attempt_of(&full);
-        struct desk_step step;
+        struct delivery attempt = attempt_of(&full);
+        struct delivery_step step;
         struct http_response response = plain_answer(rows[i].status, NULL, STR(""));
-        desk_webhook.step(&attempt, &response, &step);
-        assert_int_equal(step.kind, DESK_END);
+        desk_webhook.receiver.step(&attempt, &response, &step);
+        assert_int_equal(step.kind, DELIVERY_END);
         if (step.verdict.kind != rows[i].kind || step.verdict.alarm != rows[i].alarm)
             fail_msg("status %d: %s", rows[i].status, verdict_kind_name(step.verdict.kind));
     }
-    struct desk_attempt attempt = attempt_of(&full);
-    struct desk_step step;
+    struct delivery attempt = attempt_of(&full);
+    struct delivery_step step;
     struct http_response cut = plain_failure(HTTP_DROPPED, true);
-    desk_webhook.step(&attempt, &cut, &step);
+    desk_webhook.receiver.step(&attempt, &cut, &step);
     assert_int_equal(step.verdict.kind, VERDICT_DESK_DOWN);
     assert_true(step.verdict.maybe_applied);
 }
@@ -137,12 +150,12 @@ static void test_probe_asks_with_head(void **state)
 {
     (void)state;
     struct http_request request;
-    assert_true(desk_webhook.probe(&desk, &arena, &request));
+    assert_true(desk_webhook.receiver.probe(&(struct account){.desk = desk}, NULL, &arena, &request));
     assert_str(request.method, "HEAD");
     assert_str(request.target, "https://desk.example/in?x=1");
     struct desk silent = desk;
     silent.probe = DESK_PROBE_NONE;
-    assert_false(desk_webhook.probe(&silent, &arena, &request));
+    assert_false(desk_webhook.receiver.probe(&(struct account){.desk = silent}, NULL, &arena, &request));
 }
 
 static void test_probe_knows_the_well(void **state)
@@ -153,25 +166,25 @@ static void test_probe_knows_the_well(void **state)
     static const int no_probe[] = {404, 405}; // it may know POST alone
     for (size_t i = 0; i < sizeof well / sizeof *well; i++) {
         struct http_response response = plain_answer(well[i], NULL, STR(""));
-        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        struct verdict verdict = desk_webhook.receiver.probe_verdict(&response, NOW_US, &arena);
         if (verdict.kind != VERDICT_DELIVERED || verdict.alarm)
             fail_msg("%d should be well", well[i]);
     }
     for (size_t i = 0; i < sizeof ill / sizeof *ill; i++) {
         struct http_response response = plain_answer(ill[i], NULL, STR(""));
-        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        struct verdict verdict = desk_webhook.receiver.probe_verdict(&response, NOW_US, &arena);
         if (verdict.kind != VERDICT_DESK_DOWN || verdict.maybe_applied)
             fail_msg("%d should be ill", ill[i]);
         assert_int_equal(verdict.alarm, ill[i] == 401 || ill[i] == 403 || ill[i] == 410);
     }
     for (size_t i = 0; i < sizeof no_probe / sizeof *no_probe; i++) {
         struct http_response response = plain_answer(no_probe[i], NULL, STR(""));
-        struct verdict verdict = desk_webhook.probe_verdict(&response, NOW_US, &arena);
+        struct verdict verdict = desk_webhook.receiver.probe_verdict(&response, NOW_US, &arena);
         if (verdict.kind != VERDICT_REJECTED || verdict.alarm)
             fail_msg("%d should tell nothing", no_probe[i]);
     }
     struct http_response gone = plain_failure(HTTP_NOT_CONNECTED, false);
-    assert_int_equal(desk_webhook.probe_verdict(&gone, NOW_US, &arena).kind, VERDICT_DESK_DOWN);
+    assert_int_equal(desk_webhook.receiver.probe_verdict(&gone, NOW_US, &arena).kind, VERDICT_DESK_DOWN);
 }
 
 static void test_settings_are_checked(void **state)
@@ -188,7 +201,7 @@ static void test_settings_are_checked(void **state)
     assert_non_null(strstr(desk_webhook.check(&each, &arena), "needs a secret"));
     each.secret = STR("none");
     assert_non_null(strstr(desk_webhook.check(&each, &arena), "whsec_"));
-    assert_true(desk_webhook.has_key);
+    assert_true(desk_webhook.receiver.has_key);
     assert_ptr_equal(desk_connector_find(STR("webhook")), &desk_webhook);
     assert_null(desk_connector_find(STR("fax")));
 }
@@ -198,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_request_is_exact, clean),
         cmocka_unit_test_teardown(test_what_is_absent_is_null_or_empty, clean),
+        cmocka_unit_test_teardown(test_a_note_is_a_message_that_says_so, clean),
         cmocka_unit_test_teardown(test_id_stays_and_timestamp_moves, clean),
         cmocka_unit_test_teardown(test_answers_become_verdicts, clean),
         cmocka_unit_test_teardown(test_probe_asks_with_head, clean),

@@ -1350,7 +1350,7 @@ static void test_nothing_is_begun_for_an_account_that_was_removed(void **state)
     rig_set_active(&rig, "acme", false);
     struct message *message = rig_message(&rig, rig_say(&rig, "acme", "c1", "one"));
     directory_remove(rig.directory, message->account_id);
-    dispatcher_work(rig.dispatcher, message->account_id, message->lane);
+    dispatcher_work(rig.dispatcher, message->account_id, message->source_id, message->lane);
     rig_turn(&rig);
     assert_int_equal(rig_open_count(&rig), 0);
     message_free(message);

@@ -89,7 +89,7 @@ static struct board_desk shown(void)
 static struct desk_state *desk_of(const char *name)
 {
     const struct account *account = rig_account(&rig, name);
-    struct desk_state *desk = desk_state_get(rig.dispatcher, account);
+    struct desk_state *desk = desk_state_get(rig.dispatcher, account, 0);
     desk_state_unref(rig.dispatcher, desk); // there are lanes of it
     account_unref(account);
     return desk;

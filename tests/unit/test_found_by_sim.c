@@ -192,13 +192,46 @@ static void test_a_send_that_is_called_off_keeps_the_doubt_of_the_process_before
     rig_done(&rig);
 }
 
+static void move_desk(const char *token)
+{
+    const struct account *before = rig_account(&rig, "acme");
+    struct account *now = account_copy(before);
+    now->desk.token = arena_str(&now->arena, str_of(token));
+    directory_put(rig.directory, account_ref(now));
+    dispatcher_account_changed(rig.dispatcher, before, now);
+    account_unref(before);
+    account_unref(now);
+    rig_turn(&rig);
+}
+
+// By a clock that was set back its time had not come, though it had waited as long as anything may: the process aborted.
+static void test_a_send_that_is_called_off_may_have_to_wait_again(void **state)
+{
+    (void)state;
+    struct rig_options options = {.desk = "intercom"};
+    rig_init(&rig, &options);
+    rig_say(&rig, "acme", "c1", "one");
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    rig.clock.wall_us -= 3600 * INT64_C(1000000);
+    rig_crash(&rig, &options);
+    clock_manual_pass(&rig.clock, 20 * INT64_C(1000000)); // settled
+    dispatcher_tick(rig.dispatcher);
+    rig_steps(&rig, 1); // its page is there, and the mark is asked for
+    move_desk("another");
+    assert_null(rig_open(&rig));
+    rig_pass(&rig, 20000);
+    assert_non_null(rig_open(&rig));
+    rig_answer(&rig, rig_open(&rig), 500, "");
+    rig_done(&rig);
+}
+
 static void retry_skipped(int64_t id)
 {
     struct message *message = rig_message(&rig, id);
     struct store_retry retry = {.message_id = id};
     struct store_change change = {.kind = STORE_RETRY, .retry = &retry};
     assert_int_equal(rig.store->ops->apply(rig.store, &change, 1), 0);
-    dispatcher_work(rig.dispatcher, message->account_id, retry.lane);
+    dispatcher_work(rig.dispatcher, message->account_id, message->source_id, retry.lane);
     rig_turn(&rig);
     message_free(message);
 }
@@ -272,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_a_recovery_without_a_delivery_does_not_forget_the_skips),
         cmocka_unit_test(test_a_last_look_up_that_is_refused_is_no_attempt),
         cmocka_unit_test(test_a_send_that_is_called_off_keeps_the_doubt_of_the_process_before),
+        cmocka_unit_test(test_a_send_that_is_called_off_may_have_to_wait_again),
         cmocka_unit_test(test_an_equal_text_that_began_the_conversation_is_another_message),
         cmocka_unit_test(test_a_late_message_is_sought_beside_the_conversation_that_an_older_one_began),
     };

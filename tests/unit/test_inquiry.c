@@ -177,10 +177,14 @@ static void test_telegram_that_does_not_know_the_bot_or_does_not_answer_is_told(
 
 // ---- Intercom ----
 
+static struct str client_secret = STR("c5");
+
 static void ask_intercom(const struct http_response *last)
 {
-    struct desk desk = {
-        .platform = STR("intercom"), .token = STR("tok-secret"), .api_url = STR("https://api.eu.intercom.io")};
+    struct desk desk = {.platform = STR("intercom"),
+                        .token = STR("tok-secret"),
+                        .client_secret = client_secret,
+                        .api_url = STR("https://api.eu.intercom.io")};
     inquiry = (struct inquiry){.arena = &arena, .now_us = NOW};
     assert_true(desk_intercom.ask(&desk, &inquiry, NULL, &request));
     assert_str(request.method, "GET");
@@ -204,6 +208,10 @@ static void test_intercom_is_asked_whose_token_it_is(void **state)
     assert_str(fact("region")->text, "EU");
     assert_str(fact("admin_id")->text, "77");
     assert_int_equal(fact("requests_left")->number, 160);
+    client_secret = STR_NONE;
+    ask_intercom(&me);
+    assert_said(true, "without client_secret its notifications are refused");
+    client_secret = STR("c5");
     me = answer(200, "{\"type\":\"admin\",\"id\":\"77\",\"app\":{\"id_code\":\"abc\"}}");
     ask_intercom(&me);
     assert_said(true, "of workspace abc.");

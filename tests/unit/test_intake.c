@@ -6,6 +6,7 @@
 #include "support/unit.h"
 #include "support/wire.h"
 
+#include <openssl/hmac.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -29,6 +30,7 @@ static struct wired {
     int port;
     sem_t stored;
     int stored_err;
+    char news[200]; // that were told
 } wired;
 
 static void on_announce(void *arg, struct announcement *list)
@@ -51,6 +53,15 @@ static void on_fatal(void *arg, const char *sentence)
 {
     (void)arg;
     fail_msg("%s", sentence);
+}
+
+static void on_news(void *arg, int64_t account_id, const struct str *desk_conversations, size_t count)
+{
+    (void)arg, (void)account_id;
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(wired.news);
+        snprintf(wired.news + n, sizeof wired.news - n, "%.*s ", STR_ARG(desk_conversations[i]));
+    }
 }
 
 static void *run_loop(void *arg)
@@ -89,6 +100,21 @@ static void put_account(void)
     directory_put(wired.directory, account);
 }
 
+// "beta", whose agents work at Intercom.
+static void put_intercom(void)
+{
+    struct account *account = account_new();
+    account->name = STR("beta");
+    account->active = true;
+    account->desk = (struct desk){
+        .platform = STR("intercom"), .token = STR("token"), .client_secret = STR("test_client_secret")};
+    struct store_account_put put = {.account = account};
+    struct store_change change = {.kind = STORE_ACCOUNT_PUT, .account_put = &put};
+    assert_int_equal(wired.store->ops->apply(wired.store, &change, 1), 0);
+    account->id = put.id;
+    directory_put(wired.directory, account);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -100,6 +126,7 @@ static int set_up(void **state)
     wired.tally = tally_new();
     wired.directory = directory_new();
     put_account();
+    put_intercom();
     struct committer *committer = committer_new(&(struct committer_options){
         .store = wired.store,
         .clock = &wired.clock.clock,
@@ -110,8 +137,8 @@ static int set_up(void **state)
         .may_hand_on = may_hand_on,
         .fatal = on_fatal,
     });
-    wired.intake = (struct intake){wired.directory, committer, wired.tally, &wired.clock.clock,
-                                   clock_watch_new(wired.board)};
+    wired.intake = (struct intake){
+        wired.directory, committer, wired.tally, &wired.clock.clock, clock_watch_new(wired.board), on_news, NULL};
     wired.loop = loop_new();
     struct http_server_options options;
     http_server_options_default(&options);
@@ -229,6 +256,89 @@ static void test_all_of_a_batch_is_stored(void **state)
     assert_int_equal(totals().discarded, 1);
 }
 
+// ---- /desks/{account} ----
+
+static int ask(const char *method, const char *account, const char *body, const char *signed_body)
+{
+    unsigned char mac[20];
+    char text[2000], hex[41] = "";
+    HMAC(EVP_sha1(), "test_client_secret", 18, (const unsigned char *)signed_body, strlen(signed_body), mac, NULL);
+    for (int i = 0; i < 20; i++)
+        snprintf(hex + (size_t)(2 * i), 3, "%02x", mac[i]);
+    snprintf(text, sizeof text,
+             "%s /desks/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Hub-Signature: "
+             "sha1=%s\r\nContent-Length: %zu\r\n\r\n%s",
+             method, account, hex, strlen(body), body);
+    int fd = wire_connect(wired.port);
+    wire_send_text(fd, text);
+    return fd;
+}
+
+static const char replied[] =
+    "{\"type\":\"notification_event\",\"topic\":\"conversation.admin.replied\",\"id\":\"notif_1\",\"data\":{\"type\":"
+    "\"notification_event_data\",\"item\":{\"type\":\"conversation\",\"id\":\"77\"}}}";
+
+static void count_news(void *arg, int64_t account_id, struct str desk_conversation)
+{
+    (void)account_id;
+    assert_str(desk_conversation, "77");
+    ++*(int *)arg;
+}
+
+static int news_stored(void)
+{
+    int count = 0;
+    assert_int_equal(wired.store->ops->each_news(wired.store, count_news, &count), 0);
+    return count;
+}
+
+static void test_what_a_desk_tells_is_stored_then_told_and_answered(void **state)
+{
+    (void)state;
+    commit();
+    answered(ask("POST", "beta", replied, replied), 200);
+    assert_string_equal(wired.news, "77 ");
+    assert_int_equal(news_stored(), 1);
+}
+
+static void test_a_notice_that_cannot_be_stored_is_503_and_nobody_is_told(void **state)
+{
+    (void)state;
+    wired.fault = (struct store_fault){.err = ERR_FULL, .once = true};
+    commit();
+    answered(ask("POST", "beta", replied, replied), 503);
+    assert_string_equal(wired.news, "");
+    answered(ask("POST", "beta", replied, replied), 200);
+    assert_string_equal(wired.news, "77 ");
+}
+
+static void test_notices_that_are_none(void **state)
+{
+    (void)state;
+    commit();
+    answered(ask("POST", "beta", replied, "another body"), 401);
+    answered(ask("POST", "beta", "{", "{"), 400);
+    answered(ask("POST", "beta", "{\"type\":\"notification_event\",\"topic\":\"ping\"}",
+                 "{\"type\":\"notification_event\",\"topic\":\"ping\"}"),
+             200);
+    answered(ask("POST", "nobody", replied, replied), 404);
+    answered(ask("POST", "acme", replied, replied), 404); // a webhook desk tells nothing
+    answered(ask("GET", "beta", "", ""), 405);
+    assert_string_equal(wired.news, "");
+    assert_int_equal(news_stored(), 0);
+}
+
+// Intercom asks so whether the address is one.
+static void test_a_head_request_is_200(void **state)
+{
+    (void)state;
+    commit();
+    int fd = ask("HEAD", "beta", "", "");
+    wire_read_answer(fd, &answer, true);
+    assert_int_equal(answer.status, 200);
+    close(fd);
+}
+
 int main(void)
 {
     log_set_level(LOG_OFF);
@@ -237,6 +347,11 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_where_too_many_wait_to_be_stored_the_next_is_503, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_of_a_batch_is_stored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_a_desk_tells_is_stored_then_told_and_answered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_notice_that_cannot_be_stored_is_503_and_nobody_is_told, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_notices_that_are_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_head_request_is_200, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,10 +17,10 @@ static struct rig rig;
 static struct verdict plain_verdict; // what the next answers come to
 static bool leads_in_circles;        // each asks for another request
 
-static void plain_step(struct desk_attempt *attempt, const struct http_response *last, struct desk_step *out)
+static void plain_step(struct delivery *attempt, const struct http_response *last, struct delivery_step *out)
 {
     bool ends = last && !leads_in_circles;
-    *out = (struct desk_step){.kind = ends ? DESK_END : DESK_SEND, .writes = true};
+    *out = (struct delivery_step){.kind = ends ? DELIVERY_END : DELIVERY_SEND, .writes = true};
     if (ends)
         out->verdict = plain_verdict;
     else
@@ -28,7 +28,7 @@ static void plain_step(struct desk_attempt *attempt, const struct http_response 
             .method = STR("POST"), .target = STR("http://plain.test/"), .body = attempt->message->text};
 }
 
-static const struct desk_connector desk_plain = {.name = "webhook", .step = plain_step};
+static const struct desk_connector desk_plain = {.receiver = {.name = "webhook", .step = plain_step}};
 static bool is_plain;
 
 const struct desk_connector *__real_desk_connector_find(struct str name);

@@ -29,6 +29,8 @@ int relay_look(struct relay *relay, struct lane_view *lanes, size_t count, struc
     for (size_t i = 0; i < count; i++) {
         int64_t lane = lanes[i].lane, account_id = lanes[i].account_id;
         lanes[i] = said;
+        if (said.state == LANE_BEHIND && lane_id_kind(lane) == LANE_REPLY) // replies know no order rule
+            lanes[i].state = LANE_READY;
         lanes[i].lane = lane;
         lanes[i].account_id = account_id;
     }
@@ -91,7 +93,7 @@ static struct fixture {
     struct clock_manual clock;
     struct store *store;
     struct directory *accounts;
-    struct account *made[8];
+    struct account *made[9];
     size_t made_count;
     struct board *board;
     struct tally *tally;
@@ -147,6 +149,27 @@ static int64_t say_to(const struct account *account, const char *thread, int64_t
     return accept.message_id;
 }
 
+// An agent's, in the conversation of that message.
+static int64_t reply_to(int64_t message_id, const char *key)
+{
+    struct store_reader *reader = f.store->ops->reader_new(f.store);
+    struct message *asked = NULL;
+    assert_int_equal(reader->ops->message(reader, message_id, &asked), 0);
+    reader->ops->free(reader);
+    struct store_accept accept = {
+        .direction = REPLY,
+        .account_id = asked->account_id,
+        .source_id = asked->source_id,
+        .conversation_id = asked->conversation_id,
+        .received_at_us = NOW_US - 60 * SECOND,
+        .event = {.dedupe_key = str_of(key), .text = STR(CANARY)},
+    };
+    struct store_change change = {.kind = STORE_ACCEPT, .accept = &accept};
+    assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
+    message_free(asked);
+    return accept.message_id;
+}
+
 static void outcome(int64_t id, enum message_state state, int attempts, const char *error)
 {
     struct store_outcome outcome = {.message_id = id,
@@ -189,6 +212,12 @@ static void make_accounts(void)
         for (int attempt = 1; attempt < 12; attempt++)
             outcome(id, MESSAGE_PENDING, attempt, words);
     }
+    const struct account *both = put_account("both", ORDER_CONVERSATION, true);
+    reply_to(say_to(both, "5", 90), "part:1");
+    int64_t answered = say_to(both, "6", 80);
+    outcome(answered, MESSAGE_DELIVERED, 1, NULL);
+    reply_to(answered, "part:2");
+    reply_to(answered, "part:3");
     const struct account *lost = put_account("lost", ORDER_ACCOUNT, true);
     outcome(say_to(lost, "5", 90), MESSAGE_SKIPPED, 1, "HTTP 422: no");
     outcome(say_to(lost, "6", 80), MESSAGE_SKIPPED, 1, "HTTP 422: no");
@@ -332,6 +361,22 @@ static void show_states(const char *what)
     }
 }
 
+static void show_replies(void)
+{
+    const struct account *account = directory_find(f.accounts, STR("both"));
+    uint64_t bot = source_identity(&account->sources[0]);
+    account_unref(account);
+    show_states("both/bot/6");
+    say(LANE_WAITING, LANE_WAITS_PACE, true);
+    show("both/bot/6", "pace", 0);
+    board_desk_set(f.board, bot, &(struct board_desk){.suspended = true, .reason = STR("answered 401")});
+    say(LANE_SUSPENDED, LANE_WAITS_DESK, false);
+    show("both/bot/6", "bot that is tried", 0);
+    say(LANE_SUSPENDED, LANE_WAITS_GUARD, true);
+    show("both/bot/6", "guard of a bot", 0);
+    board_desk_set(f.board, bot, &(struct board_desk){0});
+}
+
 static void show_suspended(const char *name)
 {
     suspend(name, "no connection: Connection refused by a host whose name is long, for a reason that is long too");
@@ -398,6 +443,11 @@ static void test_screens(void **state)
     show_suspended(many);
     say(LANE_WAITING, LANE_WAITS_TIME, true);
     show(many, "a narrow terminal", 50);
+    show("both/bot/5", "a message and a reply", 0);
+    show("both/bot/6", "replies alone", 0);
+    say(LANE_BEHIND, LANE_WAITS_ORDER, false);
+    show("both/bot/5", "the reply does not hold up the message", 0);
+    show_replies();
     account_unref(one);
     compare();
 }

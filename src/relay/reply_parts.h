@@ -1,0 +1,30 @@
+// Parts of a conversation at the desk as replies to be stored: which of them, in whose words. Pure.
+#pragma once
+#include "desk/desk.h"
+#include "model/account.h"
+#include "store/store.h"
+
+// Bots that talk with bots: how many parts of bots a conversation had lately. Zeroed at the start. In the desk's time: what is
+// read late was not said all at once.
+struct bot_guard {
+    int64_t since_s;
+    int count;
+    uint64_t last; // hash of the id of the part that was counted last; 0: none was
+};
+enum { BOT_GUARD_MOST = 20, BOT_GUARD_S = 600 };
+
+struct reply_batch {
+    struct arena arena;
+    struct store_accept *accepts;
+    size_t count;
+    int64_t taken_s;        // of the newest part that was looked at
+    int looped;             // parts that the guard had discarded
+    struct bot_guard guard; // once the batch is stored: what is read again is not counted twice
+};
+
+// What is not for the customer is left out; what the guard holds back is stored as discarded. `now_us` is wall time;
+// `keep_dedupe_us`: so long the store knows what it has.
+void reply_batch_make(struct reply_batch *batch, const struct account *account, const struct source *source,
+                      const struct store_thread *thread, const struct desk_part *parts, size_t part_count,
+                      const struct bot_guard *guard, int64_t now_us, int64_t keep_dedupe_us);
+void reply_batch_done(struct reply_batch *batch);
