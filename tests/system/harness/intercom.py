@@ -27,7 +27,7 @@ def on(method, pattern):
 IS_REPLY = on("POST", r"/conversations/[^/]+/reply")
 IS_CREATE = on("POST", r"/conversations")
 IS_CONTACT = on("POST", r"/contacts")
-IS_LOOKUP = lambda request: request.method == "GET" and request.path.startswith("/conversations/") or request.path == "/conversations/search"
+IS_LOOKUP = lambda request: request.method == "GET" and request.path.startswith("/conversations/") or request.path == "/conversations/search" and b"updated_at" not in request.body
 
 
 class ScriptedIntercom(Server):
@@ -158,7 +158,7 @@ class ScriptedIntercom(Server):
             return wrong
         conversation, message = self.new_id(), self.new_id()
         created = body.get("created_at", int(time.time()))
-        self.conversations[conversation] = {"id": conversation, "contact": contact, "parts": [], "made": time.time(),
+        self.conversations[conversation] = {"id": conversation, "contact": contact, "parts": [], "made": time.time(), "changed": time.time(),
                                             "source": {"id": message, "body": body["body"], "created_at": created}}
         return Answer(200, {"type": "user_message", "id": message, "created_at": created, "body": body["body"], "message_type": "inapp",
                             "conversation_id": conversation})
@@ -177,13 +177,14 @@ class ScriptedIntercom(Server):
                 "created_at": body.get("created_at", int(time.time())), "app_package_code": "tributary-test",
                 "author": {"type": "user", "id": body["intercom_user_id"], "name": "", "email": None}, "attachments": []}
         self.conversations[conversation]["parts"].append(part)
+        self.conversations[conversation]["changed"] = time.time()
         return Answer(200, self.shown_conversation(conversation, [part]))
 
     def shown_conversation(self, conversation, parts=None):
         inner = self.conversations[conversation]
         parts = inner["parts"] if parts is None else parts
         contact = inner["contact"]
-        return {"type": "conversation", "id": conversation, "created_at": inner["source"]["created_at"], "updated_at": int(time.time()),
+        return {"type": "conversation", "id": conversation, "created_at": inner["source"]["created_at"], "updated_at": int(inner["changed"]),
                 "state": "open", "open": True,
                 "source": {"type": "conversation", "id": inner["source"]["id"], "delivered_as": "customer_initiated", "body": inner["source"]["body"],
                            "author": {"type": "user", "id": contact, "name": "", "email": None}, "attachments": []},
@@ -196,27 +197,25 @@ class ScriptedIntercom(Server):
         return Answer(200, self.shown_conversation(conversation))
 
     def search(self, request):
-        """Only what the page describes for looking up a lost create: contact and time, joined by AND."""
+        """Only what the page describes: for a lost create contact and time, for conversations with news when they changed; in groups."""
         query = request.json["query"]
-        terms = query["value"] if query.get("operator") == "AND" else [query]
-        found = []
-        for inner in self.conversations.values():
-            if inner["id"] in self.deleted or not self.search_sees:
-                continue
-            good = True
-            for term in terms:
-                if term["field"] == "contact_ids":
-                    good = good and inner["contact"] == term["value"]
-                elif term["field"] == "created_at":
-                    made, limit = inner["source"]["created_at"], int(term["value"])
-                    good = good and (made > limit if term["operator"] == ">" else made < limit if term["operator"] == "<" else made == limit)
-                elif term["field"] == "source.body":
-                    good = good and term["value"] in inner["source"]["body"]
-                else:
-                    self.trouble.append(f"{request!r}: field {term['field']}")
-            if good:
-                found.append(self.shown_conversation(inner["id"], []))
+        found = [self.shown_conversation(c["id"], []) for c in self.conversations.values()
+                 if c["id"] not in self.deleted and self.search_sees and self.fits(request, query, c)]
         return Answer(200, {"type": "conversation.list", "conversations": found, "total_count": len(found), "pages": {"type": "pages", "page": 1, "total_pages": 1}})
+
+    def fits(self, request, query, inner):
+        if query["operator"] in ("AND", "OR"):
+            return (all if query["operator"] == "AND" else any)([self.fits(request, term, inner) for term in query["value"]])
+        field, operator, value = query["field"], query["operator"], query["value"]
+        if field == "contact_ids":
+            return inner["contact"] == value
+        if field == "source.body":
+            return value in inner["source"]["body"]
+        if field not in ("created_at", "updated_at"):
+            self.trouble.append(f"{request!r}: field {field}")
+            return False
+        at = inner["source"]["created_at"] if field == "created_at" else int(inner["changed"])
+        return at > int(value) if operator == ">" else at < int(value) if operator == "<" else at == int(value)
 
     def list_conversations(self, request):
         found = [self.shown_conversation(c, []) for c in self.conversations if c not in self.deleted] if self.search_sees else []
