@@ -595,7 +595,8 @@ def test_a_kill_between_ten_answers_loses_none_and_keeps_their_order(chats):
     got = chats.received()
     assert list(dict.fromkeys(got)) == [f"answer {n}" for n in range(10)]
     again = [words for i, words in enumerate(got) if words in got[:i]]
-    assert len(again) <= 1 and [note.split("“")[1].split("”")[0].rsplit(" ", 1)[0] for note in chats.notes()] == again, (got, chats.notes())
+    noted = [note.split("“")[1].split("”")[0] for note in chats.notes()]  # the one on its way may not have left when the relay was killed
+    assert len(noted) <= 1 and set(again) <= set(noted) and len(again) <= 1, (got, chats.notes())
 
 
 # The bot
