@@ -31,6 +31,7 @@ struct notice {
     int tries;
     bool twice;               // sent once more when it was taken
     struct notice *held_back; // goes when this one was sent; NULL: none
+    bool behind;              // another one
     struct http_call *call;
     struct loop_timer *timer;
 };
@@ -248,7 +249,10 @@ static void notice_begin(struct notice *notice)
     fault_list_take_notice(notifier->intercom->door->faults, str_of(notice->topic), &arena, &fault);
     arena_done(&arena);
     int64_t ms = fault.ms ? fault.ms : HELD_MS;
-    notice->held_back = notifier->held;
+    if (notifier->held && !notifier->held->behind) { // behind the next one, whichever is answered first
+        notice->held_back = notifier->held;
+        notice->held_back->behind = true;
+    }
     notice->twice = fault.kind == FAULT_TWICE;
     if (fault.kind == FAULT_LOSE) {
         note(notice, "lost", 0);
