@@ -49,18 +49,23 @@ static void port_cancel(void *arg, void *call)
     http_call_cancel(call);
 }
 
+// At this monotonic time, never before it; 0 = not at all.
+static void arm_timer(const struct relay *relay, struct loop_timer *timer, int64_t at_us)
+{
+    int64_t pause_us = at_us - clock_mono_us(relay->options.clock);
+    if (at_us)
+        loop_timer_set(timer, pause_us > 0 ? (pause_us + 999) / 1000 : 0);
+    else
+        loop_timer_clear(timer);
+}
+
 static void port_arm(void *arg, int64_t at_us)
 {
     struct relay *relay = arg;
     if (at_us == relay->armed_us)
         return;
     relay->armed_us = at_us;
-    if (!at_us) {
-        loop_timer_clear(relay->timer);
-        return;
-    }
-    int64_t pause_us = at_us - clock_mono_us(relay->options.clock);
-    loop_timer_set(relay->timer, pause_us > 0 ? (pause_us + 999) / 1000 : 0);
+    arm_timer(relay, relay->timer, at_us);
 }
 
 static void on_timer(void *arg)
@@ -81,12 +86,7 @@ static bool port_submit_or_refuse(void *arg, struct job *job)
 static void replies_port_arm(void *arg, int64_t at_us)
 {
     struct relay *relay = arg;
-    if (!at_us) {
-        loop_timer_clear(relay->replies_timer);
-        return;
-    }
-    int64_t pause_us = at_us - clock_mono_us(relay->options.clock);
-    loop_timer_set(relay->replies_timer, pause_us > 0 ? (pause_us + 999) / 1000 : 0);
+    arm_timer(relay, relay->replies_timer, at_us);
 }
 
 static void on_replies_timer(void *arg)

@@ -231,11 +231,10 @@ static void arm(struct replies *replies)
 static void go_on_all(struct replies *replies)
 {
     struct reader *reader, *next;
-    bool was_full = replies->fetching == MOST_OF_ALL - 1;
+    if (replies->fetching != MOST_OF_ALL - 1) // it was not full
+        return;
     HASH_ITER(hh, replies->readers, reader, next)
     {
-        if (!was_full)
-            break;
         if (reader->line)
             reader_go_on(reader);
     }
@@ -255,15 +254,15 @@ static struct str name_of(const struct account *account)
     return account ? account->name : STR("");
 }
 
-// Of what was asked before a pause began the answer may come within it: the pause stays.
-static void is_well(struct reader *reader)
+// `failures`: those that have ended, of reading or of searching.
+static void end_failures(const struct reader *reader, int *failures)
 {
-    if (reader->failures >= FAILURES_TO_TELL) {
+    if (*failures >= FAILURES_TO_TELL) {
         const struct account *account = directory_find_id(reader->replies->options.directory, reader->account_id);
         board_alarm_end(reader->replies->options.board, "replies_unread", name_of(account));
         account_unref(account);
     }
-    reader->failures = 0;
+    *failures = 0;
 }
 
 static void hold_until(struct reader *reader, int64_t until_us)
@@ -342,7 +341,7 @@ void reader_fetched(struct thread_news *news)
 {
     struct reader *reader = news->reader;
     leave_desk(news);
-    is_well(reader);
+    end_failures(reader, &reader->failures); // a pause that others began stays
     news->failures = 0;
     if (!news->due.item.index) // else it waits for its owner
         end_news(news);
@@ -385,16 +384,6 @@ void reader_failed(struct thread_news *news, const struct verdict *verdict)
     go_on(reader);
 }
 
-static void search_is_well(struct reader *reader)
-{
-    if (reader->search_failures >= FAILURES_TO_TELL) {
-        const struct account *account = directory_find_id(reader->replies->options.directory, reader->account_id);
-        board_alarm_end(reader->replies->options.board, "replies_unread", name_of(account));
-        account_unref(account);
-    }
-    reader->search_failures = 0;
-}
-
 // What agents answer is read all the same, where a notice tells of it.
 static void search_fails_alone(struct reader *reader, int status)
 {
@@ -414,8 +403,8 @@ void reader_searched(struct reader *reader, int64_t until_s)
 {
     reader->search = NULL;
     reader->searched_s = until_s;
-    is_well(reader);
-    search_is_well(reader);
+    end_failures(reader, &reader->failures);
+    end_failures(reader, &reader->search_failures);
     forget_old(reader);
     search_at(reader, SEARCH_EVERY_MS);
     go_on(reader);
@@ -439,16 +428,16 @@ void replies_restore_news(struct replies *replies, int64_t account_id, struct st
     news_add(reader_get(replies, account_id), desk_conversation);
 }
 
-static void begin_searching(struct reader *reader, int64_t searched_s)
+static void begin_searching(struct reader *reader, int64_t searched_s, int64_t pause_ms)
 {
     reader->searches = true;
     reader->searched_s = searched_s;
-    search_at(reader, SEARCH_SOON_MS);
+    search_at(reader, pause_ms);
 }
 
 void replies_restore_searched(struct replies *replies, const struct store_searched *searched)
 {
-    begin_searching(reader_get(replies, searched->account_id), searched->until_s);
+    begin_searching(reader_get(replies, searched->account_id), searched->until_s, SEARCH_SOON_MS);
 }
 
 void replies_start(struct replies *replies)
@@ -477,8 +466,7 @@ void replies_linked(struct replies *replies, int64_t account_id)
     struct reader *reader = reader_get(replies, account_id);
     if (reader->searches)
         return;
-    begin_searching(reader, replies_now_us(replies) / 1000000);
-    search_at(reader, SEARCH_EVERY_MS);
+    begin_searching(reader, replies_now_us(replies) / 1000000, SEARCH_EVERY_MS);
     go_on(reader);
 }
 

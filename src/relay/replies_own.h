@@ -1,4 +1,4 @@
-// The inside of replies.c and reply_fetch.c.
+// The inside of replies.c, reply_fetch.c and reply_search.c.
 #pragma once
 #include "base/heap.h"
 #include "base/table.h"
