@@ -102,13 +102,17 @@ static void note_request(struct call *call, const char *outcome)
     buf_done(&text);
 }
 
-static void cut(struct call *call, struct str bytes, bool reset)
+void call_cut(struct call *call, struct str bytes, bool reset)
 {
     struct http_exchange *exchange = call->exchange;
-    call->status = 0;
-    note_request(call, reset ? "reset" : "cut");
+    bool streaming = call->streaming;
+    call->status = streaming ? call->status : 0;
+    note_request(call, streaming ? "streamed" : reset ? "reset" : "cut");
     call_done(call);
-    http_exchange_cut(exchange, bytes, reset);
+    if (streaming)
+        http_exchange_end(exchange);
+    else
+        http_exchange_cut(exchange, bytes, reset);
 }
 
 static void send_answer(struct call *call)
@@ -141,14 +145,21 @@ static void door_refuse(struct door *door, int64_t ms);
 
 static void hang(struct call *call);
 
+struct str call_raw_answer(struct call *call, int status, struct str mime, int64_t length, struct str body)
+{
+    struct str head = arena_printf(call->arena, "HTTP/1.1 %d %s\r\nContent-Type: %.*s\r\nContent-Length: %lld\r\n\r\n",
+                                   status, http_status_text(status), STR_ARG(mime), (long long)length);
+    return ARENA_JOIN(call->arena, head, body);
+}
+
 static void send_half(struct call *call)
 {
     struct str text = call->answer.n > 1 ? call->answer
                                          : STR("{\"type\":\"this answer was cut by a fault of the stand-in\"}");
-    struct str bytes = arena_printf(
-        call->arena, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s",
-        call->status, http_status_text(call->status), text.n, (int)(text.n / 2), text.p);
-    cut(call, bytes, false);
+    call_cut(
+        call,
+        call_raw_answer(call, call->status, STR("application/json"), (int64_t)text.n, str_sub(text, 0, text.n / 2)),
+        false);
 }
 
 static void send_garbage(struct call *call)
@@ -191,11 +202,11 @@ static void act(struct call *call)
         break;
     case FAULT_REFUSE:
         door_refuse(call->door, call->fault.ms);
-        cut(call, STR_NONE, false);
+        call_cut(call, STR_NONE, false);
         break;
     case FAULT_DROP_AFTER:
     case FAULT_DROP_BEFORE:
-        cut(call, STR_NONE, false);
+        call_cut(call, STR_NONE, false);
         break;
     case FAULT_HANG:
         hang(call);
@@ -208,19 +219,26 @@ static void act(struct call *call)
         send_garbage(call);
         break;
     case FAULT_RESET:
-        cut(call, STR_NONE, true);
+        call_cut(call, STR_NONE, true);
         break;
     case FAULT_LOSE:
     case FAULT_TWICE:
     case FAULT_LATE:
     case FAULT_SWAP:
+    case FAULT_FILE_404:
+    case FAULT_FILE_SLOW:
+    case FAULT_FILE_TRUNCATED:
+    case FAULT_FILE_WRONG_TYPE:
+    case FAULT_FILE_ENDLESS:
+    case FAULT_FILE_CLAIMS:
+    case FAULT_FILE_EXPIRES:
         must(false); // never of a request
     }
 }
 
 static void hang_ends(void *arg)
 {
-    cut(arg, STR_NONE, false);
+    call_cut(arg, STR_NONE, false);
 }
 
 static void hang(struct call *call)
@@ -308,7 +326,7 @@ static void cut_all(struct door *door, const struct entrance *entrance)
             continue;
         if (call->state && door->ops->dropped)
             door->ops->dropped(door->arg, call);
-        cut(call, STR_NONE, false);
+        call_cut(call, STR_NONE, false);
     }
 }
 
@@ -318,7 +336,7 @@ static bool entrance_open(struct door *door, const char *address, const char **w
     struct http_handler handler = {.arg = entrance, .request = on_request};
     struct http_server_options options;
     http_server_options_default(&options);
-    options.max_body = 16 << 20;
+    options.max_body = CALL_BODY_MAX;
     entrance->door = door;
     entrance->server = http_server_new(door->loop, address, -1, &options, &handler, why);
     if (!entrance->server) {
@@ -406,7 +424,7 @@ static void release_held(struct door *door)
     for (struct call *call = door->calls, *next; call; call = next) {
         next = call->next;
         if (call->fault.kind == FAULT_HANG && call->timer)
-            cut(call, STR_NONE, false);
+            call_cut(call, STR_NONE, false);
     }
 }
 

@@ -13,10 +13,12 @@
 #include "net/http_server.h"
 #include "net/loop.h"
 #include "sandbox/fault.h"
+#include "sandbox/files.h"
 #include "sandbox/journal.h"
 #include "sandbox/live.h"
+#include "sandbox/multipart.h"
 
-enum { CALL_SEGMENTS = 8, CALL_HEADERS = 12, CALL_ANSWER_MAX = 64 << 20 };
+enum { CALL_SEGMENTS = 8, CALL_HEADERS = 12, CALL_ANSWER_MAX = 64 << 20, CALL_BODY_MAX = 72 << 20 };
 
 struct door;
 
@@ -36,7 +38,8 @@ struct call {
     struct str segments[CALL_SEGMENTS]; // the path, decoded
     size_t segment_count;               // CALL_SEGMENTS + 1: there are more
     yyjson_doc *doc;
-    yyjson_val *body; // NULL: none, or not JSON
+    yyjson_val *body;       // NULL: none, or not JSON
+    struct multipart *form; // of a bot's call in multipart/form-data, else NULL
     struct fault fault;
     struct loop_timer *timer; // of the fault
     int64_t began_us;
@@ -46,7 +49,8 @@ struct call {
     size_t header_count;
     int status; // of the answer that waits or was given
     struct str answer;
-    void *state; // of what is behind the door, while the call waits there (a long poll)
+    void *state;    // of what is behind the door, while the call waits there (a long poll)
+    bool streaming; // its answer has begun, and comes bit by bit (file_answer.c)
 };
 
 struct door_ops {
@@ -104,8 +108,18 @@ void call_header(struct call *call, const char *name, struct str value);
 void call_answer(struct call *call, int status, struct str body);
 // The same with what a writer made; a failed buffer becomes a 500. Ends the buffer.
 void call_answer_buf(struct call *call, int status, struct buf *body);
+// Ends the call without an answer, or the stream that it has become; `bytes` go out before, as they are.
+void call_cut(struct call *call, struct str bytes, bool reset);
+// The bytes of a file, through the faults of files. What it points to may go afterwards.
+void call_answer_file(struct call *call, struct str bytes, struct str mime);
+// Counts the fetch of a file by its address. False: that has expired.
+bool call_opens_file(struct call *call, bool *spent);
+// Of the file for people: as what a page may show of it, else to be saved. Never hit by a fault.
+void call_show_file(struct call *call, const struct file *file);
 // {"error":"..."} for the control API.
 void call_control_error(struct call *call, int status, const char *why);
+// Head and body of an answer to be cut behind it: `length` is what Content-Length says.
+struct str call_raw_answer(struct call *call, int status, struct str mime, int64_t length, struct str body);
 // The segment, or STR_NONE.
 struct str call_segment(const struct call *call, size_t i);
 struct str call_request_header(const struct call *call, const char *name);

@@ -40,11 +40,24 @@ static const char *const names[] = {
     [FAULT_TWICE] = "twice",
     [FAULT_LATE] = "late",
     [FAULT_SWAP] = "swap",
+    [FAULT_FILE_404] = "file_404",
+    [FAULT_FILE_SLOW] = "file_slow",
+    [FAULT_FILE_TRUNCATED] = "file_truncated",
+    [FAULT_FILE_WRONG_TYPE] = "file_wrong_type",
+    [FAULT_FILE_ENDLESS] = "file_endless",
+    [FAULT_FILE_CLAIMS] = "file_claims",
+    [FAULT_FILE_EXPIRES] = "file_expires",
 };
 
-static bool of_notices(enum fault_kind kind)
+// What a kind hits.
+enum target { OF_REQUESTS, OF_NOTICES, OF_FILES, OF_ADDRESSES };
+
+static enum target target_of(enum fault_kind kind)
 {
-    return kind >= FAULT_LOSE;
+    return kind == FAULT_FILE_EXPIRES ? OF_ADDRESSES
+           : kind >= FAULT_FILE_404   ? OF_FILES
+           : kind >= FAULT_LOSE       ? OF_NOTICES
+                                      : OF_REQUESTS;
 }
 
 const char *fault_kind_name(enum fault_kind kind)
@@ -184,7 +197,7 @@ static bool read_entry(yyjson_val *spec, struct entry *entry, const char **why)
     *why = NULL;
     if (!read_kind(spec, &fault->kind))
         *why =
-            "\"fault\" is one of latency, status, rate_limit, refuse, drop_after, drop_before, hang, truncate, garbage, reset; of notifications lose, twice, late, swap";
+            "\"fault\" is one of latency, status, rate_limit, refuse, drop_after, drop_before, hang, truncate, garbage, reset; of notifications lose, twice, late, swap; of files file_404, file_slow, file_truncated, file_wrong_type, file_endless, file_claims, file_expires";
     else if (!read_path(spec, entry))
         *why = "\"path\" is a part of the path, or a method, a space and a pattern for the whole path";
     else if (!read_int(spec, "count", 1, INT64_MAX, &entry->left))
@@ -218,7 +231,7 @@ bool fault_list_add(struct fault_list *list, yyjson_val *spec, const char **why,
     entry->fault.status = 500;
     entry->fault.retry_after_s = -1;
     bool good = read_entry(spec, entry, why);
-    if (good && of_notices(entry->fault.kind) && !list->notifies) {
+    if (good && target_of(entry->fault.kind) == OF_NOTICES && !list->notifies) {
         *why = "this stand-in sends no notifications that it could lose, double or delay";
         good = false;
     }
@@ -266,14 +279,14 @@ static bool acts(struct fault_list *list, struct entry *entry)
     return true;
 }
 
-static bool take(struct fault_list *list, bool notice, struct str method, struct str path, struct arena *arena,
+static bool take(struct fault_list *list, enum target target, struct str method, struct str path, struct arena *arena,
                  struct fault *out)
 {
     if (!list->first)
         return false;
     const char *text = arena_str(arena, path).p;
     for (struct entry *entry = list->first; entry; entry = entry->next) {
-        if (entry->left == 0 || of_notices(entry->fault.kind) != notice || !matches(entry, method, text) ||
+        if (entry->left == 0 || target_of(entry->fault.kind) != target || !matches(entry, method, text) ||
             !acts(list, entry))
             continue;
         *out = entry->fault;
@@ -286,12 +299,24 @@ static bool take(struct fault_list *list, bool notice, struct str method, struct
 bool fault_list_take(struct fault_list *list, struct str method, struct str path, struct arena *arena,
                      struct fault *out)
 {
-    return take(list, false, method, path, arena, out);
+    return take(list, OF_REQUESTS, method, path, arena, out);
 }
 
 bool fault_list_take_notice(struct fault_list *list, struct str topic, struct arena *arena, struct fault *out)
 {
-    return take(list, true, STR_NONE, topic, arena, out);
+    return take(list, OF_NOTICES, STR_NONE, topic, arena, out);
+}
+
+bool fault_list_take_file(struct fault_list *list, struct str method, struct str path, struct arena *arena,
+                          struct fault *out)
+{
+    return take(list, OF_FILES, method, path, arena, out);
+}
+
+bool fault_list_take_expiry(struct fault_list *list, struct str method, struct str path, struct arena *arena)
+{
+    struct fault out;
+    return take(list, OF_ADDRESSES, method, path, arena, &out);
 }
 
 static void entry_write(const struct entry *entry, struct json *json)

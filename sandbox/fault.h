@@ -1,6 +1,7 @@
 // Faults on request: what a stand-in does wrong, to which requests, how often. Owned by a door; pure (no I/O here).
 //
-// Most hit requests. Those of notifications hit what the stand-in itself sends to a webhook, where it sends any.
+// Most hit requests. Those of notifications hit what the stand-in itself sends to a webhook, where it sends any; those of files hit
+// the bytes of a file that is fetched.
 #pragma once
 #include "base/arena.h"
 #include "base/chance.h"
@@ -23,6 +24,14 @@ enum fault_kind {
     FAULT_TWICE, // sent twice
     FAULT_LATE,  // sent `ms` later
     FAULT_SWAP,  // sent behind the next one; after `ms` when there is none
+    // of files
+    FAULT_FILE_404,        // it is not there
+    FAULT_FILE_SLOW,       // comes in small pieces, spread over `ms`
+    FAULT_FILE_TRUNCATED,  // half of it, then closed
+    FAULT_FILE_WRONG_TYPE, // a page in its place, under its type
+    FAULT_FILE_ENDLESS,    // 4 GiB, without saying so before
+    FAULT_FILE_CLAIMS,     // says 4 GiB, and closes after what there is
+    FAULT_FILE_EXPIRES,    // its address works once; beside another fault
 };
 
 // What one request takes along.
@@ -49,6 +58,10 @@ bool fault_list_take(struct fault_list *list, struct str method, struct str path
                      struct fault *out);
 // The same for a notification; `path` of its faults is a part of the topic.
 bool fault_list_take_notice(struct fault_list *list, struct str topic, struct arena *arena, struct fault *out);
+// The same for the bytes of a file, by the request that fetches it: any kind but FAULT_FILE_EXPIRES, or only that one.
+bool fault_list_take_file(struct fault_list *list, struct str method, struct str path, struct arena *arena,
+                          struct fault *out);
+bool fault_list_take_expiry(struct fault_list *list, struct str method, struct str path, struct arena *arena);
 // id 0: all of them. Returns how many went.
 int fault_list_clear(struct fault_list *list, int64_t id);
 void fault_list_write(const struct fault_list *list, struct json *json);

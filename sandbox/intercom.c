@@ -8,7 +8,8 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { BODY_MAX = 4 << 20 };
+enum { BODY_MAX = 4 << 20, FETCH_MAX = 32 << 20 };
+static const int64_t files_max = INT64_C(768) << 20; // of attachments in memory, bytes
 
 int64_t intercom_now(void)
 {
@@ -81,6 +82,7 @@ static void contact_free(struct intercom *intercom, struct intercom_contact *con
     disown(&contact->email);
     disown(&contact->phone);
     disown(&contact->avatar);
+    disown(&contact->language);
     disown(&contact->attributes);
     free(contact);
 }
@@ -179,7 +181,8 @@ struct intercom_conversation *intercom_conversation_add(struct intercom *interco
     }
     moved(intercom, conversation);
     intercom_note(intercom, "conversation", conversation, contact, conversation->message_id, first->body,
-                  conversation->created_at, conversation->by_admin ? "admin" : "user");
+                  first->attachments, conversation->created_at, conversation->by_admin ? "admin" : "user");
+    intercom_fetch_attachments(intercom, conversation->id, 0);
     if (conversation->by_admin) {
         note_said(intercom, conversation, "conversation", conversation->message_id, first);
         notifier_tell(intercom->notifier, "conversation.admin.single.created", conversation, NULL);
@@ -218,7 +221,8 @@ void intercom_conversation_delete(struct intercom *intercom, struct intercom_con
     *deleted = (struct intercom_deleted){intercom->deleted, conversation->id, intercom_now(), retain_metrics};
     intercom->deleted = deleted;
     intercom->deleted_count++;
-    intercom_note(intercom, "conversation_deleted", conversation, conversation->contact, 0, STR_NONE, 0, "admin");
+    intercom_note(intercom, "conversation_deleted", conversation, conversation->contact, 0, STR_NONE, STR_NONE, 0,
+                  "admin");
     conversation_free(intercom, conversation);
     live_changed(intercom->door->live);
 }
@@ -274,7 +278,7 @@ static void tell(struct intercom *intercom, const struct intercom_conversation *
 {
     const char *topic = topic_of(part, before);
     intercom_note(intercom, part->contact ? "reply" : part->type, conversation, conversation->contact, part->id,
-                  part->body, part->created_at, author_of(part));
+                  part->body, part->attachments, part->created_at, author_of(part));
     if (!part->contact && (part->body.n > 0 || part->attachments.p))
         note_said(intercom, conversation, part->type, part->id, part);
     if (topic)
@@ -310,12 +314,24 @@ struct intercom_part *intercom_part_add(struct intercom *intercom, struct interc
     }
     moved(intercom, conversation);
     tell(intercom, conversation, part, before);
+    intercom_fetch_attachments(intercom, conversation->id, part->id);
     return part;
 }
 
+void intercom_part_changed(struct intercom *intercom, struct intercom_conversation *conversation,
+                           struct intercom_part *part, const char *kind)
+{
+    if (part)
+        part->updated_at = intercom_now();
+    moved(intercom, conversation);
+    intercom_note(intercom, kind, conversation, conversation->contact, part ? part->id : conversation->message_id,
+                  part ? part->body : conversation->body, part ? part->attachments : conversation->attachments,
+                  part ? part->created_at : conversation->created_at, part ? author_of(part) : "user");
+}
+
 void intercom_note(struct intercom *intercom, const char *kind, const struct intercom_conversation *conversation,
-                   const struct intercom_contact *contact, int64_t id, struct str body, int64_t created_at,
-                   const char *author)
+                   const struct intercom_contact *contact, int64_t id, struct str body, struct str attachments,
+                   int64_t created_at, const char *author)
 {
     struct buf text;
     buf_init(&text, BODY_MAX);
@@ -335,6 +351,8 @@ void intercom_note(struct intercom *intercom, const char *kind, const struct int
         json_null(&json);
     json_key_str(&json, "author", str_of(author));
     json_key_str(&json, "body", body);
+    json_key(&json, "attachments");
+    json_raw(&json, attachments.p ? attachments : STR("[]"));
     json_key_int(&json, "created_at", created_at);
     if (!text.failed)
         journal_add(intercom->journal, clock_wall_us(&clock_system), buf_str(&text));
@@ -381,6 +399,8 @@ void intercom_forget_all(struct intercom *intercom)
     intercom->deleted_count = intercom->applied = intercom->window_calls = 0;
     begin_ids(intercom);
     notifier_forget(intercom->notifier);
+    intercom_fetches_end(intercom);
+    files_clear(intercom->files);
     journal_clear(intercom->journal);
     journal_clear(intercom->said);
     journal_clear(intercom->notes);
@@ -444,6 +464,12 @@ struct intercom *intercom_new(struct loop *loop, const struct intercom_options *
     intercom->said = journal_new(options->keep);
     intercom->notes = journal_new(options->keep);
     intercom->notifier = notifier_new(intercom, loop);
+    intercom->files = files_new(files_max);
+    struct http_client_options client;
+    http_client_options_default(&client);
+    client.user_agent = "tributary-sandbox/" TRIBUTARY_VERSION;
+    client.max_body = FETCH_MAX;
+    intercom->client = http_client_new(loop, &client);
     intercom->admins[0].id = 991267459;
     intercom->admins[0].name = "Alex Agent";
     intercom->admins[0].email = "alex.agent@sandbox.example";
@@ -461,6 +487,8 @@ void intercom_free(struct intercom *intercom)
     intercom_forget_all(intercom);
     door_free(intercom->door);
     notifier_free(intercom->notifier);
+    http_client_free(intercom->client);
+    files_free(intercom->files);
     journal_free(intercom->journal);
     journal_free(intercom->said);
     journal_free(intercom->notes);

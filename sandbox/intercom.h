@@ -7,6 +7,7 @@
 // What agents and bots do is told to the app's webhook (intercom_notify.c), as is what they do through the API.
 #pragma once
 #include "base/chance.h"
+#include "net/http_client.h"
 #include "sandbox/door.h"
 
 #include <uthash.h>
@@ -16,9 +17,9 @@ enum { INTERCOM_KEEP_PARTS = 1000, INTERCOM_ID = 24, INTERCOM_ADMINS = 2, INTERC
 struct intercom_contact {
     UT_hash_handle hh, hh_external; // by id; by external_id, while that is the contact's
     char id[INTERCOM_ID + 1];
-    struct str external_id, role, name, email, phone, avatar; // owned; STR_NONE: null
-    struct str attributes;                                    // owned: a JSON object, or STR_NONE
-    int64_t created_at, updated_at, last_replied_at;          // Unix seconds, 0: null
+    struct str external_id, role, name, email, phone, avatar, language; // owned; STR_NONE: null
+    struct str attributes;                                              // owned: a JSON object, or STR_NONE
+    int64_t created_at, updated_at, last_replied_at;                    // Unix seconds, 0: null
     int64_t made_us;
     bool archived;
     struct intercom_contact *merged_into;
@@ -36,7 +37,7 @@ struct intercom_part {
     bool bot, fin;                          // the bot; its answer was made by Fin
     int64_t assigned_to;                    // id of an admin; 0: none
     struct str attachments;                 // owned: a JSON list of part_attachment, or STR_NONE
-    bool by_api;
+    bool by_api, redacted, edited;
 };
 
 struct intercom_conversation {
@@ -51,8 +52,8 @@ struct intercom_conversation {
     struct str title, attributes, tags; // owned; attributes and tags as JSON
     int64_t created_at, updated_at, waiting_since, snoozed_until, first_reply_at;
     int64_t made_us;
-    const char *state; // "open", "closed", "snoozed"
-    bool read;
+    const char *state;           // "open", "closed", "snoozed"
+    bool read, redacted;         // redacted: its first message
     struct intercom_part *parts; // the last ones
     size_t part_count;           // kept
     int64_t total_parts;
@@ -100,6 +101,9 @@ struct intercom {
     struct journal *journal;
     struct journal *said, *notes; // what agents and bots told customers, and one another
     struct notifier *notifier;
+    struct files *files;
+    struct http_client *client;          // fetches attachments
+    struct intercom_file_fetch *fetches; // on their way
     int64_t window_began_us, window_calls;
     int64_t applied; // messages of contacts
     struct {
@@ -109,7 +113,7 @@ struct intercom {
 };
 
 // One check of a body's member.
-enum field_type { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_OBJECT, FIELD_LIST, FIELD_URLS };
+enum field_type { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_OBJECT, FIELD_LIST, FIELD_URLS, FIELD_FILES };
 struct field {
     const char *name;
     enum field_type type;
@@ -138,13 +142,16 @@ void intercom_conversation_delete(struct intercom *intercom, struct intercom_con
 // The state of the conversation follows the part's type; notifies.
 struct intercom_part *intercom_part_add(struct intercom *intercom, struct intercom_conversation *conversation,
                                         const struct intercom_part *like);
+// A part (NULL: the first message) is not what it was: the times, the page, the journal under `kind`.
+void intercom_part_changed(struct intercom *intercom, struct intercom_conversation *conversation,
+                           struct intercom_part *part, const char *kind);
 int64_t intercom_now(void);
 // The index of the admin of that id, or -1.
 int intercom_admin(const struct intercom *intercom, struct str id);
 // A line in the journal: what was applied.
 void intercom_note(struct intercom *intercom, const char *kind, const struct intercom_conversation *conversation,
-                   const struct intercom_contact *contact, int64_t id, struct str body, int64_t created_at,
-                   const char *author);
+                   const struct intercom_contact *contact, int64_t id, struct str body, struct str attachments,
+                   int64_t created_at, const char *author);
 
 // ---- intercom_json.c ----
 void intercom_write_contact(struct json *json, const struct intercom *intercom, const struct intercom_contact *contact,
@@ -176,11 +183,28 @@ struct route {
     const char *method, *path; // segments; "*" is one of any kind
     void (*run)(struct intercom *intercom, struct call *call);
 };
-extern const struct route intercom_contact_routes[], intercom_conversation_routes[], intercom_other_routes[];
+extern const struct route intercom_contact_routes[], intercom_conversation_routes[], intercom_redact_routes[],
+    intercom_other_routes[];
 
-// ---- intercom_conversations.c ----
-// The attachments that a request's body asks for as a JSON list in the arena; STR_NONE when it has none.
+// ---- intercom_files.c ----
+bool intercom_has_attachments(struct call *call);
+// What is wrong with one of attachment_files, or NULL.
+const char *intercom_wrong_file(yyjson_val *each);
+// The attachments that a request's body asks for, kept, as a JSON list in the arena; STR_NONE when it has none.
 struct str intercom_attachments(struct call *call);
+// Fetches those that are addresses; part 0: of the first message.
+void intercom_fetch_attachments(struct intercom *intercom, int64_t conversation, int64_t part);
+void intercom_fetches_end(struct intercom *intercom);
+// GET files/ID/NAME, with no token: its address is signed.
+void intercom_file(struct intercom *intercom, struct call *call);
+
+// ---- intercom_redact.c ----
+// NULL: there is none of that id, or no conversation.
+struct intercom_part *intercom_part_find(struct intercom_conversation *conversation, int64_t id);
+void intercom_part_redact(struct intercom *intercom, struct intercom_conversation *conversation,
+                          struct intercom_part *part);
+void intercom_do_redact(struct intercom *intercom, struct call *call);
+void intercom_do_edit(struct intercom *intercom, struct call *call);
 
 // ---- intercom_notify.c ----
 // Notifications as the real desk sends them: any order, an answer within 5 s, one more try a minute later, then never again.
@@ -223,3 +247,5 @@ void intercom_status(void *arg, struct json *json);
 // ---- intercom_inbox.c ----
 // The page's data (GET inbox), and what an agent does (POST inbox/...). False: it is none of these.
 bool intercom_inbox(struct intercom *intercom, struct call *call, struct str what);
+// An agent's text as the HTML that the desk keeps, in the arena.
+struct str intercom_as_html(struct call *call, struct str text);

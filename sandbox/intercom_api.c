@@ -114,6 +114,7 @@ static const char *wrong(const struct field *field, yyjson_val *value)
         return yyjson_is_obj(value) ? NULL : "must be an object";
     case FIELD_LIST:
     case FIELD_URLS:
+    case FIELD_FILES:
         break;
     }
     if (!yyjson_is_arr(value) || yyjson_arr_size(value) > 10)
@@ -125,6 +126,9 @@ static const char *wrong(const struct field *field, yyjson_val *value)
         if (field->type == FIELD_URLS && !str_starts(json_val_str(each), STR("http://")) &&
             !str_starts(json_val_str(each), STR("https://")))
             return "must hold URLs";
+        const char *why = field->type == FIELD_FILES ? intercom_wrong_file(each) : NULL;
+        if (why)
+            return why;
     }
     return NULL;
 }
@@ -264,7 +268,8 @@ static bool fits(const struct route *route, const struct call *call)
 
 static const struct route *find_route(const struct call *call, bool *out_known)
 {
-    const struct route *const tables[] = {intercom_contact_routes, intercom_conversation_routes, intercom_other_routes};
+    const struct route *const tables[] = {intercom_contact_routes, intercom_redact_routes, intercom_conversation_routes,
+                                          intercom_other_routes};
     *out_known = false;
     for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++)
         for (const struct route *route = tables[t]; route->method; route++) {
@@ -281,6 +286,10 @@ void intercom_api(void *arg, struct call *call)
 {
     struct intercom *intercom = arg;
     bool known = false;
+    if (str_eq_c(call_segment(call, 0), "files")) {
+        intercom_file(intercom, call);
+        return;
+    }
     const struct route *route = find_route(call, &known);
     if (!pass(intercom, call))
         return;

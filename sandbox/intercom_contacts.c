@@ -16,6 +16,7 @@ static const struct field contact_fields[] = {
     {"phone", FIELD_TEXT, false, true},
     {"name", FIELD_TEXT, false, true},
     {"avatar", FIELD_TEXT, false, true},
+    {"language_override", FIELD_TEXT, false, true},
     {"signed_up_at", FIELD_INT, false, true},
     {"last_seen_at", FIELD_INT, false, true},
     {"owner_id", FIELD_TEXT, false, true},
@@ -156,15 +157,23 @@ static void take_text(yyjson_val *body, const char *key, struct str *field)
         own_again(field, json_val_str(value));
 }
 
+// Those that are given change; the others stay.
 static void take_attributes(yyjson_val *body, struct str *field)
 {
-    yyjson_val *value = yyjson_obj_get(body, "custom_attributes");
+    yyjson_val *value = yyjson_obj_get(body, "custom_attributes"), *key, *each;
     if (!yyjson_is_obj(value))
         return;
-    size_t n = 0;
-    char *text = yyjson_val_write(value, 0, &n);
+    yyjson_doc *before = json_read(field->p ? *field : STR("{}"));
+    yyjson_mut_doc *doc = yyjson_doc_mut_copy(before, NULL);
+    yyjson_mut_val *all = yyjson_mut_doc_get_root(doc);
+    size_t i, count, n = 0;
+    yyjson_obj_foreach(value, i, count, key, each)
+        yyjson_mut_obj_put(all, yyjson_val_mut_copy(doc, key), yyjson_val_mut_copy(doc, each));
+    char *text = yyjson_mut_write(doc, 0, &n);
     own_again(field, (struct str){text, n});
     free(text);
+    yyjson_mut_doc_free(doc);
+    yyjson_doc_free(before);
 }
 
 static void take_details(struct intercom *intercom, yyjson_val *body, struct intercom_contact *contact)
@@ -176,6 +185,7 @@ static void take_details(struct intercom *intercom, yyjson_val *body, struct int
     take_text(body, "email", &contact->email);
     take_text(body, "phone", &contact->phone);
     take_text(body, "avatar", &contact->avatar);
+    take_text(body, "language_override", &contact->language);
     take_attributes(body, &contact->attributes);
     if (!contact->role.p)
         contact->role = own(contact->external_id.p || contact->email.p ? STR("user") : STR("lead"));
@@ -204,7 +214,7 @@ static void create_contact(struct intercom *intercom, struct call *call)
         return;
     struct intercom_contact *contact = intercom_contact_add(intercom);
     take_details(intercom, call->body, contact);
-    intercom_note(intercom, "contact", NULL, contact, 0, contact->name, contact->created_at, "api");
+    intercom_note(intercom, "contact", NULL, contact, 0, contact->name, STR_NONE, contact->created_at, "api");
     answer_contact(intercom, call, contact);
 }
 
@@ -214,6 +224,7 @@ static void update_contact(struct intercom *intercom, struct call *call)
     if (!contact || !good_details(intercom, call, contact))
         return;
     take_details(intercom, call->body, contact);
+    intercom_note(intercom, "contact_changed", NULL, contact, 0, contact->name, STR_NONE, contact->updated_at, "api");
     live_changed(intercom->door->live);
     answer_contact(intercom, call, contact);
 }

@@ -42,55 +42,6 @@ static struct intercom_conversation *path_conversation(struct intercom *intercom
     return conversation;
 }
 
-// ---- attachments ----
-
-static void write_url_attachment(struct json *json, struct str url)
-{
-    size_t slash = url.n;
-    while (slash > 0 && url.p[slash - 1] != '/')
-        slash--;
-    json_open(json, '{');
-    json_key_str(json, "type", STR("upload"));
-    json_key_str(json, "name", str_sub(url, slash, str_index(url, '?', slash)));
-    json_key_str(json, "url", url);
-    json_key_str(json, "content_type", STR("image/png"));
-    json_key_int(json, "filesize", 1);
-    json_close(json, '}');
-}
-
-static void write_file_attachment(struct json *json, yyjson_val *file, int64_t number)
-{
-    struct arena arena = {0};
-    json_open(json, '{');
-    json_key_str(json, "type", STR("upload"));
-    json_key_str(json, "name", json_get_str(file, "name"));
-    json_key_str(json, "url", arena_printf(&arena, "https://downloads.sandbox.example/%" PRId64, number));
-    json_key_str(json, "content_type", json_get_str(file, "content_type"));
-    json_key_int(json, "filesize", (int64_t)json_get_str(file, "data").n / 4 * 3);
-    json_close(json, '}');
-    arena_done(&arena);
-}
-
-struct str intercom_attachments(struct call *call)
-{
-    yyjson_val *urls = yyjson_obj_get(call->body, "attachment_urls");
-    yyjson_val *files = yyjson_obj_get(call->body, "attachment_files");
-    if (yyjson_arr_size(urls) + yyjson_arr_size(files) == 0)
-        return STR_NONE;
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    struct json json = {.out = &text};
-    size_t i, n;
-    yyjson_val *each;
-    json_open(&json, '[');
-    yyjson_arr_foreach(urls, i, n, each) write_url_attachment(&json, json_val_str(each));
-    yyjson_arr_foreach(files, i, n, each) write_file_attachment(&json, each, (int64_t)i);
-    json_close(&json, ']');
-    struct str copy = arena_str(call->arena, buf_str(&text));
-    buf_done(&text);
-    return copy;
-}
-
 // ---- begun by a contact ----
 
 static bool check_from(struct call *call)
@@ -147,14 +98,16 @@ static void create_conversation(struct intercom *intercom, struct call *call)
     struct str body = json_get_str(call->body, "body");
     struct str id = json_get_str(yyjson_obj_get(call->body, "from"), "id");
     struct intercom_contact *contact = able_contact(intercom, intercom_contact(intercom, id));
-    struct intercom_part first = {.body = body, .attachments = intercom_attachments(call), .contact = contact};
+    struct intercom_part first = {.body = body, .contact = contact};
     json_get_int(call->body, "created_at", &first.created_at);
     if (str_trim(body).n == 0)
         intercom_error(call, 400, "parameter_invalid", "body must not be empty", "body");
     else if (!contact)
         intercom_error(call, 404, "not_found", "User Not Found", NULL);
-    else
+    else {
+        first.attachments = intercom_attachments(call);
         answer_message(call, intercom_conversation_add(intercom, contact, &first));
+    }
 }
 
 // ---- replies ----
@@ -215,12 +168,12 @@ static void reply_as_contact(struct intercom *intercom, struct call *call)
     struct intercom_conversation *conversation = replied_conversation(intercom, call, contact);
     if (!conversation)
         return;
-    struct str body = json_get_str(call->body, "body"), attachments = intercom_attachments(call);
+    struct str body = json_get_str(call->body, "body");
     if (conversation->contact != contact) {
         answer_not_found(call);
         return;
     }
-    if (str_trim(body).n == 0 && !attachments.p) {
+    if (str_trim(body).n == 0 && !intercom_has_attachments(call)) {
         intercom_error(call, 400, "parameter_invalid", "body must not be empty", "body");
         return;
     }
@@ -228,7 +181,7 @@ static void reply_as_contact(struct intercom *intercom, struct call *call)
     struct intercom_part part = {.type = reopens ? "open" : "comment",
                                  .body = body,
                                  .contact = contact,
-                                 .attachments = attachments,
+                                 .attachments = intercom_attachments(call),
                                  .by_api = true};
     json_get_int(call->body, "created_at", &part.created_at);
     intercom_part_add(intercom, conversation, &part);
@@ -240,16 +193,20 @@ static void reply_as_admin(struct intercom *intercom, struct call *call, const c
     struct intercom_conversation *conversation = path_conversation(intercom, call);
     if (!conversation)
         return;
-    struct str body = json_get_str(call->body, "body"), attachments = intercom_attachments(call);
+    struct str body = json_get_str(call->body, "body");
     int admin = intercom_admin(intercom, json_get_str(call->body, "admin_id"));
     bool quick = strcmp(type, "quick_reply") == 0;
     if (admin < 0)
         intercom_error(call, 404, "admin_not_found", "Admin not found", "admin_id");
-    else if (str_trim(body).n == 0 && !attachments.p && !quick)
+    else if (str_trim(body).n == 0 && !intercom_has_attachments(call) && !quick)
         intercom_error(call, 400, "parameter_invalid", "body must not be empty", "body");
     else {
-        struct intercom_part part = {
-            .type = type, .body = body, .html = true, .admin = admin, .attachments = attachments, .by_api = true};
+        struct intercom_part part = {.type = type,
+                                     .body = body,
+                                     .html = true,
+                                     .admin = admin,
+                                     .attachments = intercom_attachments(call),
+                                     .by_api = true};
         json_get_int(call->body, "created_at", &part.created_at);
         intercom_part_add(intercom, conversation, &part);
         answer_conversation(intercom, call, conversation, PARTS_LAST);
@@ -272,7 +229,7 @@ static void reply(struct intercom *intercom, struct call *call)
                                           {"body", FIELD_TEXT, false, false},
                                           {"created_at", FIELD_INT, false, false},
                                           {"attachment_urls", FIELD_URLS, false, false},
-                                          {"attachment_files", FIELD_LIST, false, false},
+                                          {"attachment_files", FIELD_FILES, false, false},
                                           {"intercom_user_id", FIELD_TEXT, false, false},
                                           {"user_id", FIELD_TEXT, false, false},
                                           {"email", FIELD_TEXT, false, false},

@@ -13,6 +13,10 @@ static void write_who(struct json *json, const struct intercom_conversation *con
     const struct intercom_contact *contact = conversation->contact;
     json_key_str(json, "name", contact->name);
     json_key_str(json, "external_id", contact->external_id);
+    json_key_str(json, "phone", contact->phone);
+    json_key_str(json, "language", contact->language);
+    json_key(json, "attributes");
+    json_raw(json, contact->attributes.p ? contact->attributes : STR("{}"));
     json_key_str(json, "contact", str_of(contact->id));
 }
 
@@ -21,7 +25,7 @@ static void write_row(struct json *json, const struct intercom_conversation *con
     const struct intercom_part *last = conversation->parts ? conversation->parts->prev : NULL;
     struct str body = last ? last->body : conversation->body;
     struct arena arena = {0};
-    if (last ? last->html : conversation->by_admin)
+    if (last ? last->html : conversation->by_admin || conversation->redacted)
         body = intercom_plain(&arena, body);
     json_open(json, '{');
     json_key_id(json, "id", conversation->id);
@@ -30,6 +34,7 @@ static void write_row(struct json *json, const struct intercom_conversation *con
     json_key_bool(json, "read", conversation->read);
     json_key_int(json, "updated_at", conversation->updated_at);
     json_key_int(json, "count", conversation->total_parts + 1);
+    json_key_bool(json, "last_files", last ? last->attachments.p != NULL : conversation->attachments.p != NULL);
     json_key_str(json, "last", str_sub(body, 0, LAST_TEXT));
     json_key_bool(json, "last_from_admin", last ? !last->contact : conversation->by_admin);
     json_close(json, '}');
@@ -37,7 +42,7 @@ static void write_row(struct json *json, const struct intercom_conversation *con
 }
 
 static void write_line(struct json *json, int64_t id, const char *type, struct str body, int64_t created_at,
-                       struct str author, struct str attachments)
+                       struct str author, struct str attachments, const char *mark)
 {
     json_open(json, '{');
     json_key_id(json, "id", id);
@@ -47,7 +52,13 @@ static void write_line(struct json *json, int64_t id, const char *type, struct s
     json_key_int(json, "created_at", created_at);
     json_key(json, "attachments");
     json_raw(json, attachments.p ? attachments : STR("[]"));
+    json_key_str(json, "mark", str_of(mark)); // "edited", "redacted" or null
     json_close(json, '}');
+}
+
+static const char *mark_of(const struct intercom_part *part)
+{
+    return part->redacted ? "redacted" : part->edited ? "edited" : NULL;
 }
 
 static void write_first(struct json *json, const struct intercom *intercom,
@@ -55,8 +66,9 @@ static void write_first(struct json *json, const struct intercom *intercom,
 {
     bool by_admin = conversation->by_admin;
     write_line(json, conversation->message_id, "first",
-               by_admin ? intercom_plain(arena, conversation->body) : conversation->body, conversation->created_at,
-               by_admin ? str_of(intercom->admins[conversation->admin].name) : STR_NONE, conversation->attachments);
+               by_admin || conversation->redacted ? intercom_plain(arena, conversation->body) : conversation->body,
+               conversation->created_at, by_admin ? str_of(intercom->admins[conversation->admin].name) : STR_NONE,
+               conversation->attachments, conversation->redacted ? "redacted" : NULL);
 }
 
 static void write_thread(struct json *json, const struct intercom *intercom,
@@ -78,7 +90,7 @@ static void write_thread(struct json *json, const struct intercom *intercom,
         if (skip > 0 && skip--)
             continue;
         write_line(json, part->id, part->type, part->html ? intercom_plain(&arena, part->body) : part->body,
-                   part->created_at, intercom_author(intercom, part), part->attachments);
+                   part->created_at, intercom_author(intercom, part), part->attachments, mark_of(part));
     }
     json_close(json, ']');
     json_close(json, '}');
@@ -146,8 +158,7 @@ static struct intercom_conversation *asked_conversation(struct intercom *interco
     return conversation;
 }
 
-// An agent's text as the HTML that the desk keeps.
-static struct str as_html(struct call *call, struct str text)
+struct str intercom_as_html(struct call *call, struct str text)
 {
     struct buf html;
     buf_init(&html, 8 << 20);
@@ -170,7 +181,20 @@ static struct str as_html(struct call *call, struct str text)
 static bool is_empty(struct call *call)
 {
     return str_trim(json_get_str(call->body, "body")).n + str_trim(json_get_str(call->body, "html")).n == 0 &&
-           !intercom_attachments(call).p;
+           !intercom_has_attachments(call);
+}
+
+static const char *wrong_files(struct call *call)
+{
+    size_t i, n;
+    yyjson_val *each;
+    yyjson_arr_foreach(yyjson_obj_get(call->body, "attachment_files"), i, n, each)
+    {
+        const char *why = intercom_wrong_file(each);
+        if (why)
+            return why;
+    }
+    return NULL;
 }
 
 // What the body says is said, by whom it says: "as" is "bot" or "fin", else "admin" has an agent's id. False after an answer.
@@ -178,9 +202,14 @@ static bool read_part(struct intercom *intercom, struct call *call, const char *
 {
     struct str html = json_get_str(call->body, "html"), text = json_get_str(call->body, "body");
     struct str as = json_get_str(call->body, "as"), admin = json_get_str(call->body, "admin");
+    const char *wrong = wrong_files(call);
+    if (wrong) {
+        call_control_error(call, 400, wrong);
+        return false;
+    }
     *out = (struct intercom_part){.type = type,
                                   .body = html.n             ? html
-                                          : str_trim(text).n ? as_html(call, text)
+                                          : str_trim(text).n ? intercom_as_html(call, text)
                                                              : STR_NONE,
                                   .attachments = intercom_attachments(call),
                                   .fin = str_eq_c(as, "fin"),
@@ -284,9 +313,15 @@ static const struct doing {
     const char *method, *what;
     void (*run)(struct intercom *intercom, struct call *call);
 } doings[] = {
-    {"GET", "inbox", get_inbox},       {"POST", "inbox/reply", do_reply},   {"POST", "inbox/close", do_close},
-    {"POST", "inbox/open", do_open},   {"POST", "inbox/snooze", do_snooze}, {"POST", "inbox/assign", do_assign},
+    {"GET", "inbox", get_inbox},
+    {"POST", "inbox/reply", do_reply},
+    {"POST", "inbox/close", do_close},
+    {"POST", "inbox/open", do_open},
+    {"POST", "inbox/snooze", do_snooze},
+    {"POST", "inbox/assign", do_assign},
     {"POST", "inbox/start", do_start},
+    {"POST", "inbox/redact", intercom_do_redact},
+    {"POST", "inbox/edit", intercom_do_edit},
 };
 
 bool intercom_inbox(struct intercom *intercom, struct call *call, struct str what)

@@ -114,6 +114,7 @@ void intercom_write_contact(struct json *json, const struct intercom *intercom, 
     json_key_str(json, "email", contact->email.p ? contact->email : STR(""));
     json_key_str(json, "phone", contact->phone);
     json_key_str(json, "name", contact->name);
+    json_key_str(json, "language_override", contact->language);
     key_avatar(json, contact->avatar);
     json_key_bool(json, "has_hard_bounced", false);
     json_key_bool(json, "marked_email_as_spam", false);
@@ -122,8 +123,8 @@ void intercom_write_contact(struct json *json, const struct intercom *intercom, 
     json_key_int(json, "updated_at", contact->updated_at);
     key_time(json, "last_replied_at", contact->last_replied_at);
     KEY_NULLS(json, "owner_id", "signed_up_at", "last_seen_at", "last_contacted_at", "last_email_opened_at",
-              "last_email_clicked_at", "language_override", "browser", "browser_version", "browser_language", "os",
-              "android_app_name", "android_app_version", "android_device", "android_os_version", "android_sdk_version",
+              "last_email_clicked_at", "browser", "browser_version", "browser_language", "os", "android_app_name",
+              "android_app_version", "android_device", "android_os_version", "android_sdk_version",
               "android_last_seen_at", "ios_app_name", "ios_app_version", "ios_device", "ios_os_version",
               "ios_sdk_version", "ios_last_seen_at", "utm_campaign", "utm_content", "utm_medium", "utm_source",
               "utm_term", "referrer", "enabled_push_messaging");
@@ -312,7 +313,7 @@ static void write_part(struct json *json, const struct intercom *intercom, const
         write_admin_author(json, intercom, part->admin);
     key_raw(json, "attachments", part->attachments, "[]");
     KEY_NULLS(json, "external_id");
-    json_key_bool(json, "redacted", false);
+    json_key_bool(json, "redacted", part->redacted);
     key_raw(json, "metadata", STR_NONE, "{}");
     KEY_NULLS(json, "email_message_metadata");
     json_key_str(json, "app_package_code", part->by_api ? STR("sandbox-app") : STR_NONE);
@@ -328,7 +329,7 @@ static void write_source(struct json *json, const struct intercom *intercom,
     json_key_id(json, "id", conversation->message_id);
     json_key_str(json, "delivered_as", conversation->by_admin ? STR("admin_initiated") : STR("customer_initiated"));
     json_key_str(json, "subject", STR(""));
-    write_body(json, conversation->body, conversation->by_admin, plain);
+    write_body(json, conversation->body, conversation->by_admin || conversation->redacted, plain);
     json_key(json, "author");
     if (conversation->by_admin)
         write_admin_author(json, intercom, conversation->admin);
@@ -336,7 +337,7 @@ static void write_source(struct json *json, const struct intercom *intercom,
         write_contact_author(json, conversation->contact, false);
     key_raw(json, "attachments", conversation->attachments, "[]");
     KEY_NULLS(json, "url");
-    json_key_bool(json, "redacted", false);
+    json_key_bool(json, "redacted", conversation->redacted);
     json_close(json, '}');
 }
 

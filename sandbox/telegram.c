@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 enum { KEEP_MESSAGES = 300, PAYLOAD_MAX = 4 << 20 };
+static const int64_t files_max = INT64_C(768) << 20; // of files in memory, bytes
 
 static const char *const state_names[] = {
     [TELEGRAM_WAITING] = "waiting",     [TELEGRAM_SENDING] = "sending", [TELEGRAM_DELIVERED] = "delivered",
@@ -83,6 +84,8 @@ static void message_free(struct telegram_chat *chat, struct telegram_message *me
     chat->message_count--;
     disown(&message->text);
     disown(&message->entities);
+    disown(&message->album);
+    telegram_media_free(&message->media);
     free(message);
 }
 
@@ -412,8 +415,16 @@ static void write_message(struct json *json, const struct telegram_chat *chat, c
     json_key_int(json, "date", message->date);
     if (message->edited)
         json_key_int(json, "edit_date", telegram_now());
-    json_key_str(json, "text", message->text);
-    write_entities(json, message->text);
+    if (message->album.p)
+        json_key_str(json, "media_group_id", message->album);
+    if (message->media.kind)
+        telegram_media_write(json, &message->media);
+    if (message->media.kind && message->text.n > 0)
+        json_key_str(json, "caption", message->text);
+    else if (!message->media.kind)
+        json_key_str(json, "text", message->text);
+    if (!message->media.kind)
+        write_entities(json, message->text);
     json_close(json, '}');
 }
 
@@ -451,13 +462,29 @@ struct telegram_update *telegram_say(struct telegram_chat *chat, struct str text
     return message_update(chat, message, STR("message"));
 }
 
-struct telegram_update *telegram_edit(struct telegram_chat *chat, int64_t message_id, struct str text)
+struct telegram_update *telegram_send(struct telegram_chat *chat, const struct telegram_sends *sends)
+{
+    struct telegram_message *message = message_add(chat, sends->caption.p ? sends->caption : STR(""), 0);
+    message->album = own(sends->album);
+    telegram_media_make(chat->bot->telegram, &message->media, sends);
+    chat->said++;
+    chat_moved(chat);
+    return message_update(chat, message, STR("message"));
+}
+
+struct telegram_message *telegram_message_find(const struct telegram_chat *chat, int64_t id)
 {
     struct telegram_message *message = NULL;
     DL_FOREACH(chat->messages, message)
-    if (message->id == message_id && !message->from_bot)
-        break;
-    if (!message)
+    if (message->id == id)
+        return message;
+    return NULL;
+}
+
+struct telegram_update *telegram_edit(struct telegram_chat *chat, int64_t message_id, struct str text)
+{
+    struct telegram_message *message = telegram_message_find(chat, message_id);
+    if (!message || message->from_bot)
         return NULL;
     own_again(&message->text, text);
     message->edited = true;
@@ -582,6 +609,21 @@ struct telegram_message *telegram_bot_says(struct telegram_chat *chat, struct st
     return message;
 }
 
+void telegram_bot_edits(struct telegram_chat *chat, struct telegram_message *message, struct str text,
+                        struct str entities)
+{
+    own_again(&message->text, text);
+    own_again(&message->entities, entities);
+    message->edited = true;
+    chat_moved(chat);
+}
+
+void telegram_bot_deletes(struct telegram_chat *chat, struct telegram_message *message)
+{
+    message_free(chat, message);
+    chat_moved(chat);
+}
+
 // ---- chats of updates that were given by hand ----
 
 static const char *chat_type(struct str type)
@@ -621,6 +663,8 @@ void telegram_chat_learn(struct telegram_bot *bot, yyjson_val *payload)
 static void forget_all(struct telegram *telegram)
 {
     struct telegram_bot *bot, *next;
+    telegram_paths_free(telegram);
+    files_clear(telegram->files);
     HASH_ITER(hh, telegram->bots, bot, next)
     {
         bot_free(bot);
@@ -630,6 +674,7 @@ static void forget_all(struct telegram *telegram)
     memset(telegram->counts, 0, sizeof(telegram->counts));
     telegram->last_seq = telegram->dropped_seq = 0;
     journal_clear(telegram->sent);
+    journal_clear(telegram->changed);
 }
 
 static void on_reset(void *arg)
@@ -676,6 +721,8 @@ struct telegram *telegram_new(struct loop *loop, const struct telegram_options *
     client.max_connections = 256;
     telegram->client = http_client_new(loop, &client);
     telegram->sent = journal_new(options->keep);
+    telegram->changed = journal_new(options->keep);
+    telegram->files = files_new(files_max);
     telegram->customers = customers_new(telegram, 0, 0);
     return telegram;
 }
@@ -689,5 +736,7 @@ void telegram_free(struct telegram *telegram)
     http_client_free(telegram->client);
     door_free(telegram->door);
     journal_free(telegram->sent);
+    journal_free(telegram->changed);
+    files_free(telegram->files);
     free(telegram);
 }

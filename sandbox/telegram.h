@@ -50,11 +50,25 @@ struct telegram_queue {
     bool ready, waiting;
 };
 
+// What a message carries beside its text, which then is the caption.
+struct telegram_media {
+    const char *kind;      // "photo", "document", "voice", "audio", "video", "animation"; NULL: nothing
+    struct str id;         // owned: of the file (files.h), which may have had to go
+    struct str thumb;      // owned: the same of the smaller picture of a photo
+    struct str name, mime; // owned, as the message says; may be empty
+    int64_t size;          // bytes, as the message says; -1: it does not
+    int64_t real_size;     // bytes
+    int64_t width, height;
+    char hash[FILES_HASH_SIZE + 1];
+};
+
 struct telegram_message {
     struct telegram_message *prev, *next;
     int64_t id, date;
     struct str text; // owned
     bool from_bot, edited;
+    struct telegram_media media;
+    struct str album;       // owned: its media_group_id, or STR_NONE
     struct str entities;    // owned: of the bot's, a JSON list; STR_NONE: none
     int64_t thread_id;      // forum topic, 0: none
     int64_t at_us;          // when it was said here
@@ -107,6 +121,15 @@ struct telegram_bot {
     int64_t poll_offset, poll_limit;
 };
 
+// An address that getFile gave.
+struct telegram_path {
+    UT_hash_handle hh; // by path
+    struct telegram_path *prev, *next;
+    struct telegram_bot *bot;
+    struct str path, id; // owned; id of the file
+    bool spent;
+};
+
 // How fast a bot may send before it gets 429; 0: as fast as it likes.
 struct telegram_limits {
     int64_t chat_ms;    // to one chat a message in so many milliseconds, on the average
@@ -133,7 +156,12 @@ struct telegram {
     int64_t last_seq;
     int64_t dropped_seq; // the journal begins after this one
     int64_t counts[TELEGRAM_STATES];
-    struct journal *sent; // what the bots sent
+    struct journal *sent;    // what the bots sent
+    struct journal *changed; // what they edited and deleted
+    struct files *files;
+    struct telegram_path *paths_by_path, *paths; // the last ones
+    size_t path_count;
+    int64_t last_path;
     struct telegram_limits limits;
     struct chance chance;
     struct customers *customers;
@@ -153,10 +181,23 @@ struct telegram_chat *telegram_chat_find(struct telegram_bot *bot, int64_t id);
 struct telegram_update *telegram_update_add(struct telegram_bot *bot, struct str kind, struct str payload);
 // A customer says something: an update and a line in the chat. date 0: now. NULL when messages are not wanted.
 struct telegram_update *telegram_say(struct telegram_chat *chat, struct str text, int64_t date);
+// A file that a customer sends, and how: `kind` NULL is by its type. size: what the update says of it (-1: nothing).
+struct telegram_sends {
+    const char *kind;
+    struct str bytes, name, mime, caption, album;
+    int64_t size;
+};
+struct telegram_update *telegram_send(struct telegram_chat *chat, const struct telegram_sends *sends);
 // The customer changes a message that is still remembered. NULL when it is not.
 struct telegram_update *telegram_edit(struct telegram_chat *chat, int64_t message_id, struct str text);
 // The customer presses a button of the bot's that says `label` and sends `data`: an update and a line in the chat.
 struct telegram_update *telegram_press(struct telegram_chat *chat, struct str label, struct str data);
+// The message of that id that is still remembered, or NULL.
+struct telegram_message *telegram_message_find(const struct telegram_chat *chat, int64_t id);
+// The bot changes what it said.
+void telegram_bot_edits(struct telegram_chat *chat, struct telegram_message *message, struct str text,
+                        struct str entities);
+void telegram_bot_deletes(struct telegram_chat *chat, struct telegram_message *message);
 // The bot answers a press, so that the customer's client stops waiting. False when there is none of that id.
 bool telegram_press_answer(struct telegram_bot *bot, struct str press);
 // The customer blocks the bot, or lets it in again.
@@ -177,12 +218,58 @@ void telegram_update_write(const struct telegram_update *update, struct buf *out
 int64_t telegram_now(void);
 
 // ---- telegram_api.c ----
+struct asked {
+    struct call *call;
+    struct telegram_bot *bot;
+};
+// A parameter as text, wherever it stands, or STR_NONE.
+struct str telegram_param(struct call *call, const char *name);
+int64_t telegram_param_int(struct call *call, const char *name, int64_t otherwise);
+// The real server's words for what it does not do; retry_after_s below 0: not said.
+void telegram_error(struct call *call, int code, const char *description, int64_t retry_after_s);
+// The same; `parameter` and its value go into "parameters".
+void telegram_failure(struct call *call, int code, const char *description, const char *parameter, int64_t value);
+// {"ok":true,"result":true}; `description` may be NULL.
+void telegram_true(struct call *call, const char *description);
+// {"ok":true,"result": ... } : begin, write the result, end.
+void telegram_begin(struct buf *text, struct json *json);
+void telegram_end(struct call *call, struct buf *text, struct json *json);
+void telegram_write_bot(struct json *json, const struct telegram_bot *bot);
 void telegram_api(void *arg, struct call *call);
 void telegram_refuse(void *arg, struct call *call, int status, int64_t retry_after_s);
 // Answers the long poll, if one waits and there is something for it.
 void telegram_poll_wake(struct telegram_bot *bot);
 // Ends the long poll that waits with 409.
 void telegram_poll_end(struct telegram_bot *bot, const char *why);
+
+// ---- telegram_send.c: what the bot sends, changes and deletes ----
+void telegram_send_message(struct asked *asked);
+void telegram_send_photo(struct asked *asked);
+void telegram_send_document(struct asked *asked);
+void telegram_send_voice(struct asked *asked);
+void telegram_send_audio(struct asked *asked);
+void telegram_send_video(struct asked *asked);
+void telegram_send_animation(struct asked *asked);
+void telegram_edit_text(struct asked *asked);
+void telegram_edit_caption(struct asked *asked);
+void telegram_delete_message(struct asked *asked);
+
+// ---- telegram_files.c ----
+// Keeps the file; what it looks like says what stands where the sender did not.
+void telegram_media_make(struct telegram *telegram, struct telegram_media *out, const struct telegram_sends *sends);
+// Of a file that is kept already. False: it is not.
+bool telegram_media_again(struct telegram *telegram, struct telegram_media *out, const char *kind, struct str file_id);
+void telegram_media_free(struct telegram_media *media);
+// The member of a message: "photo": [...].
+void telegram_media_write(struct json *json, const struct telegram_media *media);
+// For pages and tests: "file": {...} or null.
+void telegram_media_show(struct json *json, const struct telegram_media *media);
+// The kind that the word names, or NULL.
+const char *telegram_media_kind(struct str word);
+void telegram_get_file(struct asked *asked);
+// GET /file/bot<token>/<file_path>
+void telegram_file(struct asked *asked);
+void telegram_paths_free(struct telegram *telegram);
 
 // ---- telegram_push.c ----
 // Sends what may be sent to the webhook.

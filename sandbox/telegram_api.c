@@ -10,12 +10,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { MAX_TEXT = 4096, DEFAULT_CONNECTIONS = 40, MAX_POLL_S = 50, MAX_UPDATES = 100 };
-
-struct asked {
-    struct call *call;
-    struct telegram_bot *bot;
-};
+enum { DEFAULT_CONNECTIONS = 40, MAX_POLL_S = 50, MAX_UPDATES = 100 };
 
 // ---- parameters ----
 
@@ -30,35 +25,37 @@ static struct str json_text(struct call *call, yyjson_val *value)
     return copy;
 }
 
-// The parameter as text, or STR_NONE.
-static struct str param(struct call *call, const char *name)
+struct str telegram_param(struct call *call, const char *name)
 {
     yyjson_val *value = yyjson_obj_get(call->body, name);
     if (value && !yyjson_is_null(value))
         return json_text(call, value);
     struct str type = http_media_type(call_request_header(call, "content-type"));
     struct str text = STR_NONE;
+    const struct multipart_part *part = call->form ? multipart_find(call->form, str_of(name)) : NULL;
+    if (part)
+        return part->bytes;
     if (str_ieq_c(type, "application/x-www-form-urlencoded"))
         text = http_query_get(call->arena, call->request->body, name);
     return text.p ? text : call_query(call, name);
 }
 
-static int64_t param_int(struct call *call, const char *name, int64_t otherwise)
+int64_t telegram_param_int(struct call *call, const char *name, int64_t otherwise)
 {
     int64_t n = otherwise;
-    return str_to_i64(param(call, name), &n) ? n : otherwise;
+    return str_to_i64(telegram_param(call, name), &n) ? n : otherwise;
 }
 
 static bool param_bool(struct call *call, const char *name)
 {
-    struct str text = param(call, name);
+    struct str text = telegram_param(call, name);
     return str_ieq_c(text, "true") || str_eq_c(text, "1") || str_ieq_c(text, "yes");
 }
 
 // ---- answers ----
 
-// `parameter` and its value go into "parameters"; NULL: there are none.
-static void answer_failure(struct call *call, int code, const char *description, const char *parameter, int64_t value)
+// `parameter` NULL: there are none.
+void telegram_failure(struct call *call, int code, const char *description, const char *parameter, int64_t value)
 {
     struct buf text;
     buf_init(&text, 4096);
@@ -77,15 +74,14 @@ static void answer_failure(struct call *call, int code, const char *description,
     call_answer_buf(call, code, &text);
 }
 
-// retry_after_s below 0: not said.
-static void answer_error(struct call *call, int code, const char *description, int64_t retry_after_s)
+void telegram_error(struct call *call, int code, const char *description, int64_t retry_after_s)
 {
     if (retry_after_s >= 0)
         call_header(call, "Retry-After", arena_printf(call->arena, "%" PRId64, retry_after_s));
-    answer_failure(call, code, description, retry_after_s >= 0 ? "retry_after" : NULL, retry_after_s);
+    telegram_failure(call, code, description, retry_after_s >= 0 ? "retry_after" : NULL, retry_after_s);
 }
 
-static void answer_true(struct call *call, const char *description)
+void telegram_true(struct call *call, const char *description)
 {
     struct buf text;
     buf_init(&text, 4096);
@@ -99,8 +95,7 @@ static void answer_true(struct call *call, const char *description)
     call_answer_buf(call, 200, &text);
 }
 
-// {"ok":true,"result": ... } : begin, write the result, end.
-static void result_begin(struct buf *text, struct json *json)
+void telegram_begin(struct buf *text, struct json *json)
 {
     buf_init(text, CALL_ANSWER_MAX);
     *json = (struct json){.out = text};
@@ -109,7 +104,7 @@ static void result_begin(struct buf *text, struct json *json)
     json_key(json, "result");
 }
 
-static void result_end(struct call *call, struct buf *text, struct json *json)
+void telegram_end(struct call *call, struct buf *text, struct json *json)
 {
     json_close(json, '}');
     call_answer_buf(call, 200, text);
@@ -120,10 +115,11 @@ void telegram_refuse(void *arg, struct call *call, int status, int64_t retry_aft
     (void)arg;
     if (status == 429) {
         int64_t wait_s = retry_after_s >= 0 ? retry_after_s : 1;
-        answer_error(call, 429, arena_printf(call->arena, "Too Many Requests: retry after %" PRId64, wait_s).p, wait_s);
+        telegram_error(call, 429, arena_printf(call->arena, "Too Many Requests: retry after %" PRId64, wait_s).p,
+                       wait_s);
         return;
     }
-    answer_error(call, status, http_status_text(status), retry_after_s);
+    telegram_error(call, status, http_status_text(status), retry_after_s);
 }
 
 // ---- updates by polling ----
@@ -193,12 +189,12 @@ void telegram_poll_end(struct telegram_bot *bot, const char *why)
     bot->poll = NULL;
     call->state = NULL;
     loop_timer_clear(bot->poll_timer);
-    answer_error(call, 409, why, -1);
+    telegram_error(call, 409, why, -1);
 }
 
 static void take_allowed_updates(struct call *call, struct telegram_bot *bot)
 {
-    struct str text = param(call, "allowed_updates");
+    struct str text = telegram_param(call, "allowed_updates");
     if (!text.p)
         return;
     yyjson_doc *doc = json_read(text);
@@ -217,7 +213,7 @@ static void get_updates(struct asked *asked)
     struct telegram_bot *bot = asked->bot;
     struct call *call = asked->call;
     if (bot->url.p) {
-        answer_error(
+        telegram_error(
             call, 409,
             "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
             -1);
@@ -225,11 +221,11 @@ static void get_updates(struct asked *asked)
     }
     telegram_poll_end(
         bot, "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running");
-    int64_t limit = param_int(call, "limit", MAX_UPDATES);
-    int64_t timeout_s = param_int(call, "timeout", 0);
+    int64_t limit = telegram_param_int(call, "limit", MAX_UPDATES);
+    int64_t timeout_s = telegram_param_int(call, "timeout", 0);
     bot->used = true;
     take_allowed_updates(call, bot);
-    bot->poll_offset = confirm(bot, param_int(call, "offset", 0));
+    bot->poll_offset = confirm(bot, telegram_param_int(call, "offset", 0));
     bot->poll_limit = limit >= 1 && limit <= MAX_UPDATES ? limit : MAX_UPDATES;
     if (timeout_s <= 0 || has_update(bot, bot->poll_offset)) {
         answer_updates(bot, call, bot->poll_offset, bot->poll_limit);
@@ -271,7 +267,7 @@ static void remove_webhook(struct call *call, struct telegram_bot *bot)
     disown(&bot->last_error);
     bot->last_error_date = 0;
     live_changed(bot->telegram->door->live);
-    answer_true(call, was_set ? "Webhook was deleted" : "Webhook is already deleted");
+    telegram_true(call, was_set ? "Webhook was deleted" : "Webhook is already deleted");
 }
 
 static void delete_webhook(struct asked *asked)
@@ -283,8 +279,8 @@ static void set_webhook(struct asked *asked)
 {
     struct telegram_bot *bot = asked->bot;
     struct call *call = asked->call;
-    struct str url = param(call, "url"), secret = param(call, "secret_token");
-    int64_t connections = param_int(call, "max_connections", DEFAULT_CONNECTIONS);
+    struct str url = telegram_param(call, "url"), secret = telegram_param(call, "secret_token");
+    int64_t connections = telegram_param_int(call, "max_connections", DEFAULT_CONNECTIONS);
     if (url.n == 0) {
         remove_webhook(call, bot);
         return;
@@ -293,7 +289,7 @@ static void set_webhook(struct asked *asked)
     if (!bad && !str_starts(url, STR("http://")) && !str_starts(url, STR("https://")))
         bad = "Bad Request: bad webhook: An HTTPS URL must be provided for webhook";
     if (bad) {
-        answer_error(call, 400, bad, -1);
+        telegram_error(call, 400, bad, -1);
         return;
     }
     bool same = str_eq(url, bot->url) && str_eq(secret, bot->secret);
@@ -309,7 +305,7 @@ static void set_webhook(struct asked *asked)
     bot->used = true;
     log_info("webhook_set", LOG_N("bot", bot->id));
     live_changed(bot->telegram->door->live);
-    answer_true(call, same ? "Webhook is already set" : "Webhook was set");
+    telegram_true(call, same ? "Webhook is already set" : "Webhook was set");
     telegram_push_afresh(bot);
 }
 
@@ -318,7 +314,7 @@ static void get_webhook_info(struct asked *asked)
     struct telegram_bot *bot = asked->bot;
     struct buf text;
     struct json json;
-    result_begin(&text, &json);
+    telegram_begin(&text, &json);
     json_open(&json, '{');
     json_key_str(&json, "url", bot->url.p ? bot->url : STR(""));
     json_key_bool(&json, "has_custom_certificate", false);
@@ -334,12 +330,12 @@ static void get_webhook_info(struct asked *asked)
         json_raw(&json, bot->allowed);
     }
     json_close(&json, '}');
-    result_end(asked->call, &text, &json);
+    telegram_end(asked->call, &text, &json);
 }
 
 // ---- who the bot is ----
 
-static void write_bot(struct json *json, const struct telegram_bot *bot)
+void telegram_write_bot(struct json *json, const struct telegram_bot *bot)
 {
     json_key_int(json, "id", bot->id);
     json_key_bool(json, "is_bot", true);
@@ -351,265 +347,35 @@ static void get_me(struct asked *asked)
 {
     struct buf text;
     struct json json;
-    result_begin(&text, &json);
+    telegram_begin(&text, &json);
     json_open(&json, '{');
-    write_bot(&json, asked->bot);
+    telegram_write_bot(&json, asked->bot);
     json_key_bool(&json, "can_join_groups", true);
     json_key_bool(&json, "can_read_all_group_messages", false);
     json_key_bool(&json, "supports_inline_queries", false);
     json_key_bool(&json, "can_connect_to_business", false);
     json_key_bool(&json, "has_main_web_app", false);
     json_close(&json, '}');
-    result_end(asked->call, &text, &json);
-}
-
-// ---- sendMessage ----
-
-struct sending {
-    struct telegram_chat *chat;
-    struct str text, entities;
-    int64_t thread_id;
-};
-
-static size_t utf16_units(unsigned char first)
-{
-    return (first & 0xC0) == 0x80 ? 0 : first >= 0xF0 ? 2 : 1;
-}
-
-static size_t utf16_length(struct str text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++)
-        n += utf16_units((unsigned char)text.p[i]);
-    return n;
-}
-
-// Whether `at`, in UTF-16 units, lies between two characters of the text, or at one of its ends.
-static bool is_boundary(struct str text, int64_t at)
-{
-    int64_t n = 0;
-    for (size_t i = 0; i < text.n && n < at; i++)
-        n += (int64_t)utf16_units((unsigned char)text.p[i]);
-    return n == at;
-}
-
-static bool is_entity_type(struct str type)
-{
-    static const char *const types[] = {"mention",
-                                        "hashtag",
-                                        "cashtag",
-                                        "bot_command",
-                                        "url",
-                                        "email",
-                                        "phone_number",
-                                        "bold",
-                                        "italic",
-                                        "underline",
-                                        "strikethrough",
-                                        "code",
-                                        "pre",
-                                        "spoiler",
-                                        "custom_emoji",
-                                        "text_link",
-                                        "text_mention",
-                                        "blockquote",
-                                        "expandable_blockquote",
-                                        "date_time"};
-    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-        if (str_eq_c(type, types[i]))
-            return true;
-    return false;
-}
-
-// What is wrong with an entity of the text, or NULL.
-static const char *wrong_entity(yyjson_val *entity, struct str text)
-{
-    int64_t offset = 0, length = 0;
-    struct str type = json_get_str(entity, "type");
-    if (!is_entity_type(type))
-        return "Bad Request: can't parse MessageEntity: Unsupported type specified";
-    if (!json_get_int(entity, "offset", &offset) || !json_get_int(entity, "length", &length))
-        return "Bad Request: can't parse MessageEntity: Field \"offset\" or \"length\" must be of type Number";
-    if (offset < 0 || length <= 0 || length > MAX_TEXT || !is_boundary(text, offset) ||
-        !is_boundary(text, offset + length))
-        return "Bad Request: can't parse MessageEntity: it does not lie within the text";
-    if (str_eq_c(type, "text_link") && !json_get_str(entity, "url").n)
-        return "Bad Request: can't parse MessageEntity: Can't find field \"url\"";
-    return NULL;
-}
-
-static const char *wrong_entities(const struct sending *sending)
-{
-    if (!sending->entities.p)
-        return NULL;
-    yyjson_doc *doc = json_read(sending->entities);
-    yyjson_val *list = yyjson_doc_get_root(doc), *each;
-    const char *why = yyjson_is_arr(list) ? NULL : "Bad Request: can't parse entities: Expected an Array";
-    size_t i, n;
-    yyjson_arr_foreach(list, i, n, each)
-    {
-        if (!why)
-            why = wrong_entity(each, sending->text);
-    }
-    yyjson_doc_free(doc);
-    return why;
-}
-
-static const char *wrong_text(struct call *call, const struct sending *sending)
-{
-    if (str_trim(sending->text).n == 0)
-        return "Bad Request: message text is empty";
-    if (utf16_length(sending->text) > MAX_TEXT)
-        return "Bad Request: message is too long";
-    if (param(call, "parse_mode").n > 0) // the stand-in reads no markup: what would arrive it cannot say
-        return "Bad Request: unsupported parse_mode";
-    if (sending->thread_id && strcmp(sending->chat->type, "supergroup") != 0)
-        return "Bad Request: message thread not found";
-    return wrong_entities(sending);
-}
-
-static const char *shut_out(const struct telegram_chat *chat)
-{
-    if (strcmp(chat->type, "private") == 0)
-        return "Forbidden: bot was blocked by the user";
-    return strcmp(chat->type, "group") == 0 ? "Forbidden: bot was kicked from the group chat"
-                                            : "Forbidden: bot was kicked from the supergroup chat";
-}
-
-// `next_us`: when one more is in pace if nothing comes at once; up to `burst` may.
-static int64_t early_us(int64_t next_us, int64_t pace_us, int64_t burst, int64_t now_us)
-{
-    int64_t early = next_us - (burst - 1) * pace_us - now_us;
-    return pace_us > 0 && early > 0 ? early : 0;
-}
-
-// How long a message to the chat has to wait by the limits; 0: not at all, and it is counted.
-static int64_t wait_for_pace_us(struct telegram_chat *chat)
-{
-    struct telegram_bot *bot = chat->bot;
-    const struct telegram_limits *limits = &bot->telegram->limits;
-    int64_t now_us = clock_wall_us(&clock_system), chat_us = limits->chat_ms * 1000;
-    int64_t bot_us = limits->bot_per_s ? 1000000 / limits->bot_per_s : 0;
-    int64_t chat_wait = early_us(chat->next_us, chat_us, limits->chat_burst, now_us);
-    int64_t bot_wait = early_us(bot->next_us, bot_us, limits->bot_per_s, now_us);
-    if (chat_wait > 0 || bot_wait > 0)
-        return chat_wait > bot_wait ? chat_wait : bot_wait;
-    chat->next_us = (chat->next_us > now_us ? chat->next_us : now_us) + chat_us;
-    bot->next_us = (bot->next_us > now_us ? bot->next_us : now_us) + bot_us;
-    return 0;
-}
-
-static void note_sent(struct telegram_bot *bot, const struct telegram_chat *chat,
-                      const struct telegram_message *message)
-{
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    struct json json = {.out = &text};
-    json_key_int(&json, "bot", bot->id);
-    json_key_int(&json, "chat_id", chat->id);
-    json_key_int(&json, "message_id", message->id);
-    json_key_str(&json, "text", message->text);
-    json_key(&json, "entities");
-    json_raw(&json, message->entities.p ? message->entities : STR("[]"));
-    json_key_int(&json, "message_thread_id", message->thread_id);
-    journal_add(bot->telegram->sent, message->at_us, buf_str(&text));
-    buf_done(&text);
-}
-
-static void answer_message(struct call *call, const struct telegram_chat *chat, const struct telegram_message *message)
-{
-    struct buf text;
-    struct json json;
-    result_begin(&text, &json);
-    json_open(&json, '{');
-    json_key_int(&json, "message_id", message->id);
-    json_key(&json, "from");
-    json_open(&json, '{');
-    write_bot(&json, chat->bot);
-    json_close(&json, '}');
-    json_key(&json, "chat");
-    json_open(&json, '{');
-    json_key_int(&json, "id", chat->id);
-    json_key_str(&json, "type", str_of(chat->type));
-    json_key_str(&json, strcmp(chat->type, "private") == 0 ? "first_name" : "title", chat->name);
-    json_close(&json, '}');
-    json_key_int(&json, "date", message->date);
-    json_key_str(&json, "text", message->text);
-    if (message->entities.p) {
-        json_key(&json, "entities");
-        json_raw(&json, message->entities);
-    }
-    if (message->thread_id) {
-        json_key_int(&json, "message_thread_id", message->thread_id);
-        json_key_bool(&json, "is_topic_message", true);
-    }
-    json_close(&json, '}');
-    result_end(call, &text, &json);
-}
-
-static void send_message(struct asked *asked)
-{
-    struct call *call = asked->call;
-    struct telegram_chat *chat = telegram_chat_find(asked->bot, param_int(call, "chat_id", 0));
-    struct sending sending = {chat, param(call, "text"), param(call, "entities"),
-                              param_int(call, "message_thread_id", 0)};
-    const char *wrong = chat ? wrong_text(call, &sending) : "Bad Request: chat not found";
-    int64_t wait_us = 0;
-    if (!param(call, "chat_id").p)
-        answer_error(call, 400, "Bad Request: chat_id is empty", -1);
-    else if (chat && chat->migrated_to)
-        answer_failure(call, 400, "Bad Request: group chat was upgraded to a supergroup chat", "migrate_to_chat_id",
-                       chat->migrated_to);
-    else if (wrong)
-        answer_error(call, 400, wrong, -1);
-    else if (chat->blocked)
-        answer_error(call, 403, shut_out(chat), -1);
-    else if ((wait_us = wait_for_pace_us(chat)) > 0)
-        telegram_refuse(asked->bot->telegram, call, 429, (wait_us + 999999) / 1000000);
-    else {
-        struct telegram_message *message = telegram_bot_says(chat, sending.text, sending.entities, sending.thread_id);
-        note_sent(asked->bot, chat, message);
-        answer_message(call, chat, message);
-    }
+    telegram_end(asked->call, &text, &json);
 }
 
 // ---- the rest ----
 
 static void answer_callback_query(struct asked *asked)
 {
-    if (!telegram_press_answer(asked->bot, param(asked->call, "callback_query_id")))
-        answer_error(asked->call, 400,
-                     "Bad Request: query is too old and response timeout expired or query ID is invalid", -1);
+    if (!telegram_press_answer(asked->bot, telegram_param(asked->call, "callback_query_id")))
+        telegram_error(asked->call, 400,
+                       "Bad Request: query is too old and response timeout expired or query ID is invalid", -1);
     else
-        answer_true(asked->call, NULL);
+        telegram_true(asked->call, NULL);
 }
 
 static void send_chat_action(struct asked *asked)
 {
-    if (!telegram_chat_find(asked->bot, param_int(asked->call, "chat_id", 0)))
-        answer_error(asked->call, 400, "Bad Request: chat not found", -1);
+    if (!telegram_chat_find(asked->bot, telegram_param_int(asked->call, "chat_id", 0)))
+        telegram_error(asked->call, 400, "Bad Request: chat not found", -1);
     else
-        answer_true(asked->call, NULL);
-}
-
-static void get_file(struct asked *asked)
-{
-    struct str id = param(asked->call, "file_id");
-    if (id.n == 0) {
-        answer_error(asked->call, 400, "Bad Request: invalid file_id", -1);
-        return;
-    }
-    struct buf text;
-    struct json json;
-    result_begin(&text, &json);
-    json_open(&json, '{');
-    json_key_str(&json, "file_id", id);
-    json_key_str(&json, "file_unique_id", str_sub(id, id.n > 8 ? id.n - 8 : 0, id.n));
-    json_key_int(&json, "file_size", (int64_t)strlen("a file of the stand-in\n"));
-    json_key_str(&json, "file_path",
-                 arena_printf(asked->call->arena, "files/%.*s", STR_ARG(http_escape(asked->call->arena, id))));
-    json_close(&json, '}');
-    result_end(asked->call, &text, &json);
+        telegram_true(asked->call, NULL);
 }
 
 static const struct method {
@@ -621,10 +387,19 @@ static const struct method {
     {"setWebhook", set_webhook},
     {"deleteWebhook", delete_webhook},
     {"getWebhookInfo", get_webhook_info},
-    {"sendMessage", send_message},
+    {"sendMessage", telegram_send_message},
+    {"sendPhoto", telegram_send_photo},
+    {"sendDocument", telegram_send_document},
+    {"sendVoice", telegram_send_voice},
+    {"sendAudio", telegram_send_audio},
+    {"sendVideo", telegram_send_video},
+    {"sendAnimation", telegram_send_animation},
+    {"editMessageText", telegram_edit_text},
+    {"editMessageCaption", telegram_edit_caption},
+    {"deleteMessage", telegram_delete_message},
     {"sendChatAction", send_chat_action},
     {"answerCallbackQuery", answer_callback_query},
-    {"getFile", get_file},
+    {"getFile", telegram_get_file},
 };
 
 // The bot that the path names ("bot<token>"), or NULL after an answer of 401 or 404.
@@ -635,9 +410,22 @@ static struct telegram_bot *bot_of_path(struct telegram *telegram, struct call *
     if (str_starts(segment, STR("bot")))
         bot = telegram_bot(telegram, str_sub(segment, 3, segment.n));
     if (!bot)
-        answer_error(call, str_starts(segment, STR("bot")) ? 401 : 404,
-                     str_starts(segment, STR("bot")) ? "Unauthorized" : "Not Found", -1);
+        telegram_error(call, str_starts(segment, STR("bot")) ? 401 : 404,
+                       str_starts(segment, STR("bot")) ? "Unauthorized" : "Not Found", -1);
     return bot;
+}
+
+// Reads a form; NULL: the body can be read.
+static const char *wrong_body(struct call *call)
+{
+    struct str header = call_request_header(call, "content-type"), type = http_media_type(header);
+    if (call->request->body.n > 0 && !call->body && str_ieq_c(type, "application/json"))
+        return "Bad Request: can't parse JSON object";
+    if (!str_ieq_c(type, "multipart/form-data"))
+        return NULL;
+    call->form = arena_of(call->arena, struct multipart);
+    const char *why = multipart_read(header, call->request->body, call->arena, call->form);
+    return why ? arena_printf(call->arena, "Bad Request: can't parse the form: %s", why).p : NULL;
 }
 
 void telegram_api(void *arg, struct call *call)
@@ -648,18 +436,17 @@ void telegram_api(void *arg, struct call *call)
     if (!asked.bot)
         return;
     if (file) {
-        call_header(call, "Content-Type", STR("application/octet-stream"));
-        call_answer(call, 200, STR("a file of the stand-in\n"));
+        telegram_file(&asked);
         return;
     }
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
         if (str_ieq_c(call_segment(call, 1), methods[i].name) && call->segment_count == 2) {
-            if (call->request->body.n > 0 && !call->body &&
-                str_ieq_c(http_media_type(call_request_header(call, "content-type")), "application/json"))
-                answer_error(call, 400, "Bad Request: can't parse JSON object", -1);
+            const char *why = wrong_body(call);
+            if (why)
+                telegram_error(call, 400, why, -1);
             else
                 methods[i].run(&asked);
             return;
         }
-    answer_error(call, 404, "Not Found", -1);
+    telegram_error(call, 404, "Not Found", -1);
 }

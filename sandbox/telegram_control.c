@@ -7,7 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { SHOW_CHATS = 200, SHOW_MESSAGES = 200, BULK_MAX = 10000, LAST_TEXT = 120 };
+enum { SHOW_CHATS = 200, SHOW_MESSAGES = 200, BULK_MAX = 10000, LAST_TEXT = 120, FILE_MAX = 64 << 20 };
 
 // ---- the journal ----
 
@@ -61,6 +61,8 @@ bool telegram_journal(void *arg, struct str of, int64_t after, int64_t limit, st
         write_updates(telegram, after, limit, json);
     else if (str_eq_c(of, "sent"))
         journal_write(telegram->sent, after, limit, json);
+    else if (str_eq_c(of, "changed"))
+        journal_write(telegram->changed, after, limit, json);
     else
         return false;
     return true;
@@ -111,6 +113,7 @@ static void write_chat(struct json *json, const struct telegram_chat *chat)
     json_key_int(json, "said", chat->said);
     json_key_bool(json, "blocked", chat->blocked);
     json_key_str(json, "last", last ? str_sub(last->text, 0, LAST_TEXT) : STR_NONE);
+    json_key_str(json, "last_kind", last ? str_of(last->media.kind) : STR_NONE);
     json_key_bool(json, "last_from_bot", last && last->from_bot);
     json_key_str(json, "last_state", last ? str_of(telegram_state_name(last->state)) : STR_NONE);
     json_close(json, '}');
@@ -132,6 +135,7 @@ static void write_messages(struct json *json, const struct telegram_chat *chat)
         json_raw(json, message->entities.p ? message->entities : STR("[]"));
         json_key_bool(json, "from_bot", message->from_bot);
         json_key_bool(json, "edited", message->edited);
+        telegram_media_show(json, &message->media);
         json_key_bool(json, "pressed", message->pressed);
         json_key_bool(json, "answered", message->answered);
         json_key_str(json, "state", str_of(telegram_state_name(message->state)));
@@ -208,6 +212,8 @@ static void get_received(struct telegram *telegram, struct call *call)
         json_key(&json, "entities");
         json_raw(&json, message->entities.p ? message->entities : STR("[]"));
         json_key_int(&json, "message_thread_id", message->thread_id);
+        json_key_bool(&json, "edited", message->edited);
+        telegram_media_show(&json, &message->media);
         json_close(&json, '}');
     }
     json_close(&json, ']');
@@ -217,13 +223,25 @@ static void get_received(struct telegram *telegram, struct call *call)
 
 // ---- doings ----
 
+// What is asked for by that name: a text of the JSON, or in the query where the body is a file.
+static struct str asked_text(struct call *call, const char *name)
+{
+    return call->body ? json_get_str(call->body, name) : call_query(call, name);
+}
+
+static int64_t asked_int(struct call *call, const char *name, int64_t otherwise)
+{
+    int64_t n = otherwise;
+    return json_get_int(call->body, name, &n) || str_to_i64(asked_text(call, name), &n) ? n : otherwise;
+}
+
 // The bot that "token" or "bot" names; without either the only one. NULL after an answer.
 static struct telegram_bot *asked_bot(struct telegram *telegram, struct call *call)
 {
-    struct str token = json_get_str(call->body, "token");
-    int64_t id = 0;
+    struct str token = asked_text(call, "token");
+    int64_t id = asked_int(call, "bot", 0);
     struct telegram_bot *bot = NULL;
-    if (str_to_i64(json_get_str(call->body, "bot"), &id) || json_get_int(call->body, "bot", &id)) {
+    if (id) {
         for (struct telegram_bot *each = telegram->bots; each; each = each->hh.next)
             bot = each->id == id ? each : bot;
     } else {
@@ -234,22 +252,28 @@ static struct telegram_bot *asked_bot(struct telegram *telegram, struct call *ca
     return bot;
 }
 
+static int64_t new_customer(struct telegram_bot *bot)
+{
+    int64_t id = 0;
+    do
+        id = 100000000 + (int64_t)chance_below(&bot->telegram->chance, 6000000000);
+    while (telegram_chat_find(bot, id));
+    return id;
+}
+
 // "customer": a number or digits. A new one is numbered when there is none.
 static bool asked_customer(struct telegram_bot *bot, yyjson_val *body, int64_t *out)
 {
     yyjson_val *value = yyjson_obj_get(body, "customer");
     if (!value) {
-        do
-            *out = 100000000 + (int64_t)chance_below(&bot->telegram->chance, 6000000000);
-        while (telegram_chat_find(bot, *out));
+        *out = new_customer(bot);
         return true;
     }
     return (json_get_int(body, "customer", out) || str_to_i64(json_val_str(value), out)) && *out > 0;
 }
 
-static void write_made(struct json *json, const struct telegram_update *update, int64_t chat_id)
+static void write_made_members(struct json *json, const struct telegram_update *update, int64_t chat_id)
 {
-    json_open(json, '{');
     json_key(json, "update_id");
     if (update)
         json_int(json, update->id);
@@ -258,6 +282,12 @@ static void write_made(struct json *json, const struct telegram_update *update, 
     json_key_int(json, "chat_id", chat_id);
     json_key_int(json, "message_id", update ? update->message_id : 0);
     json_key_int(json, "seq", update ? update->seq : 0);
+}
+
+static void write_made(struct json *json, const struct telegram_update *update, int64_t chat_id)
+{
+    json_open(json, '{');
+    write_made_members(json, update, chat_id);
     json_close(json, '}');
 }
 
@@ -317,6 +347,58 @@ static void do_say(struct telegram *telegram, struct call *call)
     }
     buf_done(&text);
     call_control_error(call, 400, bad_say);
+}
+
+// The bytes: the body, "data" in base64, or made up ("size", "seed"). NULL, or what is wrong.
+static const char *read_file(struct call *call, struct telegram_sends *out)
+{
+    struct str data = call->body ? json_get_str(call->body, "data") : STR_NONE, as = asked_text(call, "as");
+    int64_t size = asked_int(call, "size", -1);
+    *out = (struct telegram_sends){.kind = telegram_media_kind(as),
+                                   .name = asked_text(call, "file_name"),
+                                   .mime = asked_text(call, "mime"),
+                                   .caption = asked_text(call, "caption"),
+                                   .album = asked_text(call, "album")};
+    if (as.n > 0 && !out->kind)
+        return "\"as\" is photo, document, voice, audio, video or animation";
+    if (!call->body)
+        out->bytes = call->request->body;
+    else if (data.p)
+        out->bytes = file_from_base64(data, call->arena);
+    else if (size > 0 && size <= FILE_MAX)
+        out->bytes = file_made_up(out->mime, size, (uint64_t)asked_int(call, "seed", 1), call->arena);
+    if (out->bytes.n == 0 || out->bytes.n > FILE_MAX)
+        return "the file is the body, \"data\" in base64, or \"size\" bytes that are made up: 1 byte to 64 MiB";
+    out->size = asked_int(call, "told_size", (int64_t)out->bytes.n);
+    return NULL;
+}
+
+// A file in the body, with what else there is to say in the query; or all of it as JSON.
+static void do_file(struct telegram *telegram, struct call *call)
+{
+    if (!str_ieq_c(http_media_type(call_request_header(call, "content-type")), "application/json"))
+        call->body = NULL;
+    struct telegram_bot *bot = asked_bot(telegram, call);
+    struct telegram_sends sends;
+    if (!bot)
+        return;
+    const char *why = read_file(call, &sends);
+    int64_t customer = asked_int(call, "customer", 0);
+    customer = customer ? customer : new_customer(bot);
+    if (why || customer < 0) {
+        call_control_error(call, 400, why ? why : "\"customer\" is a positive number, or absent: a new one");
+        return;
+    }
+    struct telegram_chat *chat = telegram_chat(bot, customer, asked_text(call, "name"));
+    struct telegram_update *update = telegram_send(chat, &sends);
+    struct buf text;
+    buf_init(&text, 16384);
+    struct json json = {.out = &text};
+    json_open(&json, '{');
+    write_made_members(&json, update, customer);
+    telegram_media_show(&json, &chat->messages->prev->media);
+    json_close(&json, '}');
+    call_answer_buf(call, 200, &text);
 }
 
 static void do_update(struct telegram *telegram, struct call *call)
@@ -464,6 +546,7 @@ static const struct doing {
 } doings[] = {
     {"GET", "chat", get_chat},
     {"POST", "telegram/say", do_say},
+    {"POST", "telegram/file", do_file},
     {"POST", "telegram/update", do_update},
     {"POST", "telegram/block", do_block},
     {"POST", "telegram/press", do_press},
@@ -474,11 +557,24 @@ static const struct doing {
     {"POST", "telegram/customers", do_customers},
 };
 
+static void show_file(const struct telegram *telegram, struct call *call, struct str id)
+{
+    const struct file *file = files_find(telegram->files, id);
+    if (file)
+        call_show_file(call, file);
+    else
+        call_control_error(call, 404, "no such file, or it had to go");
+}
+
 bool telegram_control(void *arg, struct call *call, struct str what)
 {
+    if (str_starts(what, STR("files/"))) {
+        show_file(arg, call, str_sub(what, strlen("files/"), what.n));
+        return true;
+    }
     for (size_t i = 0; i < sizeof(doings) / sizeof(*doings); i++)
         if (str_eq_c(what, doings[i].what) && str_eq_c(call->request->method, doings[i].method)) {
-            if (!yyjson_is_obj(call->body) && doings[i].method[0] == 'P')
+            if (!yyjson_is_obj(call->body) && doings[i].method[0] == 'P' && doings[i].run != do_file)
                 call_control_error(call, 400, "a JSON object is needed");
             else
                 doings[i].run(arg, call);

@@ -1,4 +1,4 @@
-import { ask, clock, empty, face, formatted, keep, live, make, sendOnEnter, setText, stayAtEnd } from "/web/common.js";
+import { ask, chosenFiles, clock, empty, face, formatted, keep, live, make, sendOnEnter, setText, shownFile, stayAtEnd, upload } from "/web/common.js";
 
 const $ = (id) => document.getElementById(id);
 const rows = $("rows"), thread = $("thread"), text = $("text");
@@ -6,6 +6,7 @@ let bot = "";      // id of the chosen bot; "": the first one
 let chosen = "";   // id of the chosen chat; "": a customer who has not written yet
 let shown = null;  // whose messages the thread shows
 let state = { bots: [] };
+let editing = null; // id of the message that the customer changes
 let paused = null; // rate before the chatting customers were paused
 const names = ["Ada", "Bruno", "Chiara", "Elif", "Femi", "Greta", "Hiro", "Inês", "Jonas", "Kaya", "Mateo", "Nadia", "Priya", "Rosa", "Samir", "Zoë"];
 
@@ -33,7 +34,7 @@ function updateRow(item, chat) {
   row.setAttribute("aria-current", String(chat.id === chosen));
   setText(name, chat.name);
   setText(time, chat.active_at ? clock(chat.active_at) : "");
-  setText(last, (chat.last_from_bot ? "↩ " : "") + (chat.last ?? ""));
+  setText(last, (chat.last_from_bot ? "↩ " : "") + (chat.last_kind ? `[${chat.last_kind}] ` : "") + (chat.last ?? ""));
   setText(mark, chat.last && !chat.last_from_bot ? ticks[chat.last_state][0] : "");
 }
 
@@ -42,15 +43,35 @@ function createBubble(message) {
   const meta = make("div", "meta");
   meta.append(make("span", "edited"), make("span", "time", clock(message.date)));
   if (!message.from_bot) meta.append(make("span", "tick"));
+  if (!message.from_bot && !message.pressed) meta.append(editButton(message));
   const body = make("div", "body");
-  if (message.entities.length) body.append(formatted(message.text, message.entities));
   item.append(body, meta);
+  if (message.file) item.prepend(shownFile(message.file));
   return item;
 }
 
+function editButton(message) {
+  const button = make("button", "edit", "✎");
+  button.type = "button";
+  button.title = "Change it";
+  button.setAttribute("aria-label", "Change this message");
+  button.addEventListener("click", () => edit(state.messages.find((each) => each.id === message.id)));
+  return button;
+}
+
+// The message is changed by what is sent next; null: what is sent is a new one.
+function edit(message) {
+  editing = message ? message.id : null;
+  $("editing").hidden = !message;
+  text.value = message ? message.text : "";
+  if (message) text.focus();
+}
+
 function updateBubble(item, message) {
-  const [body, meta] = item.children;
-  if (!message.entities.length) setText(body, message.text);
+  const [body, meta] = [...item.children].slice(-2);
+  const shows = JSON.stringify([message.text, message.entities]);
+  if (body.shows !== shows) body.replaceChildren(formatted(message.text, message.entities));
+  body.shows = shows;
   setText(meta.children[0], message.pressed ? `button · ${message.answered ? "answered" : "waits for an answer"}` : message.edited ? "edited" : "");
   if (message.from_bot) return;
   const [mark, kind, title] = ticks[message.state];
@@ -137,6 +158,7 @@ const refresh = live(load, (good) => {
 
 function choose(id) {
   chosen = id;
+  if (editing) edit(null);
   document.body.classList.add("reading");
   history.replaceState(null, "", id ? `#${id}` : "#");
   $("trouble").hidden = true;
@@ -164,21 +186,44 @@ $("block").addEventListener("click", async () => {
   await ask("/sandbox/telegram/block", { bot: state.bot, customer: chosen, blocked: !state.chat.blocked });
   refresh();
 });
+const picked = chosenFiles($("files"), $("chosen"), (count) => {
+  $("as-line").hidden = count === 0;
+});
+
+// One message for each file, the words with the first; several pictures or videos are an album. The last answer.
+async function sendFiles(files, body) {
+  const album = files.length > 1 && !$("as").value ? String(Date.now()) + String(Math.floor(Math.random() * 1e4)).padStart(4, "0") : "";
+  let made = null;
+  for (const [i, file] of files.entries()) {
+    const { text: caption, ...who } = body;
+    const said = { ...who, file_name: file.name, mime: file.type, as: $("as").value, caption: i ? "" : caption };
+    if (album) said.album = album;
+    made = await upload("/sandbox/telegram/file", file, said);
+    body.customer = String(made.chat_id);
+  }
+  return made;
+}
+
+$("keep").addEventListener("click", () => edit(null));
 $("writer").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const said = text.value;
-  if (!said.trim() || $("send").disabled) return;
+  const said = text.value, files = picked.all;
+  if ((!said.trim() && !files.length) || $("send").disabled) return;
   const body = { bot: state.bot, text: said };
   if (chosen) body.customer = chosen;
   else if ($("new-name").value.trim()) body.name = $("new-name").value.trim();
+  if (editing) body.edit = Number(editing);
   try {
-    text.value = "";
-    const made = await ask("/sandbox/telegram/say", body);
+    edit(null);
+    picked.all = [];
+    const made = files.length ? await sendFiles(files, body) : await ask("/sandbox/telegram/say", body);
+    $("as").value = "";
     $("trouble").hidden = true;
     if (!chosen) choose(String(made.chat_id));
     else refresh();
   } catch (error) {
     text.value = said;
+    picked.all = files;
     setText($("trouble"), error.message);
     $("trouble").hidden = false;
   }

@@ -107,6 +107,84 @@ export async function ask(path, body) {
   return data;
 }
 
+// The file as the body of a POST, with what else there is to say in the query.
+export async function upload(path, file, said) {
+  const query = new URLSearchParams(said);
+  const answer = await fetch(`${path}?${query}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+  const data = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(data.error || `The stand-in answered ${answer.status}.`);
+  return data;
+}
+
+function bytes(size) {
+  if (size < 1024) return `${size} bytes`;
+  return size < 1 << 20 ? `${(size / 1024).toFixed(1)} KiB` : `${(size / (1 << 20)).toFixed(1)} MiB`;
+}
+
+// A picture, a player or a link, by the type; `url` is on this page's own origin, or the file is a link only.
+export function shownFile({ url, name, mime, size, kind }) {
+  const box = make("div", "file");
+  const own = URL.canParse(url, location.href) && new URL(url, location.href).origin === location.origin;
+  const type = own ? mime.split("/")[0] : "";
+  const tag = kind === "document" ? "" : { image: "img", audio: "audio", video: "video" }[type];
+  if (tag) {
+    const shown = make(tag);
+    shown.src = url;
+    if (tag === "img") shown.alt = name || "picture";
+    else shown.controls = true;
+    box.append(shown);
+  }
+  const link = make("a", "attachment", `${name || kind || "file"}${size ? ` · ${bytes(size)}` : ""}`);
+  if (own) link.href = url;
+  link.download = name || "file";
+  box.append(link);
+  return box;
+}
+
+// {name, content_type, data} with the bytes in base64.
+export async function inBase64(file) {
+  const url = await new Promise((good, bad) => {
+    const reader = new FileReader();
+    reader.onload = () => good(reader.result);
+    reader.onerror = () => bad(reader.error);
+    reader.readAsDataURL(file);
+  });
+  return { name: file.name, content_type: file.type || "application/octet-stream", data: url.slice(url.indexOf(",") + 1) };
+}
+
+// The files chosen in `input`, each with a way to leave it out again, in `list`. `changed` is told how many there are now.
+export function chosenFiles(input, list, changed) {
+  let files = [];
+  function show() {
+    list.hidden = files.length === 0;
+    list.replaceChildren(...files.map((file) => {
+      const item = make("li", "", file.name);
+      const drop = make("button", "quiet", "✕");
+      drop.type = "button";
+      drop.setAttribute("aria-label", `Leave out ${file.name}`);
+      drop.addEventListener("click", () => {
+        files = files.filter((each) => each !== file);
+        show();
+      });
+      item.append(drop);
+      return item;
+    }));
+    changed(files.length);
+  }
+  input.addEventListener("change", () => {
+    files = [...files, ...input.files];
+    input.value = "";
+    show();
+  });
+  return {
+    get all() { return files; },
+    set all(others) {
+      files = others;
+      show();
+    },
+  };
+}
+
 // Calls `load` now and whenever something changed, one call at a time; a lost stream is replaced by asking every two seconds.
 export function live(load, onState) {
   let busy = false;

@@ -1,9 +1,10 @@
-import { ask, clock, empty, face, keep, live, make, sendOnEnter, setText, stayAtEnd } from "/web/common.js";
+import { ask, chosenFiles, clock, empty, face, inBase64, keep, live, make, sendOnEnter, setText, shownFile, stayAtEnd } from "/web/common.js";
 
 const $ = (id) => document.getElementById(id);
 const rows = $("rows"), thread = $("thread"), text = $("text");
 let chosen = ""; // id of the chosen conversation
 let starting = false; // the agent begins one
+let editing = null; // id of the part that the agent changes
 let shown = null;
 let state = {};
 
@@ -24,7 +25,7 @@ function updateRow(item, conversation) {
   row.classList.toggle("unread", !conversation.read && !conversation.last_from_admin);
   setText(name, conversation.name ?? conversation.external_id ?? "Unknown");
   setText(time, clock(conversation.updated_at));
-  setText(last, (conversation.state === "closed" ? "closed · " : "") + (conversation.last_from_admin ? "↩ " : "") + (conversation.last ?? ""));
+  setText(last, (conversation.state === "closed" ? "closed · " : "") + (conversation.last_from_admin ? "↩ " : "") + (conversation.last_files ? "[file] " : "") + (conversation.last ?? ""));
   setText(mark, String(conversation.count));
   mark.title = `${conversation.count} messages`;
 }
@@ -38,14 +39,45 @@ function createPart(part) {
   const item = make("li", "bubble new" + kind);
   const meta = make("div", "meta");
   if (part.author) meta.append(make("span", "author", part.author + (did[part.type] ?? "")));
-  meta.append(make("span", "time", clock(part.created_at)));
-  item.append(make("div", "body", part.body ?? ""));
-  for (const each of part.attachments) item.append(make("span", "attachment", `📎 ${each.name || each.url}`));
-  item.append(meta);
+  meta.append(make("span", "edited"), make("span", "time", clock(part.created_at)));
+  if (part.author && part.type !== "first") meta.append(doing("edit", "✎", "Change this message", part), doing("redact", "✕", "Take this message back", part));
+  item.append(make("div", "files"), make("div", "body"), meta);
   return item;
 }
 
+function doing(what, sign, label, part) {
+  const button = make("button", "edit", sign);
+  button.type = "button";
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", () => {
+    if (what === "edit") edit(state.thread.parts.find((each) => each.id === part.id));
+    else act("redact", { conversation: chosen, part: part.id });
+  });
+  return button;
+}
+
+// The part is changed by what is sent next; null: what is sent is a new one.
+function edit(part) {
+  editing = part ? part.id : null;
+  $("editing").hidden = !part;
+  text.value = part ? part.body ?? "" : "";
+  if (part) text.focus();
+}
+
+function updateBubble(item, part) {
+  const [files, body, meta] = item.children;
+  const shows = JSON.stringify(part.attachments);
+  if (files.shows !== shows)
+    files.replaceChildren(...part.attachments.map((each) => shownFile({ url: each.url, name: each.name, mime: each.content_type, size: each.filesize })));
+  files.shows = shows;
+  setText(body, part.body ?? "");
+  setText(meta.querySelector(".edited"), part.mark ?? "");
+  for (const button of meta.querySelectorAll(".edit")) button.hidden = part.mark === "redacted";
+}
+
 function updatePart(item, part) {
+  if (item.className !== "event") updateBubble(item, part);
   if (item.className === "event") setText(item, `${part.author ?? "The customer"} ${events[part.type]} · ${clock(part.created_at)}`);
 }
 
@@ -83,7 +115,9 @@ function showThread() {
     return;
   }
   const earlier = open.earlier > 0 ? ` · ${open.earlier} earlier not shown` : "";
-  setText($("about"), `Conversation ${open.id} · ${open.external_id ?? "no external id"} · ${open.state}${earlier}`);
+  const about = [`Conversation ${open.id}`, open.external_id ?? "no external id", open.phone, open.language];
+  for (const [name, value] of Object.entries(open.attributes)) about.push(`${name}: ${value}`);
+  setText($("about"), [...about, open.state].filter(Boolean).join(" · ") + earlier);
   setText($("close"), open.state === "closed" ? "Open again" : "Close");
   setText($("snooze"), open.state === "snoozed" ? "Wake" : "Snooze");
   stayAtEnd(thread, other, () => keep(thread, open.parts, (each) => each.id, createPart, updatePart));
@@ -110,6 +144,7 @@ const refresh = live(load, (good) => {
 function choose(id, begin = false) {
   chosen = id;
   starting = begin;
+  if (editing) edit(null);
   setHow("reply");
   document.body.classList.add("reading");
   history.replaceState(null, "", `#${id}`);
@@ -147,18 +182,27 @@ const ways = {
   bot: ["reply", { as: "bot" }],
 };
 
-async function send(said) {
+const picked = chosenFiles($("files"), $("chosen"), () => {});
+
+async function send(said, files) {
+  const attachment_files = await Promise.all(files.map(inBase64));
+  if (editing) {
+    const made = await act("edit", { conversation: chosen, part: editing, body: said });
+    if (made) edit(null);
+    return made;
+  }
   if (starting) {
-    const made = await act("start", { contact: $("to").value, body: said });
+    const made = await act("start", { contact: $("to").value, body: said, attachment_files });
     if (made) choose(made.conversation);
     return made;
   }
   const [path, more] = ways[$("how").value];
-  const made = await act(path, { conversation: chosen, body: said, ...more });
+  const made = await act(path, { conversation: chosen, body: said, attachment_files, ...more });
   if (made) setHow("reply");
   return made;
 }
 
+$("keep").addEventListener("click", () => edit(null));
 $("back").addEventListener("click", () => document.body.classList.remove("reading"));
 $("new").addEventListener("click", () => choose("", true));
 $("how").addEventListener("change", () => {
@@ -170,10 +214,13 @@ $("snooze").addEventListener("click", () => act(state.thread?.state === "snoozed
 $("close").addEventListener("click", () => act(state.thread?.state === "closed" ? "open" : "close", { conversation: chosen }));
 $("writer").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const said = text.value;
-  if (!said.trim()) return;
+  const said = text.value, files = picked.all;
+  if (!said.trim() && !files.length) return;
   text.value = "";
-  if (!(await send(said))) text.value = said;
+  picked.all = [];
+  if (await send(said, files)) return;
+  text.value = said;
+  picked.all = files;
 });
 sendOnEnter($("writer"), text);
 if (/^#\d+$/.test(location.hash)) choose(location.hash.slice(1));

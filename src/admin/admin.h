@@ -41,6 +41,9 @@ struct admin_options {
     // The admin side's own from admin_start on, also when that fails: one for short pages, one for verify. Made by the store's
     // thread, or before there is one.
     struct store_reader *reader, *verify_reader;
+    // Kept files, for verify, and links to them; NULL: there are none. Both longer there than the admin side.
+    struct media_files *files;
+    const struct media_links *links;
     struct directory *directory;
     struct board *board;
     struct tally *tally;

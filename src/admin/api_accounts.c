@@ -19,7 +19,7 @@ static void send_account(struct api_call *call, const struct account *account)
         api_problem_err(call, err);
         return;
     }
-    view_account(api_json_begin(&answer), call, account, view_pending_of(&pending, account->id));
+    view_account(api_json_begin(&answer), call, account, view_counts_of(&pending, account->id));
     api_json_send(call, call->status ? call->status : 200, &answer);
 }
 
@@ -50,7 +50,7 @@ static void write_page(struct json *json, struct api_call *call, const struct ac
     json_key(json, "items");
     json_open(json, '[');
     for (size_t i = 0; i < shown; i++)
-        view_account(json, call, accounts[i], view_pending_of(&pending, accounts[i]->id));
+        view_account(json, call, accounts[i], view_counts_of(&pending, accounts[i]->id));
     write_next(json, call, count > limit ? accounts[shown - 1]->name : STR_NONE);
 }
 

@@ -57,14 +57,16 @@ static void write_alarms(struct json *json, struct board *board)
     json_key_int(json, "alarms_total", alarms.count);
 }
 
-static void write_account(struct json *json, struct api_call *call, const struct account *account, int64_t pending)
+static void write_account(struct json *json, struct api_call *call, const struct account *account,
+                          const struct account_counts *counts)
 {
     json_open(json, '{');
     json_key_str(json, "name", account->name);
     json_key_bool(json, "active", account->active);
     json_key_str(json, "order", str_of(order_rule_name(account->order)));
     json_key_bool(json, "order_changing", account->order_barrier != 0);
-    json_key_int(json, "pending", pending);
+    json_key_int(json, "pending", counts->pending);
+    json_key_int(json, "file_bytes", counts->file_bytes);
     json_key_str(json, "defined_at", account->defined_at);
     json_key_bool(json, "left_file", account->left_file);
     json_key_bool(json, "busy_lane", view_busy_percent(call, account) > BUSY_PERCENT);
@@ -99,7 +101,7 @@ static void write_accounts(struct json *json, struct api_call *call, const struc
     json_key(json, "accounts");
     json_open(json, '[');
     for (size_t i = 0; i < count; i++)
-        write_account(json, call, accounts[i], view_pending_of(pending, accounts[i]->id));
+        write_account(json, call, accounts[i], view_counts_of(pending, accounts[i]->id));
     json_close(json, ']');
     json_key(json, "desks");
     json_open(json, '[');

@@ -63,8 +63,9 @@ static void set_alarm(struct api_call *call, const struct verification *v)
     if (v->check.ok)
         board_alarm_end(board, "store_damaged", STR(""));
     else if (!v->check.damaged && v->contradicts)
-        board_alarm(board, "store_damaged", STR(""),
-                    STR("the sum is not true, or the file contradicts itself: tributary verify tells more"));
+        board_alarm(
+            board, "store_damaged", STR(""),
+            STR("the sum is not true, or files are not what the store says of them: tributary verify tells more"));
     if (!v->check.damaged)
         return;
     for (size_t i = 0; i < v->damaged_count; i++)
@@ -85,6 +86,7 @@ static void answer(struct api_work *work)
     json_key_int(json, "messages", v->check.messages);
     json_key_int(json, "conversations", v->check.conversations);
     json_key_int(json, "lanes", v->check.lanes);
+    json_key_int(json, "files", v->check.files);
     json_key_int(json, "damaged", v->check.damaged);
     json_key(json, "seconds");
     json_num(json, (double)(clock_mono_us(&clock_system) - v->began_us) / 1e6);
@@ -124,7 +126,8 @@ void api_verify_get(struct api_call *call)
     struct api_work *work = api_work_new(call);
     struct verification *v = arena_of(call->arena, struct verification);
     *v = (struct verification){
-        .check = {.deep = deep, .finding = on_finding, .progress = on_progress, .arg = v},
+        .check =
+            {.deep = deep, .finding = on_finding, .progress = on_progress, .arg = v, .media = admin_of(call)->files},
         .progress = admin_verify_progress(call),
         .began_us = clock_mono_us(&clock_system),
     };

@@ -76,6 +76,17 @@ static void write_attempts(struct buf *out, const struct tally *tally)
                    load(&tally->in_doubt[o]));
 }
 
+static void write_files(struct buf *out, const struct tally *tally)
+{
+    head(out, "tributary_files_total", "counter",
+         "Tries to fetch files of messages since the start, by what became of them.");
+    for (int e = 0; e < TALLY_FILES; e++)
+        buf_printf(out, "tributary_files_total{outcome=\"%s\"} %" PRIu64 "\n", tally_file_name((enum tally_file)e),
+                   load(&tally->files[e]));
+    head(out, "tributary_file_bytes_total", "counter", "Bytes of files that were fetched and kept since the start.");
+    buf_printf(out, "tributary_file_bytes_total %" PRIu64 "\n", load(&tally->file_bytes));
+}
+
 static void write_histogram(struct buf *out, const struct tally_histogram *histogram, const char *name,
                             const char *help)
 {
@@ -142,6 +153,7 @@ void api_metrics_get(struct api_call *call)
     write_webhooks(&out, options->tally);
     write_notices(&out, options->tally);
     write_attempts(&out, options->tally);
+    write_files(&out, options->tally);
     write_store(&out, options);
     write_board(&out, options->board);
     write_histogram(&out, &options->tally->webhook, "tributary_webhook_seconds",

@@ -1,5 +1,6 @@
 #include "admin/view.h"
 
+#include "model/media_link.h"
 #include "platform/platform.h"
 
 #include <stdlib.h>
@@ -37,14 +38,15 @@ int view_pending_read(struct api_call *call, struct view_pending *out)
     return err;
 }
 
-int64_t view_pending_of(const struct view_pending *pending, int64_t account_id)
+const struct account_counts *view_counts_of(const struct view_pending *pending, int64_t account_id)
 {
+    static const struct account_counts none;
     struct account_counts wanted = {.account_id = account_id};
     if (!pending->count)
-        return 0;
+        return &none;
     const struct account_counts *found = bsearch(&wanted, pending->counts, pending->count, sizeof *pending->counts,
                                                  by_account);
-    return found ? found->pending : 0;
+    return found ? found : &none;
 }
 
 int view_busy_percent(struct api_call *call, const struct account *account)
@@ -147,7 +149,8 @@ void view_desk(struct json *json, struct api_call *call, const struct desk *desk
     json_close(json, '}');
 }
 
-void view_account(struct json *json, struct api_call *call, const struct account *account, int64_t pending)
+void view_account(struct json *json, struct api_call *call, const struct account *account,
+                  const struct account_counts *counts)
 {
     json_open(json, '{');
     json_key_str(json, "name", account->name);
@@ -157,7 +160,9 @@ void view_account(struct json *json, struct api_call *call, const struct account
     json_key_str(json, "on_failure", str_of(failure_policy_name(account->on_failure)));
     json_key_str(json, "in_doubt", str_of(doubt_policy_name(account->in_doubt)));
     json_key_str(json, "replies", str_of(replies_policy_name(account->replies)));
-    json_key_int(json, "pending", pending);
+    json_key_str(json, "identity", str_of(identity_policy_name(account->identity)));
+    json_key_int(json, "pending", counts->pending);
+    json_key_int(json, "file_bytes", counts->file_bytes);
     json_key_str(json, "defined_at", account->defined_at);
     json_key_bool(json, "left_file", account->left_file);
     json_key(json, "sources");
@@ -170,12 +175,35 @@ void view_account(struct json *json, struct api_call *call, const struct account
     json_close(json, '}');
 }
 
-static void view_attachments(struct json *json, struct str attachments)
+static void view_attachment(struct json *json, struct api_call *call, const struct attachment *file)
 {
-    yyjson_doc *doc = json_read(attachments);
+    const struct media_links *links = admin_of(call)->links;
+    bool linked = links && file->state == FILE_KEPT;
+    json_open(json, '{');
+    json_key_str(json, "kind", file->kind);
+    json_key_str(json, "name", file->name);
+    json_key_str(json, "mime", file->mime);
+    json_key(json, "size");
+    if (file->size >= 0)
+        json_int(json, file->size);
+    else
+        json_null(json);
+    json_key_str(json, "state", str_of(file_state_name(file->state)));
+    json_key_str(json, "why", file->why);
+    json_key_str(json, "url",
+                 linked ? media_link(links, file, clock_wall_us(admin_of(call)->clock), call->arena) : file->url);
+    json_close(json, '}');
+}
+
+static void view_attachments(struct json *json, struct api_call *call, struct str attachments)
+{
+    struct attachment *files;
+    size_t count = attachments_read(attachments, call->arena, &files);
     json_key(json, "attachments");
-    json_raw(json, yyjson_is_arr(yyjson_doc_get_root(doc)) ? attachments : STR("[]"));
-    yyjson_doc_free(doc);
+    json_open(json, '[');
+    for (size_t i = 0; i < count; i++)
+        view_attachment(json, call, &files[i]);
+    json_close(json, ']');
 }
 
 static void view_origin(struct json *json, struct api_call *call, const struct message *message)
@@ -204,7 +232,7 @@ void view_message(struct json *json, struct api_call *call, const struct message
     json_key_str(json, "name", message->sender_name);
     json_close(json, '}');
     json_key_str(json, "text", message->text);
-    view_attachments(json, message->attachments);
+    view_attachments(json, call, message->attachments);
     json_key_bool(json, "late", message->late);
     json_key_time(json, "sent_at", message->sent_at_us);
     json_key_time(json, "received_at", message->received_at_us);

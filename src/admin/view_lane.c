@@ -13,6 +13,20 @@ struct reading {
     size_t count;
 };
 
+static void read_files(struct shown_lane *lane, struct str attachments, struct arena *arena)
+{
+    struct attachment *files;
+    size_t count = attachments_read(attachments, arena, &files);
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].state != FILE_WANTED)
+            continue;
+        if (lane->file.p)
+            lane->more_files++;
+        else
+            lane->file = attachment_title(&files[i], arena);
+    }
+}
+
 static void on_lane(void *arg, const struct lane_row *row)
 {
     struct reading *reading = arg;
@@ -26,6 +40,7 @@ static void on_lane(void *arg, const struct lane_row *row)
     lane->head.conversation = arena_str(arena, row->head->conversation);
     lane->head.conversation_name = arena_str(arena, row->head->conversation_name);
     lane->head.last_error = arena_str(arena, row->head->last_error);
+    read_files(lane, row->head->attachments, arena);
     lane->head.sender_id = lane->head.sender_name = lane->head.text = lane->head.attachments = STR_NONE;
     lane->head.desk_ref = STR_NONE;
 }
@@ -106,6 +121,22 @@ static struct str say_settle(struct api_call *call, const struct shown_lane *lan
                         STR_ARG(at));
 }
 
+// No attempt was made yet: it is no pause that somebody asked for.
+static bool waits_for_files(const struct shown_lane *lane)
+{
+    enum lane_wait waits_for = lane->view.waits_for;
+    return (waits_for == LANE_WAITS_TIME || waits_for == LANE_WAITS_BACKOFF) && lane->file.p && !lane->head.attempts &&
+           !lane->head.last_error.n;
+}
+
+static struct str say_files(struct api_call *call, const struct shown_lane *lane)
+{
+    struct str last = until(call, &lane->view, ", at most until ");
+    struct str more = lane->more_files ? arena_printf(call->arena, " and %zu more", lane->more_files) : STR("");
+    return arena_printf(call->arena, "Its head waits for a file that is being fetched: %.*s%.*s%.*s.",
+                        STR_ARG(lane->file), STR_ARG(more), STR_ARG(last));
+}
+
 static struct str say_held(const struct shown_lane *lane)
 {
     if (lane->head.in_doubt)
@@ -118,6 +149,8 @@ static struct str say(struct api_call *call, const struct shown_lane *lane)
     const struct lane_view *view = &lane->view;
     struct arena *arena = call->arena;
     struct str at = until(call, view, " at ");
+    if (waits_for_files(lane))
+        return say_files(call, lane);
     switch (view->waits_for) {
     case LANE_WAITS_START:
         return STR("The relay is still reading what waits, and has not come to this lane yet.");
@@ -337,7 +370,7 @@ static void help_by_wait(const struct help *help)
         break;
     case LANE_WAITS_BACKOFF:
     case LANE_WAITS_TIME:
-        can_to_head(help, "retry", "tries it now");
+        can_to_head(help, "retry", waits_for_files(help->lane) ? "tries it now; its files follow" : "tries it now");
         can_to_head(help, "discard", "settles it undelivered; those behind it go on");
         break;
     case LANE_WAITS_ANSWER:

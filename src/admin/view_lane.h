@@ -8,6 +8,8 @@ struct shown_lane {
     int64_t account_id, lane;
     int64_t waiting;
     struct message head; // id 0: nothing waits in it any more
+    struct str file;     // of the head's: the first that is to be fetched, as it is called; STR_NONE: none is
+    size_t more_files;   // behind it
     struct lane_view view;
 };
 

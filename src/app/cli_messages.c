@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
@@ -182,6 +183,25 @@ static void print_history(struct cli *cli, yyjson_val *history)
     cli_table_write(&table, cli->width, &cli->out);
 }
 
+// Of each file: what it is, and where it can be had, or why it cannot.
+static void print_files(struct cli *cli, yyjson_val *files)
+{
+    size_t i, max;
+    yyjson_val *file;
+    yyjson_arr_foreach(files, i, max, file)
+    {
+        static const char *const words[] = {"kind", "name", "mime", "size", "state", "why", "url"};
+        static const char *const before[] = {"", " ", " ", " ", ": ", ": ", "\n                 "};
+        buf_printf(&cli->out, "%-16s ", "attachment");
+        for (size_t j = 0; j < COUNT(words); j++) {
+            struct str text = cli_clean(&cli->arena, cli_text(cli, file, words[j]));
+            if (text.n)
+                buf_printf(&cli->out, "%s%.*s%s", before[j], STR_ARG(text), strcmp(words[j], "size") ? "" : " bytes");
+        }
+        buf_add_char(&cli->out, '\n');
+    }
+}
+
 static void print_message(struct cli *cli, yyjson_val *message)
 {
     static const char *const keys[] = {"id",        "account",      "source",          "platform",
@@ -195,6 +215,7 @@ static void print_message(struct cli *cli, yyjson_val *message)
     buf_printf(&cli->out, "%-16s %.*s (%.*s)\n", "sender",
                STR_ARG(cli_clean(&cli->arena, cli_text(cli, sender, "name"))),
                STR_ARG(cli_clean(&cli->arena, cli_text(cli, sender, "id"))));
+    print_files(cli, yyjson_obj_get(message, "attachments"));
     print_history(cli, yyjson_obj_get(message, "attempt_history"));
 }
 

@@ -47,10 +47,12 @@ static void print_verified(struct cli *cli, yyjson_val *root, bool good)
 {
     size_t i, max;
     yyjson_val *finding;
-    buf_printf(&cli->out,
-               "looked at: messages %.*s, conversations %.*s, lanes with something delivered %.*s, in %.*s s\n",
-               STR_ARG(cli_text(cli, root, "messages")), STR_ARG(cli_text(cli, root, "conversations")),
-               STR_ARG(cli_text(cli, root, "lanes")), STR_ARG(cli_text(cli, root, "seconds")));
+    buf_printf(
+        &cli->out,
+        "looked at: messages %.*s, conversations %.*s, lanes with something delivered %.*s, files %.*s, in %.*s s\n",
+        STR_ARG(cli_text(cli, root, "messages")), STR_ARG(cli_text(cli, root, "conversations")),
+        STR_ARG(cli_text(cli, root, "lanes")), STR_ARG(cli_text(cli, root, "files")),
+        STR_ARG(cli_text(cli, root, "seconds")));
     yyjson_arr_foreach(yyjson_obj_get(root, "findings"), i, max, finding)
     {
         print_finding(cli, finding);

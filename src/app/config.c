@@ -225,6 +225,8 @@ static struct str make_file_text(struct load *load)
     }
     if (account->replies != REPLIES_AGENTS) // accounts from before the key have not changed in their file
         parts[count++] = str_of(replies_policy_name(account->replies));
+    if (account->identity != IDENTITY_NONE) // likewise
+        parts[count++] = str_of(identity_policy_name(account->identity));
     const char *active = load->active_line ? account->active ? "true" : "false" : "unsaid";
     struct str text = arena_printf(&load->account->arena, "active=%s rest=%016" PRIx64, active,
                                    hash_strs(parts, count));

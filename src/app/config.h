@@ -23,6 +23,8 @@ struct config {
     int64_t max_attempts, window, concurrency;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
     int64_t keep_bodies_us, keep_dedupe_us;
+    int64_t media_wait_ms, max_file_bytes, link_us;
+    int64_t most_waiting, most_file_bytes; // of one account; 0: no bound
 
     struct packed_account **accounts; // in the order of the file; `mark` is the line
     size_t account_count, source_count;

@@ -29,12 +29,14 @@ static const char *type_name(const struct config_key *key)
     case KEY_WORD:
         return "word";
     case KEY_NUMBER:
-        return "number";
+        return key->none ? "number or `none`" : "number";
     case KEY_MS:
     case KEY_US:
         return "duration";
     case KEY_RATE:
         return "rate";
+    case KEY_SIZE:
+        return key->none ? "size or `none`" : "size";
     }
     return "";
 }

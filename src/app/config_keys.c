@@ -8,6 +8,7 @@
 #define SECOND 1000
 #define DAY_US (86400 * INT64_C(1000000))
 #define NO_END INT64_MAX
+#define MIB (INT64_C(1) << 20)
 
 #define IN_CONFIG(field) .offset = offsetof(struct config, field)
 #define IN_ACCOUNT(field) .offset = offsetof(struct account, field)
@@ -48,12 +49,33 @@ static const struct config_section delivery_section = {"delivery", "delivery", d
 
 static const struct config_key retention_keys[] = {
     {"bodies", KEY_US, IN_CONFIG(keep_bodies_us), .min = INT64_C(1000000), .max = 36500 * DAY_US, .preset = "30d",
-     .doc = "How long texts of settled messages are kept. Skipped ones keep theirs until somebody settles them."},
+     .doc =
+         "How long texts and files of settled messages are kept. Skipped ones keep theirs until somebody settles them."},
     {"dedupe", KEY_US, IN_CONFIG(keep_dedupe_us), .min = INT64_C(1000000), .max = 36500 * DAY_US, .preset = "30d",
      .doc = "How long an event that a platform sends again is known as a duplicate."},
 };
 static const struct config_section retention_section = {"retention", "retention", retention_keys,
                                                         COUNT(retention_keys)};
+
+static const struct config_key media_keys[] = {
+    {"wait", KEY_MS, IN_CONFIG(media_wait_ms), .min = 0, .max = 600 * SECOND, .preset = "15s",
+     .doc = "How long a message waits at most for its files. What comes later follows as a message of its own."},
+    {"max_file", KEY_SIZE, IN_CONFIG(max_file_bytes), .min = 1, .max = 1024 * MIB, .preset = "20MiB",
+     .doc = "The largest file that is fetched; of a larger one the other side is told its name."},
+    {"links", KEY_US, IN_CONFIG(link_us), .min = INT64_C(1000000), .max = 3650 * DAY_US, .preset = "7d",
+     .doc = "How long a signed link to a kept file is good."},
+};
+static const struct config_section media_section = {"media", "media", media_keys, COUNT(media_keys)};
+
+static const struct config_key quota_keys[] = {
+    {"waiting", KEY_NUMBER, IN_CONFIG(most_waiting), .min = 0, .max = INT64_C(1000000000), .none = true,
+     .preset = "1000000",
+     .doc =
+         "Messages of one account that may wait. With so many its webhooks are answered 503, and its bots are not asked."},
+    {"files", KEY_SIZE, IN_CONFIG(most_file_bytes), .min = 0, .max = MIB << 30, .none = true, .preset = "10GiB",
+     .doc = "Kept files of one account, together. With so much, messages with files to be fetched are answered 503."},
+};
+static const struct config_section quota_section = {"quota", "quota", quota_keys, COUNT(quota_keys)};
 
 static const struct config_key source_keys[] = {
     {"name", KEY_NAME, IN_SOURCE(name), .required = true,
@@ -113,6 +135,10 @@ static const struct config_key account_keys[] = {
      .doc = "What happens to a message, or a reply, that may have arrived, where whoever takes it cannot tell."},
     {"replies", KEY_WORD, IN_ACCOUNT(replies), .words = "agents|agents+bots", .preset = "agents",
      .doc = "Whose words at the desk go to the customer: those of people, or those of its bots, too."},
+    {"identity", KEY_WORD, IN_ACCOUNT(identity), .words = "none|phone|email", .preset = "none",
+     .doc =
+         "By what a customer who writes from several sources is known as one person at the desk (`intercom`): by a phone "
+         "number or an e-mail address that they shared, or not at all."},
     {"sources", KEY_LIST, IN_ACCOUNT(sources), .required = true, .section = &source_section,
      .doc = "Where its customers write from: bots and numbers."},
     {"desk", KEY_SECTION, IN_ACCOUNT(desk), .required = true, .section = &desk_section,
@@ -121,7 +147,8 @@ static const struct config_key account_keys[] = {
 static const struct config_section account_section = {"accounts", "an account", account_keys, COUNT(account_keys)};
 
 static const struct config_key root_keys[] = {
-    {"listen", KEY_ADDRESS, IN_CONFIG(listen), .preset = "127.0.0.1:8080", .doc = "Where webhooks are taken."},
+    {"listen", KEY_ADDRESS, IN_CONFIG(listen), .preset = "127.0.0.1:8080",
+     .doc = "Where webhooks are taken, and where signed links to files lead."},
     {"public_url", KEY_BASE_URL, IN_CONFIG(public_url), .preset_doc = "none",
      .doc = "How platforms reach `listen`, usually through a proxy that speaks TLS."},
     {"store", KEY_STORE, IN_CONFIG(store_path), .preset = "sqlite:./tributary.db",
@@ -130,6 +157,9 @@ static const struct config_key root_keys[] = {
     {"admin", KEY_SECTION, .section = &admin_section, .doc = "API, status page, metrics, command line."},
     {"delivery", KEY_SECTION, .section = &delivery_section, .doc = "How messages go to the desks."},
     {"retention", KEY_SECTION, .section = &retention_section, .doc = "How long settled messages are kept."},
+    {"media", KEY_SECTION, .section = &media_section, .doc = "The files that messages come with."},
+    {"quota", KEY_SECTION, .section = &quota_section,
+     .doc = "What one account may take of the disk; `none` is no bound."},
     {"accounts", KEY_LIST, .section = &account_section, .preset_doc = "none", .doc = "Whose messages are carried."},
 };
 const struct config_section config_root = {"", "this file", root_keys, COUNT(root_keys)};

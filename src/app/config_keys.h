@@ -27,6 +27,7 @@ enum config_type {
     KEY_MS,            // int64_t: a duration, in milliseconds
     KEY_US,            // int64_t: a duration, in microseconds
     KEY_RATE,          // int64_t: requests a minute
+    KEY_SIZE,          // int64_t: bytes
 };
 
 struct config_section;
@@ -37,6 +38,7 @@ struct config_key {
     bool required;
     size_t offset;      // of the field in what the section fills
     int64_t min, max;   // numbers: in the unit of the field
+    bool none;          // of a number or size: "none" may stand for 0, no bound
     const char *words;  // KEY_WORD: "first|second"; an empty first one stands for absent
     const char *preset; // the default, written as in a file; NULL: absent, and `preset_doc` says what then happens
     const char *preset_doc;

@@ -203,12 +203,14 @@ static const char *set_number(const struct config_key *key, struct str text, boo
                               void *field)
 {
     int64_t n;
+    const char *more = key->none ? ", or none" : "";
     if (quoted || !digits(text, &n))
-        return arena_printf(arena, "is no number; write one from %" PRId64 " to %" PRId64 ", without quotes or unit",
-                            key->min, key->max)
+        return arena_printf(arena, "is no number; write one from %" PRId64 " to %" PRId64 ", without quotes or unit%s",
+                            key->min, key->max, more)
             .p;
     if (n < key->min || n > key->max)
-        return arena_printf(arena, "is out of range; write a number from %" PRId64 " to %" PRId64, key->min, key->max)
+        return arena_printf(arena, "is out of range; write a number from %" PRId64 " to %" PRId64 "%s", key->min,
+                            key->max, more)
             .p;
     *(int64_t *)field = n;
     return NULL;
@@ -254,6 +256,49 @@ static const char *set_duration(const struct config_key *key, struct str text, s
     return NULL;
 }
 
+static const struct {
+    const char *name;
+    int64_t bytes;
+} sizes[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+
+// "20MiB", in the largest unit that is exact.
+static struct str size_text(struct arena *arena, int64_t bytes)
+{
+    size_t i = sizeof sizes / sizeof *sizes - 1;
+    while (i > 0 && (bytes == 0 || bytes % sizes[i].bytes))
+        i--;
+    return arena_printf(arena, "%" PRId64 "%s", bytes / sizes[i].bytes, sizes[i].name);
+}
+
+static bool size_bytes(struct str text, int64_t *out)
+{
+    size_t n = 0;
+    while (n < text.n && text.p[n] >= '0' && text.p[n] <= '9')
+        n++;
+    if (n == 1 && text.n == 1 && text.p[0] == '0') { // nothing in any unit
+        *out = 0;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (str_eq_c(str_sub(text, n, text.n), sizes[i].name))
+            return digits(str_sub(text, 0, n), out) && !__builtin_mul_overflow(*out, sizes[i].bytes, out);
+    return false;
+}
+
+static const char *set_size(const struct config_key *key, struct str text, struct arena *arena, void *field)
+{
+    const char *more = key->none ? ", or none" : "";
+    int64_t bytes;
+    if (!size_bytes(text, &bytes))
+        return arena_printf(arena, "is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB%s", more).p;
+    if (bytes < key->min || bytes > key->max)
+        return arena_printf(arena, "is out of range; write a size from %s to %s%s", size_text(arena, key->min).p,
+                            size_text(arena, key->max).p, more)
+            .p;
+    *(int64_t *)field = bytes;
+    return NULL;
+}
+
 static const char *set_rate(const struct config_key *key, struct str text, struct arena *arena, void *field)
 {
     static const char *const wrong = "is no rate; write a whole number and /s or /min, as in 150/s";
@@ -278,6 +323,10 @@ const char *config_value_set(const struct config_key *key, struct str text, bool
     for (size_t i = 0; i < text.n; i++)
         if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7F)
             return "holds a control character";
+    if (key->none && str_eq_c(text, "none")) {
+        *(int64_t *)field = 0;
+        return NULL;
+    }
     switch (key->type) {
     case KEY_NAME:
         return set_name(text, arena, field);
@@ -307,6 +356,8 @@ const char *config_value_set(const struct config_key *key, struct str text, bool
         return set_duration(key, text, arena, field);
     case KEY_RATE:
         return set_rate(key, text, arena, field);
+    case KEY_SIZE:
+        return set_size(key, text, arena, field);
     case KEY_SECTION:
     case KEY_LIST:
         break;
@@ -341,6 +392,8 @@ struct str config_value_text(const struct config_key *key, const void *field, st
         return duration_text(arena, *(const int64_t *)field);
     case KEY_RATE:
         return *(const int64_t *)field ? arena_printf(arena, "%" PRId64 "/min", *(const int64_t *)field) : STR_NONE;
+    case KEY_SIZE:
+        return size_text(arena, *(const int64_t *)field);
     case KEY_STORE:
         return arena_printf(arena, "sqlite:%.*s", STR_ARG(*(const struct str *)field));
     case KEY_SECTION:

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "net/loop.h"
 #include "relay/relay.h"
+#include "store/media_files.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -15,10 +16,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define FILES_FLOOR (INT64_C(256) << 20) // bytes
+
 struct daemon {
     struct arena arena;
     struct definitions definitions; // and what they stand on: store, directory, board, relay
     struct tally *tally;
+    struct media_files *files;
     struct admin *admin;
     struct store_reader *admin_reader, *verify_reader; // the admin side's from admin_start on
     pthread_mutex_t threads_lock;                      // guards `reloads`
@@ -72,6 +76,15 @@ static int open_store(struct daemon *daemon)
                                                          : fail("the store cannot be opened a second time for reading");
 }
 
+// Beside the store. With less free space than that no file is fetched, so that messages have it.
+static int open_files(struct daemon *daemon)
+{
+    const char *why = NULL;
+    struct str path = arena_printf(&daemon->arena, "%.*s.files", STR_ARG(daemon->definitions.config->store_path));
+    daemon->files = media_files_open(path.p, FILES_FLOOR, &daemon->arena, &why);
+    return daemon->files ? 0 : fail(why);
+}
+
 static int start_relay(struct daemon *daemon)
 {
     const struct config *config = daemon->definitions.config;
@@ -94,6 +107,12 @@ static int start_relay(struct daemon *daemon)
         .concurrency = (int)config->concurrency,
         .keep_bodies_us = config->keep_bodies_us,
         .keep_dedupe_us = config->keep_dedupe_us,
+        .files = daemon->files,
+        .media_wait_ms = config->media_wait_ms,
+        .max_file_bytes = config->max_file_bytes,
+        .link_us = config->link_us,
+        .most_waiting = config->most_waiting,
+        .most_file_bytes = config->most_file_bytes,
         .trouble_path = arena_printf(&daemon->arena, "%.*s.lane-trouble", STR_ARG(config->store_path)).p,
         .fatal = on_fatal,
     };
@@ -117,6 +136,8 @@ static int start_admin(struct daemon *daemon)
         .relay = daemon->definitions.relay,
         .reader = daemon->admin_reader,
         .verify_reader = daemon->verify_reader,
+        .files = daemon->files,
+        .links = relay_links(daemon->definitions.relay),
         .directory = daemon->definitions.directory,
         .board = daemon->definitions.board,
         .tally = daemon->tally,
@@ -250,7 +271,7 @@ static int start(struct daemon *daemon)
     daemon->definitions.directory = directory_new();
     daemon->definitions.board = board_new();
     daemon->tally = tally_new();
-    if (open_store(daemon))
+    if (open_store(daemon) || open_files(daemon))
         return 1;
     if (take_file(daemon))
         return 1;
@@ -275,6 +296,8 @@ static void stop(struct daemon *daemon)
     free_reader(daemon->verify_reader);
     if (daemon->definitions.store)
         daemon->definitions.store->ops->close(daemon->definitions.store, true);
+    if (daemon->files)
+        daemon->files->ops->free(daemon->files);
     directory_free(daemon->definitions.directory);
     board_free(daemon->definitions.board);
     tally_free(daemon->tally);

@@ -32,9 +32,12 @@ struct desk_part {
     int64_t created_s;
     struct str author_id, author_name;
     bool by_bot;
-    bool ours;              // the relay wrote it itself, through the API: never sent
+    bool ours; // the relay wrote it itself, through the API: never sent
+    // It was taken back at the desk (its words and files are gone there): REPLY_DELETES of what it was sent as.
+    bool redacted;
+    int64_t updated_s;      // when it was last changed there; created_s when it never was
     struct str html;        // simple HTML; "" where it has files alone
-    struct str attachments; // as in struct event
+    struct str attachments; // as in struct event. Images in the HTML are among them
 };
 
 // Reading one conversation at the desk: a step machine like struct delivery.

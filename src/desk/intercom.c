@@ -2,11 +2,15 @@
 // conversation, each later one is the contact's reply in it. Steady state is one call a message.
 //
 //   what is missing is got, in this order, and then the message goes:
-//     contact         FIND (by external id) -404-> MAKE_CONTACT -409-> the one that is there, UNARCHIVE if need be
+//     contact         FIND (by external id) -404-> MAKE_CONTACT -409-> the one that is there, UNARCHIVE if need be; between the two
+//                     SEEK, where one person is one contact; see intercom_person.c
 //     in doubt        LOOK (in the conversation) or SEARCH (for the conversation that it made)
+//     news of them    WHO: the contact's name, phone ... when they changed; see intercom_who.c
 //     conversation    OPEN, with the message as its first
 //     else            REPLY
 //   a note          ME (who writes it), LOOK_TOLD if in doubt, TELL: see intercom_tell.c
+//   files           go with their message, but OPEN takes none but images by their address: the others are a REPLY of their own, in the
+//                   same attempt; see intercom_files.c
 //   gone meanwhile    REPLY -404-> CHECK (is the conversation there?) -404-> OPEN
 //                     OPEN or REPLY -410-> the contact it was merged into, and again
 //
@@ -36,8 +40,12 @@ static void end(struct intercom *s, struct verdict verdict)
 void intercom_end_delivered(struct intercom *s, int status, struct str ref)
 {
     struct intercom_run *run = s->run;
-    if (run->note.sought_id == s->attempt->message->id)
+    int64_t id = s->attempt->message->id;
+    if (run->note.sought_id == id)
         run->note.sought_id = run->note.sought_us = 0;
+    if (run->note.files_id == id)
+        run->note.files_id = 0;
+    s->attempt->files_told = run->told;
     end(s, (struct verdict){.kind = VERDICT_DELIVERED, .status = status, .desk_ref = ref});
 }
 
@@ -133,38 +141,6 @@ struct str intercom_conversation_path(struct intercom *s, const char *rest)
                         STR_ARG(http_escape(s->arena, s->attempt->link.conversation)), rest);
 }
 
-static void send_open(struct intercom *s)
-{
-    struct buf buf;
-    buf_init(&buf, SIZE_MAX / 2);
-    struct json json = {.out = &buf};
-    json_open(&json, '{');
-    json_key(&json, "from");
-    json_open(&json, '{');
-    json_key_str(&json, "type", STR("user"));
-    json_key_str(&json, "id", s->attempt->link.contact);
-    json_close(&json, '}');
-    json_key_str(&json, "body", s->run->body);
-    json_key_int(&json, "created_at", s->run->created_s);
-    json_close(&json, '}');
-    intercom_send(s, PHASE_OPEN, "POST", STR("/conversations"), intercom_written(s, &buf));
-}
-
-static void send_reply(struct intercom *s)
-{
-    struct buf buf;
-    buf_init(&buf, SIZE_MAX / 2);
-    struct json json = {.out = &buf};
-    json_open(&json, '{');
-    json_key_str(&json, "message_type", STR("comment"));
-    json_key_str(&json, "type", STR("user"));
-    json_key_str(&json, "intercom_user_id", s->attempt->link.contact);
-    json_key_str(&json, "body", s->run->body);
-    json_key_int(&json, "created_at", s->run->created_s);
-    json_close(&json, '}');
-    intercom_send(s, PHASE_REPLY, "POST", intercom_conversation_path(s, "/reply"), intercom_written(s, &buf));
-}
-
 // What comes next, from what is known.
 void intercom_go_on(struct intercom *s)
 {
@@ -178,12 +154,16 @@ void intercom_go_on(struct intercom *s)
         intercom_send(s, PHASE_LOOK, "GET", intercom_conversation_path(s, "?display_as=plaintext"), STR_NONE);
     else if (in_doubt)
         intercom_send_search(s);
+    else if (s->run->text_there && (attempt->look_only || !intercom_files_left(s)))
+        intercom_end_there(s, 0);
     else if (attempt->in_doubt && attempt->look_only)
         intercom_end_retry(s, NULL, "not found at the desk");
+    else if (intercom_send_who(s))
+        return;
     else if (attempt->link.conversation.n)
-        send_reply(s);
+        intercom_send_reply(s);
     else
-        send_open(s);
+        intercom_send_open(s);
 }
 
 // Learning -------------------------------------------------------------------------------------------------
@@ -198,6 +178,8 @@ void intercom_set(struct intercom *s, struct str *text, struct str value)
 
 void intercom_set_contact(struct intercom *s, struct str contact)
 {
+    if (contact.n && s->attempt->link.contact.n && !str_eq(contact, s->attempt->link.contact))
+        s->run->note.who = 0; // it was told to another
     intercom_set(s, &s->attempt->link.contact, contact);
 }
 
@@ -206,6 +188,10 @@ void intercom_forget_conversation(struct intercom *s)
     intercom_note_add_old(&s->run->note, s->attempt->link.conversation, s->arena);
     intercom_set(s, &s->attempt->link.conversation, STR_NONE);
     intercom_set(s, &s->attempt->link.last_part, STR_NONE);
+    s->run->text_there = false; // it went with the conversation
+    s->run->told = 0;
+    if (s->run->note.files_id == s->attempt->message->id)
+        s->run->note.files_id = 0;
 }
 
 bool intercom_answered(const struct http_response *last, int status)
@@ -241,7 +227,7 @@ static void on_open_done(struct intercom *s, const struct http_response *last)
     if (conversation.n) {
         intercom_set(s, &s->attempt->link.conversation, conversation);
         learn_clock(s, message);
-        intercom_end_delivered(s, last->status, ref.n ? ref : INTERCOM_UNNAMED);
+        intercom_taken(s, last->status, ref);
     } else {
         intercom_end_unreadable(s, last, true);
     }
@@ -259,7 +245,7 @@ static void on_open(struct intercom *s, const struct http_response *last)
         intercom_contact_lost(s, last);
     else if (intercom_answered(last, 410))
         intercom_contact_merged(s, last);
-    else
+    else if (!intercom_send_without(s, last))
         intercom_end_by_rule(s, last, true);
 }
 
@@ -306,7 +292,7 @@ static void on_reply_done(struct intercom *s, const struct http_response *last)
             intercom_set(s, &s->attempt->link.last_part, ref);
             learn_clock(s, part);
         }
-        intercom_end_delivered(s, last->status, ref.n ? ref : INTERCOM_UNNAMED);
+        intercom_taken(s, last->status, ref);
     }
     yyjson_doc_free(doc);
 }
@@ -319,8 +305,11 @@ static void on_reply(struct intercom *s, const struct http_response *last)
         intercom_send(s, PHASE_CHECK, "GET", intercom_conversation_path(s, "?display_as=plaintext"), STR_NONE);
     else if (intercom_answered(last, 410))
         intercom_contact_merged(s, last);
-    else
+    else if (!intercom_send_without(s, last))
         intercom_end_by_rule(s, last, true);
+    // Files that are refused in every form are refused alone: as a message of their own, behind the text that is there.
+    if (s->out->kind == DELIVERY_END && s->out->verdict.kind == VERDICT_REJECTED && s->run->text_there)
+        intercom_end_there(s, last->status);
 }
 
 // A reply found nobody: was it the conversation or the contact?
@@ -338,48 +327,10 @@ static void on_check(struct intercom *s, const struct http_response *last)
 
 // The message ----------------------------------------------------------------------------------------------
 
-static void add_attachments(struct buf *out, struct str attachments)
-{
-    yyjson_doc *doc = json_read(attachments);
-    size_t i, n;
-    yyjson_val *each;
-    yyjson_arr_foreach(yyjson_doc_get_root(doc), i, n, each)
-    {
-        struct str kind = json_get_str(each, "kind"), name = json_get_str(each, "name");
-        struct str url = json_get_str(each, "url");
-        if (!url.n)
-            continue;
-        buf_printf(out, "%s%.*s: ", out->n ? "\n" : "", STR_ARG(kind.n ? kind : STR("file")));
-        if (name.n)
-            buf_printf(out, "%.*s ", STR_ARG(name));
-        buf_add_str(out, url);
-    }
-    yyjson_doc_free(doc);
-}
-
-// As the agent reads it: who said it where several talk, the text, links to what came with it.
-static struct str body_of(struct intercom *s)
+static void begin(struct intercom *s)
 {
     const struct message *message = s->attempt->message;
-    struct str name = message->sender_name.n ? message->sender_name : message->sender_id;
-    if (message->direction == NOTE || (!message->conversation_name.p && !message->attachments.n && message->text.n))
-        return message->text;
-    struct buf buf;
-    buf_init(&buf, SIZE_MAX / 2);
-    buf_add_str(&buf, message->text);
-    add_attachments(&buf, message->attachments);
-    if (!buf.n)
-        buf_add_str(&buf, STR("(empty message)"));
-    struct str text = intercom_written(s, &buf);
-    if (message->conversation_name.p)
-        text = arena_printf(s->arena, "%.*s: %.*s", STR_ARG(name), STR_ARG(text));
-    return text;
-}
-
-static struct intercom_run *begin(struct intercom *s)
-{
-    const struct message *message = s->attempt->message;
-    struct intercom_run *run = arena_of(s->arena, struct intercom_run);
+    struct intercom_run *run = s->run = s->attempt->state = arena_of(s->arena, struct intercom_run);
     int64_t sent_us = message->sent_at_us > 0 ? message->sent_at_us : message->received_at_us;
     run->note = intercom_note_read(s->attempt->link.note);
     if (run->note.made_s <= s->attempt->now_us / 1000000 - INTERCOM_NEWS_S)
@@ -387,16 +338,17 @@ static struct intercom_run *begin(struct intercom *s)
     if (run->note.absent_s <= s->attempt->now_us / 1000000 - INTERCOM_ABSENT_S)
         run->note.absent_s = 0;
     run->created_s = sent_us / 1000000;
-    run->body = body_of(s);
-    return run;
+    intercom_files_begin(s);
 }
 
 // The desk -------------------------------------------------------------------------------------------------
 
 static void (*const handlers[])(struct intercom *, const struct http_response *) = {
     [PHASE_FIND] = intercom_on_find,
+    [PHASE_SEEK] = intercom_on_seek,
     [PHASE_MAKE_CONTACT] = intercom_on_make_contact,
     [PHASE_UNARCHIVE] = intercom_on_unarchive,
+    [PHASE_WHO] = intercom_on_who,
     [PHASE_LOOK] = intercom_on_look,
     [PHASE_SEARCH] = intercom_on_search,
     [PHASE_OPEN] = on_open,
@@ -411,7 +363,7 @@ static void intercom_step(struct delivery *attempt, const struct http_response *
 {
     struct intercom s = {attempt, attempt->state, attempt->arena, out};
     if (!s.run)
-        s.run = attempt->state = begin(&s);
+        begin(&s);
     if (!last || attempt->phase == PHASE_START)
         intercom_go_on(&s);
     else if (++attempt->tries > STEPS_MAX)

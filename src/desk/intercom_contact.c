@@ -29,6 +29,9 @@ static void send_make_contact(struct intercom *s)
 {
     const struct message *message = s->attempt->message;
     struct str name = message->conversation_name.p ? message->conversation_name : message->sender_name;
+    struct profile profile = {0};
+    if (!message->conversation_name.p)
+        profile = intercom_profile(s);
     struct buf buf;
     buf_init(&buf, SIZE_MAX / 2);
     struct json json = {.out = &buf};
@@ -37,15 +40,31 @@ static void send_make_contact(struct intercom *s)
     json_key_str(&json, "external_id", external_id(s));
     if (name.n && !s->run->nameless)
         json_key_str(&json, "name", name);
+    if (profile.phone.n && !s->run->nameless)
+        json_key_str(&json, "phone", profile.phone);
+    if (profile.email.n && !s->run->nameless)
+        json_key_str(&json, "email", profile.email);
     json_close(&json, '}');
     intercom_send(s, PHASE_MAKE_CONTACT, "POST", STR("/contacts"), intercom_written(s, &buf));
+}
+
+void intercom_contact_absent(struct intercom *s)
+{
+    if (intercom_send_seek(s))
+        return;
+    if (!s->attempt->in_doubt || !s->attempt->look_only) {
+        send_make_contact(s);
+        return;
+    }
+    s->run->looked = true; // nobody there who could have said it
+    intercom_end_retry(s, NULL, "not found at the desk");
 }
 
 // A desk that takes few requests a time would have room for the look again and again, and never for what follows it.
 void intercom_send_find_or_make(struct intercom *s)
 {
     if (s->run->note.absent_s && !s->attempt->look_only)
-        send_make_contact(s);
+        intercom_contact_absent(s);
     else
         intercom_send_find(s);
 }
@@ -58,7 +77,9 @@ void intercom_contact_lost(struct intercom *s, const struct http_response *last)
         intercom_end_retry(s, last, "Intercom does not know the contact that it names itself");
         return;
     }
+    s->run->lost = s->attempt->link.contact;
     intercom_set_contact(s, STR_NONE);
+    s->run->note.who = 0; // another may be found
     intercom_send_find(s);
 }
 
@@ -97,18 +118,14 @@ static bool is_contact(yyjson_val *object, struct str id)
     return plain && (!type || strcmp(type, "contact") == 0);
 }
 
-static bool take_contact(struct intercom *s, const struct http_response *last, bool made)
+bool intercom_take_contact(struct intercom *s, yyjson_val *contact, bool made)
 {
-    yyjson_doc *doc = json_read(last->body);
-    yyjson_val *contact = yyjson_doc_get_root(doc);
     struct str id = intercom_id(yyjson_obj_get(contact, "id"), s->arena);
     int64_t now_s = s->attempt->now_us / 1000000, created_s = 0;
-    bool dated = json_get_int(contact, "created_at", &created_s), good = is_contact(contact, id);
-    yyjson_doc_free(doc);
-    if (!good) {
-        intercom_end_unreadable(s, last, false);
+    bool dated = json_get_int(contact, "created_at", &created_s);
+    if (!is_contact(contact, id))
         return false;
-    }
+    s->run->note.joined = false;
     intercom_set_contact(s, id);
     if (made)
         s->run->note.made_s = now_s;
@@ -117,16 +134,23 @@ static bool take_contact(struct intercom *s, const struct http_response *last, b
     return true;
 }
 
+static bool take_answer(struct intercom *s, const struct http_response *last, bool made)
+{
+    yyjson_doc *doc = json_read(last->body);
+    bool good = intercom_take_contact(s, yyjson_doc_get_root(doc), made);
+    yyjson_doc_free(doc);
+    if (!good)
+        intercom_end_unreadable(s, last, false);
+    return good;
+}
+
 void intercom_on_find(struct intercom *s, const struct http_response *last)
 {
     if (intercom_is_2xx(last)) {
-        if (take_contact(s, last, false))
+        if (take_answer(s, last, false))
             intercom_go_on(s);
-    } else if (intercom_answered(last, 404) && s->attempt->in_doubt && s->attempt->look_only) {
-        s->run->looked = true; // nobody there who could have said it
-        intercom_end_retry(s, NULL, "not found at the desk");
     } else if (intercom_answered(last, 404)) {
-        send_make_contact(s);
+        intercom_contact_absent(s);
     } else if (intercom_answered(last, 410)) {
         intercom_contact_merged(s, last);
     } else {
@@ -147,6 +171,8 @@ static void on_conflict(struct intercom *s, const struct http_response *last)
 {
     // "A contact matching those details already exists with id=6762f0df1bb69f9f2193bb84"
     struct str contact = id_behind(last->body, " id=");
+    // Whether it has our id or what the customer shares is not said.
+    s->run->note.joined = intercom_shared(s).n && !s->run->nameless;
     if (contact.n && says(last->body, "archived")) {
         // Kept for UNARCHIVE; taken back when the contact cannot be had.
         intercom_set_contact(s, contact);
@@ -168,10 +194,12 @@ void intercom_on_make_contact(struct intercom *s, const struct http_response *la
     bool content = intercom_answered(last, 400) || intercom_answered(last, 422);
     s->run->note.absent_s = intercom_answered(last, 429) ? s->attempt->now_us / 1000000 : 0;
     if (intercom_is_2xx(last)) {
-        if (!take_contact(s, last, true))
+        if (!take_answer(s, last, true))
             return;
         // A contact that was not there has said nothing yet; a conversation that we knew was another's.
         s->run->looked = true;
+        s->run->note.who = 0;
+        intercom_who_made(s);
         if (s->attempt->link.conversation.n)
             intercom_forget_conversation(s);
         intercom_go_on(s);
@@ -190,9 +218,19 @@ void intercom_on_make_contact(struct intercom *s, const struct http_response *la
     }
 }
 
+static bool is_named_by_us(struct intercom *s, const struct http_response *last)
+{
+    yyjson_doc *doc = json_read(last->body);
+    bool ours = str_eq(json_get_str(yyjson_doc_get_root(doc), "external_id"), external_id(s));
+    yyjson_doc_free(doc);
+    return ours;
+}
+
 void intercom_on_unarchive(struct intercom *s, const struct http_response *last)
 {
     if (intercom_is_2xx(last)) {
+        if (is_named_by_us(s, last))
+            s->run->note.joined = false;
         intercom_go_on(s);
         return;
     }
@@ -205,6 +243,7 @@ void intercom_on_unarchive(struct intercom *s, const struct http_response *last)
         intercom_end_retry(s, last, "this contact was blocked or deleted at Intercom, many times over");
     } else {
         s->run->note.space = s->run->note.space ? s->run->note.space + 1 : 2;
+        s->run->unshared = true; // it may be this, and no id, that the locked one has in common with ours
         s->run->finds = 0;
         intercom_send_find(s);
     }

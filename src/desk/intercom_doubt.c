@@ -11,7 +11,7 @@ static int64_t received_s(const struct delivery *attempt)
     return attempt->message->received_at_us / 1000000;
 }
 
-static void write_filter(struct json *json, const char *field, const char *operator, struct str value)
+void intercom_write_filter(struct json *json, const char *field, const char *operator, struct str value)
 {
     json_open(json, '{');
     json_key_str(json, "field", str_of(field));
@@ -34,8 +34,8 @@ void intercom_send_search(struct intercom *s)
     json_key_str(&json, "operator", STR("AND"));
     json_key(&json, "value");
     json_open(&json, '[');
-    write_filter(&json, "contact_ids", "=", s->attempt->link.contact);
-    write_filter(&json, "created_at", ">", arena_printf(s->arena, "%" PRId64, since_s - SEARCH_SLACK_S));
+    intercom_write_filter(&json, "contact_ids", "=", s->attempt->link.contact);
+    intercom_write_filter(&json, "created_at", ">", arena_printf(s->arena, "%" PRId64, since_s - SEARCH_SLACK_S));
     json_close(&json, ']');
     json_close(&json, '}');
     json_key(&json, "pagination");
@@ -54,10 +54,19 @@ static bool may_be_own_clock(const struct intercom *s)
     return clock == CLOCK_DESKS || (clock == CLOCK_NOT_KNOWN && str_to_i64(s->attempt->link.last_part, &known));
 }
 
+// Topics of one chat have one contact, and so have the sources of one person.
+static bool is_alone(const struct intercom *s)
+{
+    const struct delivery *attempt = s->attempt;
+    bool may_be_shared = attempt->account->identity != IDENTITY_NONE || s->run->note.joined;
+    return !may_be_shared && !attempt->message->conversation_name.p &&
+           str_ends(attempt->customer, attempt->message->conversation);
+}
+
 static struct intercom_wanted wanted_of(struct intercom *s)
 {
     const struct delivery *attempt = s->attempt;
-    return (struct intercom_wanted){
+    struct intercom_wanted wanted = {
         .contact = attempt->link.contact,
         .body = s->run->body,
         .created_s = s->run->created_s,
@@ -65,10 +74,12 @@ static struct intercom_wanted wanted_of(struct intercom *s)
         .known_refs = attempt->known_refs,
         .known_ref_count = attempt->known_ref_count,
         .own_clock = may_be_own_clock(s),
-        .alone = !attempt->message->conversation_name.p && str_ends(attempt->customer, attempt->message->conversation),
+        .alone = is_alone(s),
         .looked = attempt->link.conversation,
         .last_part = attempt->link.last_part,
     };
+    intercom_files_wanted(s, &wanted);
+    return wanted;
 }
 
 // The conversation that we know began after this message: so this one may have begun another, unseen. (One that is tried
@@ -85,20 +96,35 @@ static bool shows_parts(yyjson_val *conversation)
     return yyjson_is_arr(yyjson_obj_get(parts, "conversation_parts"));
 }
 
-static void on_look_done(struct intercom *s, const struct http_response *last)
+// The message, or, where its text is known to be there, its files. True: found.
+static bool find(struct intercom *s, yyjson_val *conversation)
 {
     struct intercom_wanted wanted = wanted_of(s);
+    yyjson_val *said = NULL;
+    struct str ref = intercom_find_in_conversation(&wanted, conversation, s->arena, &said);
+    if (ref.n)
+        intercom_found(s, said, ref);
+    return ref.n > 0;
+}
+
+static bool find_all(struct intercom *s, yyjson_val *conversation)
+{
+    bool text_was_there = s->run->text_there;
+    if (!find(s, conversation))
+        return false;
+    return text_was_there || !intercom_files_left(s) || find(s, conversation);
+}
+
+static void on_look_done(struct intercom *s, const struct http_response *last)
+{
     yyjson_doc *doc = json_read(last->body);
     yyjson_val *conversation = yyjson_doc_get_root(doc);
-    struct str ref = STR_NONE;
     bool readable = intercom_is_conversation(conversation) && shows_parts(conversation);
-    if (readable)
-        ref = intercom_find_in_conversation(&wanted, conversation, s->arena);
     if (!readable) {
         intercom_end_unreadable(s, last, false);
-    } else if (ref.n) {
-        intercom_end_delivered(s, last->status, ref);
-    } else if (s->attempt->message->late || may_have_begun_another(s, conversation)) {
+    } else if (find_all(s, conversation)) {
+        intercom_end_there(s, last->status);
+    } else if (!s->run->text_there && (s->attempt->message->late || may_have_begun_another(s, conversation))) {
         intercom_send_search(s);
     } else {
         s->run->looked = true;
@@ -156,14 +182,19 @@ void intercom_on_search(struct intercom *s, const struct http_response *last)
     struct intercom_wanted wanted = wanted_of(s);
     yyjson_doc *doc = json_read(last->body);
     yyjson_val *list = yyjson_doc_get_root(doc);
+    yyjson_val *said = NULL;
     struct str conversation = STR_NONE;
-    struct str ref = intercom_find_in_list(&wanted, list, s->arena, &conversation);
+    struct str ref = intercom_find_in_list(&wanted, list, s->arena, &conversation, &said);
     if (!yyjson_is_arr(yyjson_obj_get(list, "conversations"))) {
         intercom_end_unreadable(s, last, false);
     } else if (ref.n) {
         if (!s->attempt->link.conversation.n)
             intercom_set(s, &s->attempt->link.conversation, conversation);
-        intercom_end_delivered(s, last->status, ref);
+        intercom_found(s, said, ref);
+        if (intercom_files_left(s))
+            intercom_go_on(s); // are they there?
+        else
+            intercom_end_there(s, last->status);
     } else {
         not_in_search(s);
     }

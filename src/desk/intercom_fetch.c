@@ -54,63 +54,83 @@ static struct str kind_of(struct str mime)
     return shown ? family : STR("file");
 }
 
-// `size`: -1 when it is not known.
-static void write_file(struct json *json, struct str kind, struct str url, struct str name, struct str mime,
-                       int64_t size)
+// The files of one thing said: as many as are fetched of one message are wanted, of the others the address is all there is.
+struct files {
+    struct attachment list[ATTACHMENTS_MAX];
+    size_t count;
+};
+
+static bool is_listed(const struct files *files, struct str url)
 {
-    json_open(json, '{');
-    json_key_str(json, "kind", kind);
-    json_key_str(json, "url", url);
-    json_key_str(json, "name", name);
-    json_key_str(json, "mime", mime);
-    json_key(json, "size");
-    if (size >= 0)
-        json_int(json, size);
-    else
-        json_null(json);
-    json_close(json, '}');
+    for (size_t i = 0; i < files->count; i++)
+        if (str_eq(files->list[i].url, url))
+            return true;
+    return false;
 }
 
-static void write_attachments(struct json *json, yyjson_val *attachments)
+static void add_file(struct files *files, struct attachment file)
+{
+    if (!is_web(file.url) || files->count == ATTACHMENTS_MAX)
+        return;
+    file.state = files->count < FILES_MAX ? FILE_WANTED : FILE_ELSEWHERE;
+    files->list[files->count++] = file;
+}
+
+static void add_attachments(struct files *files, yyjson_val *attachments)
 {
     size_t i, n;
     yyjson_val *each;
     yyjson_arr_foreach(attachments, i, n, each)
     {
-        struct str url = json_get_str(each, "url"), mime = json_get_str(each, "content_type");
-        int64_t size = -1;
-        (void)json_get_int(each, "filesize", &size); // else it stays unknown
-        if (is_web(url))
-            write_file(json, kind_of(mime), url, json_get_str(each, "name"), mime, size);
+        struct str mime = json_get_str(each, "content_type");
+        int64_t size;
+        bool sized = json_get_int(each, "filesize", &size) && size >= 0;
+        add_file(files, (struct attachment){.kind = kind_of(mime),
+                                            .url = json_get_str(each, "url"),
+                                            .name = json_get_str(each, "name"),
+                                            .mime = mime,
+                                            .size = sized ? size : -1});
     }
 }
 
 // An image that an agent puts into the text is no attachment at Intercom, but a tag.
-static void write_images(struct json *json, struct str html, struct arena *arena)
+static void add_images(struct files *files, struct str html, struct arena *arena)
 {
     struct str url;
     for (size_t at = 0; intercom_next_image(html, &at, arena, &url);)
-        if (is_web(url))
-            write_file(json, STR("image"), url, STR_NONE, STR_NONE, -1);
+        if (!is_listed(files, url)) // an attachment may be shown in the text, too
+            add_file(files, (struct attachment){.kind = STR("image"), .url = url, .size = -1});
 }
 
 // STR_NONE when there are none.
 static struct str attachments_of(yyjson_val *said, struct str html, struct arena *arena)
 {
-    struct buf buf;
-    buf_init(&buf, SIZE_MAX / 2);
-    struct json json = {.out = &buf};
-    json_open(&json, '[');
-    write_attachments(&json, yyjson_obj_get(said, "attachments"));
-    write_images(&json, html, arena);
-    json_close(&json, ']');
-    buf_must(&buf); // no more than the answer that is in memory
-    struct str text = buf.n > 2 ? arena_str(arena, buf_str(&buf)) : STR_NONE;
-    buf_done(&buf);
-    return text;
+    struct files *files = arena_of(arena, struct files);
+    add_attachments(files, yyjson_obj_get(said, "attachments"));
+    add_images(files, html, arena);
+    return attachments_write(files->list, files->count, arena);
 }
 
 // Parts ----------------------------------------------------------------------------------------------------
+
+static int64_t time_at(yyjson_val *object, const char *key)
+{
+    int64_t at_s;
+    return json_get_int(object, key, &at_s) ? at_s : 0;
+}
+
+// What was taken back holds a remark of Intercom's, if anything.
+static void read_words(yyjson_val *said, struct desk_part *part, struct arena *arena)
+{
+    struct str html = json_get_str(said, "body");
+    part->html = STR("");
+    part->redacted = yyjson_is_true(yyjson_obj_get(said, "redacted"));
+    if (part->redacted)
+        return;
+    part->attachments = attachments_of(said, html, arena);
+    if (!intercom_is_blank(html, arena))
+        part->html = arena_str(arena, html);
+}
 
 // One thing said: a part, or the message that the conversation began with.
 static void add_said(struct reading *reading, yyjson_val *said, struct str id, int64_t created_s,
@@ -118,32 +138,24 @@ static void add_said(struct reading *reading, yyjson_val *said, struct str id, i
 {
     struct arena *arena = reading->arena;
     yyjson_val *author = yyjson_obj_get(said, "author");
-    if (!speaks_for_the_desk(author) || yyjson_is_true(yyjson_obj_get(said, "redacted")))
+    if (!speaks_for_the_desk(author))
         return;
-    struct str html = json_get_str(said, "body");
-    struct str attachments = attachments_of(said, html, arena);
-    bool silent = intercom_is_blank(html, arena);
-    if (silent && !attachments.n)
-        return;
-    if (!id.n || created_s <= 0) { // words for a customer, and nothing to know them by
-        reading->unreadable = true;
-        return;
-    }
-    reading->parts[reading->count++] = (struct desk_part){
+    int64_t updated_s = time_at(said, "updated_at");
+    struct desk_part part = {
         .id = id,
         .created_s = created_s,
+        .updated_s = updated_s > created_s ? updated_s : created_s,
         .author_id = intercom_id(yyjson_obj_get(author, "id"), arena),
         .author_name = arena_str(arena, json_get_str(author, "name")),
         .by_bot = is_bot(author, delivered_as),
-        .html = silent ? STR("") : arena_str(arena, html),
-        .attachments = attachments,
     };
-}
-
-static int64_t created_at(yyjson_val *object)
-{
-    int64_t at_s;
-    return json_get_int(object, "created_at", &at_s) ? at_s : 0;
+    read_words(said, &part, arena);
+    if (!part.html.n && !part.attachments.n && !part.redacted)
+        return;
+    if (id.n && created_s > 0)
+        reading->parts[reading->count++] = part;
+    else if (!part.redacted) // words for a customer, and nothing to know them by
+        reading->unreadable = true;
 }
 
 // The message that the conversation began with: its id is of another series than those of parts.
@@ -153,7 +165,7 @@ static void add_source(struct reading *reading, yyjson_val *conversation)
     struct str id = intercom_id(yyjson_obj_get(source, "id"), reading->arena);
     if (id.n)
         id = arena_printf(reading->arena, "source:%.*s", STR_ARG(id));
-    add_said(reading, source, id, created_at(conversation), json_get_str(source, "delivered_as"));
+    add_said(reading, source, id, time_at(conversation, "created_at"), json_get_str(source, "delivered_as"));
 }
 
 // By time, then by id; what is no number stands before.
@@ -192,7 +204,8 @@ static bool read_conversation(struct desk_fetch *fetch, yyjson_val *conversation
     yyjson_arr_foreach(parts, i, n, part)
     {
         if (!stays_inside(json_get_str(part, "part_type")))
-            add_said(&reading, part, intercom_id(yyjson_obj_get(part, "id"), fetch->arena), created_at(part), STR_NONE);
+            add_said(&reading, part, intercom_id(yyjson_obj_get(part, "id"), fetch->arena), time_at(part, "created_at"),
+                     STR_NONE);
     }
     if (reading.unreadable)
         return false;

@@ -1,7 +1,8 @@
 // Whether a message is at Intercom already: there is no idempotency key, so it is told by its author, its
 // created_at (ours, sent along unchanged) and its body.
 //
-// Two equal texts of one second are told apart by counting: those whose ids we know are not this one.
+// Two equal texts of one second are told apart by counting: those whose ids we know are not this one. What a message says of its files
+// may differ from one attempt to the next (they come, or cannot be had): of it only how it begins is compared.
 #include "desk/intercom.h"
 
 #include <inttypes.h>
@@ -37,13 +38,25 @@ static void put(struct squeeze *out, const char *p, size_t n)
     out->n += n;
 }
 
+// The HTML up to its last ">": behind it no tag ends, and looking for one from each "<" there would take the square of its length.
+static size_t tags_end(struct str html)
+{
+    size_t n = html.n;
+    while (n > 0 && html.p[n - 1] != '>')
+        n--;
+    return n;
+}
+
+static bool begins_a_tag(struct str s)
+{
+    char c = s.n < 3 ? 0 : (char)(s.p[1] | 0x20);
+    return c && s.p[0] == '<' && ((c >= 'a' && c <= 'z') || s.p[1] == '/' || s.p[1] == '!');
+}
+
 // Length of the tag that s begins with, 0 when it begins with none.
 static size_t tag(struct str s)
 {
-    if (s.n < 3 || s.p[0] != '<')
-        return 0;
-    char c = (char)(s.p[1] | 0x20);
-    if (!(c >= 'a' && c <= 'z') && s.p[1] != '/' && s.p[1] != '!')
+    if (!begins_a_tag(s))
         return 0;
     size_t end = str_index(s, '>', 0);
     return end < s.n ? end + 1 : 0;
@@ -145,15 +158,15 @@ static struct str without_repeated_links(struct squeeze *text)
     return (struct str){out.p, out.n};
 }
 
-// The body without blanks; with `html`, without tags and with entities read.
-static struct str squeezed(struct str body, bool html, struct arena *arena)
+struct str intercom_squeezed(struct str body, bool html, struct arena *arena)
 {
     struct squeeze out = {arena_alloc(arena, body.n + 1), 0};
+    size_t end = html ? tags_end(body) : 0;
     for (size_t i = 0; i < body.n;) {
         struct str rest = str_sub(body, i, body.n);
         size_t n = blank(rest);
         if (!n && html)
-            n = rest.p[0] == '<' ? tag(rest) : rest.p[0] == '&' ? entity(rest, &out) : 0;
+            n = rest.p[0] == '<' && i < end ? tag(rest) : rest.p[0] == '&' ? entity(rest, &out) : 0;
         if (!n) {
             put(&out, rest.p, 1);
             n = 1;
@@ -165,21 +178,21 @@ static struct str squeezed(struct str body, bool html, struct arena *arena)
 
 bool intercom_same_body(struct str ours, struct str theirs, struct arena *arena)
 {
-    struct str plain = squeezed(ours, false, arena);
-    struct str their_plain = squeezed(theirs, false, arena);
+    struct str plain = intercom_squeezed(ours, false, arena);
+    struct str their_plain = intercom_squeezed(theirs, false, arena);
     if (str_eq(plain, their_plain))
         return true;
-    struct str their_text = squeezed(theirs, true, arena);
+    struct str their_text = intercom_squeezed(theirs, true, arena);
     if (str_eq(plain, their_text))
         return true;
     // What we sent as plain text may have been read as HTML, and lost what looked like tags.
-    struct str text = squeezed(ours, true, arena);
+    struct str text = intercom_squeezed(ours, true, arena);
     return text.n && str_eq(text, their_text);
 }
 
 bool intercom_is_blank(struct str html, struct arena *arena)
 {
-    return !squeezed(html, true, arena).n;
+    return !intercom_squeezed(html, true, arena).n;
 }
 
 // The value of src in a tag, with entities read.
@@ -193,14 +206,18 @@ static struct str source_of(struct str tag_text, struct arena *arena)
     char quote = value.n ? value.p[0] : 0;
     if (quote != '"' && quote != '\'')
         return STR_NONE;
-    return squeezed(str_sub(value, 1, str_index(value, quote, 1)), true, arena);
+    return intercom_squeezed(str_sub(value, 1, str_index(value, quote, 1)), true, arena);
 }
 
 bool intercom_next_image(struct str html, size_t *at, struct arena *arena, struct str *out_url)
 {
     while (*at < html.n) {
         struct str rest = str_sub(html, *at, html.n);
-        size_t length = rest.p[0] == '<' ? tag(rest) : 0;
+        size_t length = tag(rest);
+        if (!length && begins_a_tag(rest)) { // it has no end, and so has none behind it
+            *at = html.n;
+            return false;
+        }
         *at += length ? length : 1;
         if (length && str_ieq_c(str_sub(rest, 0, 4), "<img")) {
             *out_url = source_of(str_sub(rest, 0, length), arena);
@@ -212,12 +229,46 @@ bool intercom_next_image(struct str html, size_t *at, struct arena *arena, struc
 
 // Looking -------------------------------------------------------------------------------------------------
 
-static bool is_known(const struct intercom_wanted *wanted, struct str id)
+// How often this reference is known. One message may have two, with a comma between: of its text, and of its files.
+static size_t times_known(const struct intercom_wanted *wanted, struct str id)
 {
-    for (size_t i = 0; i < wanted->known_ref_count; i++)
-        if (str_eq(wanted->known_refs[i], id))
+    size_t times = wanted->text_ref.n && str_eq(wanted->text_ref, id);
+    for (size_t i = 0; i < wanted->known_ref_count; i++) {
+        struct str refs = wanted->known_refs[i];
+        size_t comma = str_index(refs, ',', 0);
+        times += str_eq(str_sub(refs, 0, comma), id);
+        times += comma < refs.n && str_eq(str_sub(refs, comma + 1, refs.n), id);
+    }
+    return times;
+}
+
+static bool is_tail(const struct intercom_wanted *wanted, struct str rest, struct arena *arena)
+{
+    if (!rest.n)
+        return !wanted->has_tail;
+    for (size_t i = 0; i < wanted->tail_count; i++) {
+        struct str tail = intercom_squeezed(wanted->tails[i], false, arena);
+        if (tail.n && str_ieq(str_sub(rest, 0, tail.n), tail))
             return true;
+    }
     return false;
+}
+
+static bool is_with_tail(const struct intercom_wanted *wanted, struct str ours, struct str theirs, struct arena *arena)
+{
+    return str_starts(theirs, ours) && is_tail(wanted, str_sub(theirs, ours.n, theirs.n), arena);
+}
+
+// The same as intercom_same_body of a message with files.
+static bool is_same_with_files(const struct intercom_wanted *wanted, struct str theirs, struct arena *arena)
+{
+    struct str plain = intercom_squeezed(wanted->body, false, arena);
+    struct str their_text = intercom_squeezed(theirs, true, arena);
+    if (is_with_tail(wanted, plain, intercom_squeezed(theirs, false, arena), arena) ||
+        is_with_tail(wanted, plain, their_text, arena))
+        return true;
+    struct str text = intercom_squeezed(wanted->body, true, arena);
+    return text.n && is_with_tail(wanted, text, their_text, arena);
 }
 
 static bool is_ours(const struct intercom_wanted *wanted, yyjson_val *said, struct arena *arena)
@@ -225,7 +276,8 @@ static bool is_ours(const struct intercom_wanted *wanted, yyjson_val *said, stru
     struct str author = intercom_id(yyjson_obj_get(yyjson_obj_get(said, "author"), "id"), arena);
     if (!author.n || !str_eq(author, wanted->contact))
         return false;
-    return intercom_same_body(wanted->body, json_get_str(said, "body"), arena);
+    struct str body = json_get_str(said, "body");
+    return wanted->tail_count ? is_same_with_files(wanted, body, arena) : intercom_same_body(wanted->body, body, arena);
 }
 
 // Ids grow with time; those that are no numbers cannot be compared.
@@ -250,31 +302,24 @@ static int64_t created_at(yyjson_val *object)
     return json_get_int(object, "created_at", &at_s) ? at_s : 0;
 }
 
-// How many messages of this second were taken without a name: as many of those found may be theirs.
-static size_t unnamed(const struct intercom_wanted *wanted)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < wanted->known_ref_count; i++)
-        count += str_eq(wanted->known_refs[i], INTERCOM_UNNAMED);
-    return count;
-}
-
 static struct str find_in_source(const struct intercom_wanted *wanted, yyjson_val *conversation, struct arena *arena)
 {
     yyjson_val *source = yyjson_obj_get(conversation, "source");
     struct str id = intercom_id(yyjson_obj_get(source, "id"), arena);
-    if (!id.n || is_known(wanted, id) || created_at(conversation) != wanted->created_s)
+    if (!id.n || times_known(wanted, id) || created_at(conversation) != wanted->created_s)
         return STR_NONE;
     return is_ours(wanted, source, arena) ? id : STR_NONE;
 }
 
 struct str intercom_find_in_conversation(const struct intercom_wanted *wanted, yyjson_val *conversation,
-                                         struct arena *arena)
+                                         struct arena *arena, yyjson_val **out_said)
 {
     yyjson_val *parts = yyjson_obj_get(yyjson_obj_get(conversation, "conversation_parts"), "conversation_parts");
-    size_t taken = unnamed(wanted), i, n;
+    // So many messages of this second were taken without a name: as many of those found may be theirs.
+    size_t taken = times_known(wanted, INTERCOM_UNNAMED), i, n;
     struct str found = find_in_source(wanted, conversation, arena);
     yyjson_val *part;
+    *out_said = yyjson_obj_get(conversation, "source");
     if (found.n && taken)
         taken--;
     else if (found.n)
@@ -282,8 +327,9 @@ struct str intercom_find_in_conversation(const struct intercom_wanted *wanted, y
     yyjson_arr_foreach(parts, i, n, part)
     {
         struct str id = intercom_id(yyjson_obj_get(part, "id"), arena);
-        if (!id.n || is_known(wanted, id) || !is_time(wanted, created_at(part), id) || !is_ours(wanted, part, arena))
+        if (!id.n || times_known(wanted, id) || !is_time(wanted, created_at(part), id) || !is_ours(wanted, part, arena))
             continue;
+        *out_said = part;
         if (!taken)
             return id;
         taken--;
@@ -299,7 +345,7 @@ static bool is_begun_now(const struct intercom_wanted *wanted, int64_t created_s
 }
 
 struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_val *list, struct arena *arena,
-                                 struct str *out_conversation)
+                                 struct str *out_conversation, yyjson_val **out_said)
 {
     size_t i, n;
     yyjson_val *conversation;
@@ -308,10 +354,11 @@ struct str intercom_find_in_list(const struct intercom_wanted *wanted, yyjson_va
         yyjson_val *source = yyjson_obj_get(conversation, "source");
         struct str conversation_id = intercom_id(yyjson_obj_get(conversation, "id"), arena);
         struct str id = intercom_id(yyjson_obj_get(source, "id"), arena);
-        if (!conversation_id.n || str_eq(conversation_id, wanted->looked) || is_known(wanted, id) ||
+        if (!conversation_id.n || str_eq(conversation_id, wanted->looked) || times_known(wanted, id) ||
             !is_begun_now(wanted, created_at(conversation)) || !is_ours(wanted, source, arena))
             continue;
         *out_conversation = conversation_id;
+        *out_said = source;
         return id.n ? id : INTERCOM_UNNAMED;
     }
     return STR_NONE;

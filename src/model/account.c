@@ -84,6 +84,7 @@ struct account *account_copy(const struct account *account)
     copy->on_failure = account->on_failure;
     copy->in_doubt = account->in_doubt;
     copy->replies = account->replies;
+    copy->identity = account->identity;
     copy->source_count = account->source_count;
     copy->sources = copy_sources(arena, account->sources, account->source_count);
     copy->former_count = account->former_count;
@@ -183,6 +184,13 @@ bool account_name_is_valid(struct str name)
 const char *replies_policy_name(enum replies_policy policy)
 {
     return policy == REPLIES_AGENTS ? "agents" : "agents+bots";
+}
+
+const char *identity_policy_name(enum identity_policy policy)
+{
+    static const char *const names[] = {"none", "phone", "email"};
+    must((size_t)policy < sizeof names / sizeof *names);
+    return names[policy];
 }
 
 const char *order_rule_name(enum order_rule rule)

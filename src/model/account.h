@@ -14,6 +14,8 @@ enum order_rule { ORDER_ACCOUNT, ORDER_CONVERSATION };
 enum failure_policy { ON_FAILURE_SKIP, ON_FAILURE_HOLD };
 enum doubt_policy { IN_DOUBT_RESEND, IN_DOUBT_HOLD };
 enum replies_policy { REPLIES_AGENTS, REPLIES_AGENTS_AND_BOTS };
+// By what one person is known who writes from several sources.
+enum identity_policy { IDENTITY_NONE, IDENTITY_PHONE, IDENTITY_EMAIL };
 enum source_mode { SOURCE_DEFAULT, SOURCE_WEBHOOK, SOURCE_POLLING };
 enum desk_probe { DESK_PROBE_HEAD, DESK_PROBE_NONE };
 
@@ -59,6 +61,7 @@ struct account {
     enum failure_policy on_failure;
     enum doubt_policy in_doubt;
     enum replies_policy replies; // whose words at the desk go to the customer
+    enum identity_policy identity;
     struct source *sources;
     size_t source_count;
     struct source *former; // sources it had once: messages of theirs may still wait, and go out under their name
@@ -102,5 +105,6 @@ bool account_name_is_valid(struct str name);
 const char *order_rule_name(enum order_rule rule);
 const char *failure_policy_name(enum failure_policy policy);
 const char *doubt_policy_name(enum doubt_policy policy);
-const char *replies_policy_name(enum replies_policy policy); // "agents", "agents+bots"
-const char *source_mode_name(enum source_mode mode);         // "default", "webhook", "polling"
+const char *replies_policy_name(enum replies_policy policy);   // "agents", "agents+bots"
+const char *identity_policy_name(enum identity_policy policy); // "none", "phone", "email"
+const char *source_mode_name(enum source_mode mode);           // "default", "webhook", "polling"

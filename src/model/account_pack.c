@@ -178,7 +178,8 @@ static void unpack_desk(struct unpacker *unpacker, struct desk *out)
 static void pack_flags(struct packer *packer, const struct account *account)
 {
     pack_number(packer, (uint64_t)account->active | (uint64_t)account->damaged << 1 |
-                            (uint64_t)account->left_file << 2 | (uint64_t)account->replies << 3);
+                            (uint64_t)account->left_file << 2 | (uint64_t)account->replies << 3 |
+                            (uint64_t)account->identity << 4);
     pack_number(packer, account->order);
     pack_number(packer, account->on_failure);
     pack_number(packer, account->in_doubt);
@@ -192,6 +193,7 @@ static void unpack_flags(struct unpacker *unpacker, struct account *out)
     out->damaged = flags >> 1 & 1;
     out->left_file = flags >> 2 & 1;
     out->replies = (enum replies_policy)(flags >> 3 & 1);
+    out->identity = (enum identity_policy)(flags >> 4 & 3);
     out->order = (enum order_rule)unpack_number(unpacker);
     out->on_failure = (enum failure_policy)unpack_number(unpacker);
     out->in_doubt = (enum doubt_policy)unpack_number(unpacker);

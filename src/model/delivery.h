@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "model/account.h"
 #include "model/http.h"
+#include "model/media_link.h"
 #include "model/message.h"
 #include "model/verdict.h"
 
@@ -27,10 +28,15 @@ struct delivery {
     // count them).
     const struct str *known_refs;
     size_t known_ref_count;
-    struct arena *arena; // of the attempt: lives until its outcome is handed over
+    struct arena *arena;             // of the attempt: lives until its outcome is handed over
+    const struct media_links *links; // for kept files
+    struct str profile;              // of the customer, as struct profile's JSON; STR_NONE: not known
 
     struct link link; // desks. In: as stored. Out: as learned; texts in the arena
     bool link_changed;
+    // Inbound. Out: of the message's attachments those (bit n: the n-th) that went with it or that the agent was told of for good. What
+    // is not among them when it is delivered follows as a message of its own, once it is kept or has failed.
+    uint32_t files_told;
     struct str moved_to; // replies. Out: the thread goes on under this id of the platform; STR_NONE: it does not
 
     int phase;   // the connector's own, 0 at the start
@@ -43,8 +49,10 @@ enum delivery_step_kind { DELIVERY_SEND, DELIVERY_END };
 struct delivery_step {
     enum delivery_step_kind kind;
     struct http_request request; // DELIVERY_SEND; in the arena
-    bool writes;                 // DELIVERY_SEND: it could apply the message (a look-up or a contact could not)
-    struct verdict verdict;      // DELIVERY_END
+    // DELIVERY_SEND: it could apply the message (a look-up or a contact could not), and twice would be once too often (an edit or a
+    // deletion may be repeated).
+    bool writes;
+    struct verdict verdict; // DELIVERY_END
 };
 
 // Who takes deliveries: a kind of desk, or a kind of platform.

@@ -11,6 +11,14 @@ struct http_header {
     struct str name, value;
 };
 
+// A piece of a body that is put together while it is sent: bytes, or a kept file (store/media_files.h), as it is or in base64.
+struct http_part {
+    struct str bytes;  // unless `file`
+    struct str file;   // its hash; STR_NONE: `bytes`
+    int64_t file_size; // of the file, bytes
+    bool base64;
+};
+
 // Incoming: `target` is path and query as sent, `path` is its path still percent-encoded, `query` what
 // stands after "?". Outgoing: `target` is an absolute URL, the others are unused; Host, Content-Length
 // and User-Agent are the client's to add.
@@ -21,6 +29,9 @@ struct http_request {
     const struct http_header *headers;
     size_t header_count;
     struct str body;
+    const struct http_part
+        *parts; // outgoing, in place of `body`: where a file is in it, which is never in memory as a whole
+    size_t part_count;
 };
 
 // Why there is no answer.
@@ -33,12 +44,15 @@ enum http_failure {
     HTTP_RESENT,        // the library wanted to send the body a second time by itself, and was stopped
     HTTP_UNREADABLE,    // an answer that is no HTTP, or is over the limits (head 64 KiB, body as asked)
     HTTP_CANCELLED,     // we stopped it (shutdown)
+    HTTP_UNSENDABLE,    // a file of the request's parts could not be read: the peer has not got the whole of it
 };
 
 struct http_response {
     enum http_failure failure;
-    bool written; // the request may have reached the peer as a whole; an answer may come before that
-    int status;   // 0 unless answered
+    bool too_large; // HTTP_UNREADABLE: its body, by its length or in fact
+    bool refused;   // HTTP_NOT_CONNECTED: an address that only public ones may stand for is not public
+    bool written;   // the request may have reached the peer as a whole; an answer may come before that
+    int status;     // 0 unless answered
     const struct http_header *headers;
     size_t header_count;
     struct str body;

@@ -20,8 +20,8 @@ static void take_text(struct str *text, char **at)
 struct message *message_copy(const struct message *from)
 {
     size_t texts = from->conversation.n + from->conversation_name.n + from->sender_id.n + from->sender_name.n +
-                   from->text.n + from->attachments.n + from->format.n + from->address.n + from->last_error.n +
-                   from->desk_ref.n + 10;
+                   from->text.n + from->attachments.n + from->format.n + from->target_ref.n + from->address.n +
+                   from->last_error.n + from->desk_ref.n + 11;
     struct message *message = mem_new(sizeof *message + texts);
     char *at = (char *)(message + 1);
     *message = *from;
@@ -32,6 +32,7 @@ struct message *message_copy(const struct message *from)
     take_text(&message->text, &at);
     take_text(&message->attachments, &at);
     take_text(&message->format, &at);
+    take_text(&message->target_ref, &at);
     take_text(&message->address, &at);
     take_text(&message->last_error, &at);
     take_text(&message->desk_ref, &at);
@@ -95,7 +96,7 @@ bool direction_of(struct str name, enum direction *out)
 const char *reason_name(enum reason reason)
 {
     static const char *const names[] = {"",           "rejected", "gave_up",      "by_hand", "damaged",
-                                        "no_meaning", "orphaned", "unknown_kind", "loop"};
+                                        "no_meaning", "orphaned", "unknown_kind", "loop",    "joined"};
     must((size_t)reason < sizeof names / sizeof *names);
     return names[reason];
 }

@@ -1,6 +1,7 @@
 // A message: one thing said. `struct event` is what a platform told us, before it is stored; `struct
 // message` is one that the store has.
 #pragma once
+#include "base/arena.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -25,7 +26,27 @@ enum reason {
     REASON_ORPHANED,     // its account was removed
     REASON_UNKNOWN_KIND, // a kind of event that this version does not know
     REASON_LOOP,         // too many replies of bots in one conversation: bots that answer each other
+    REASON_JOINED,       // a part of an album: its files and words went into the message of the album's first part
 };
+
+// What a reply does at the platform. Stored as numbers: add at the end, never reorder.
+enum reply_act {
+    REPLY_SAYS,    // it is said
+    REPLY_EDITS,   // an earlier one is changed to this
+    REPLY_DELETES, // an earlier one is taken back
+};
+
+// Who writes, as far as the platform tells and the desk shall know. Texts borrowed.
+struct profile {
+    // language: an IETF tag; phone: as the customer shared it, with its "+".
+    struct str name, username, language, phone, email;
+};
+// As JSON in the arena, always in the same order; STR_NONE when all are absent. And back: what is no such object has none.
+struct str profile_write(const struct profile *profile, struct arena *arena);
+struct profile profile_read(struct str json, struct arena *arena);
+// What is known (JSON, or STR_NONE) with what is said now: a member that is absent there stays as it is. In the arena;
+// STR_NONE: nothing of it is new.
+struct str profile_merge(struct str known, const struct profile *said, struct arena *arena);
 
 // What a platform told us. All texts are borrowed from the request or its arena.
 struct event {
@@ -38,10 +59,18 @@ struct event {
     struct str sender_id, sender_name;
     struct str text;        // as the agent, or of a reply the customer, shall read it
     struct str format;      // of a reply: how the platform shows the text, as its connector wrote it; STR_NONE: plain
-    struct str attachments; // a JSON list of {"kind","url","name","mime","size"}; STR_NONE = none
-    struct str raw;         // the event as it came, kept where `text` cannot say all of it; STR_NONE otherwise
-    enum reason discard;    // why no agent needs to read it: stored as discarded; REASON_NONE = a message
-    int64_t sent_at_us;     // the platform's time
+    struct str attachments; // model/attachment.h; STR_NONE = none. Those that are FILE_WANTED are fetched
+    struct str album; // parts of one conversation that say the same here become one message; STR_NONE: it stands alone
+    struct profile profile; // of the customer, in a chat of theirs alone
+    enum reply_act act;     // of a reply
+    struct str
+        target_key; // of a reply that is no REPLY_SAYS: the dedupe key of the one that it changes. Its own begins so: KEY~
+    // With REPLY_EDITS: the dedupe key of one that was said before it, of the same words or files. Where that one is there and
+    // nothing was ever said under target_key, this is said (REPLY_SAYS, under target_key): the words have grown.
+    struct str behind_key;
+    struct str raw;      // the event as it came, kept where `text` cannot say all of it; STR_NONE otherwise
+    enum reason discard; // why no agent needs to read it: stored as discarded; REASON_NONE = a message
+    int64_t sent_at_us;  // the platform's time
 };
 
 // What the desk taught us of one conversation; texts mean what the connector says they mean.
@@ -78,7 +107,11 @@ struct message {
     struct str conversation, conversation_name; // as in struct event
     struct str sender_id, sender_name;
     struct str text, attachments;
-    struct str format;     // of a reply, as in struct event
+    struct str format;  // of a reply, as in struct event
+    enum reply_act act; // of a reply
+    struct str
+        target_ref; // with REPLY_EDITS, REPLY_DELETES: desk_ref of the reply it changes; STR_NONE: that one never arrived, or
+                    // had not when this was read from the store
     struct str address;    // of a reply in a lane: the thread that `conversation` goes on in now; STR_NONE: in itself
     struct str last_error; // the receiver's words at the last failed attempt
     struct str desk_ref;   // what the receiver calls it, when it told

@@ -80,8 +80,7 @@ static bool all_digits(struct str s)
     return s.n > 0;
 }
 
-// Wall time until which the peer wants to be left alone; 0 = it does not say, or says junk.
-static int64_t retry_after(const struct http_response *response, int64_t now_us)
+int64_t verdict_retry_after(const struct http_response *response, int64_t now_us)
 {
     struct str value = str_trim(http_header_get(response->headers, response->header_count, "Retry-After"));
     int64_t pause_s = 0;
@@ -175,6 +174,10 @@ static struct verdict verdict_of_failure(const struct http_response *response, b
         verdict.maybe_applied = writes;
         verdict.unanswered = false;
         break;
+    case HTTP_UNSENDABLE: // our own disk's doing; it was not written as a whole
+        verdict.kind = VERDICT_RETRY;
+        verdict.maybe_applied = verdict.unanswered = false;
+        break;
     case HTTP_CANCELLED: // our own doing: says nothing of the desk
         verdict.kind = VERDICT_WAIT;
         verdict.until_us = now_us;
@@ -202,7 +205,7 @@ struct verdict verdict_of(const struct http_response *response, bool writes, int
         .status = response->status,
     };
     if (verdict.kind == VERDICT_DESK_DOWN)
-        verdict.until_us = retry_after(response, now_us);
+        verdict.until_us = verdict_retry_after(response, now_us);
     if (verdict.kind != VERDICT_DELIVERED)
         verdict.error = answer_error(response, arena);
     return verdict;

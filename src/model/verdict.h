@@ -34,6 +34,9 @@ struct verdict verdict_of(const struct http_response *response, bool writes, int
 // For a 2xx that does not hold what it must: VERDICT_RETRY, maybe applied if the request could. `what` is kept.
 struct verdict verdict_unreadable(const struct http_response *response, bool writes, struct str what);
 
+// Wall time until which the peer wants to be left alone, by Retry-After as above; 0 = it does not say, or says junk.
+int64_t verdict_retry_after(const struct http_response *response, int64_t now_us);
+
 // When the peer says that it answered (Date), unix seconds; 0 = it does not say.
 int64_t verdict_date_s(const struct http_response *response);
 

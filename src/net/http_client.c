@@ -14,7 +14,8 @@
 // connection that ended while nobody used it is found out before a request begins.
 //
 // Bodies are given as a whole (CURLOPT_POSTFIELDS): so libcurl sends them, up to 64 KiB, in one write with the head, where
-// a read callback makes it two writes, two packets and two wake-ups of the peer.
+// a read callback makes it two writes, two packets and two wake-ups of the peer. Only a body of parts has a read callback
+// (http_body.h), and a seek callback that refuses: beginning anew it would need the bytes from the front again.
 //
 // Easy handles, with the buffers and options in them, are reused: that is a fifth of the cost of a request. So is the URL of a
 // handle's last use as libcurl reads it (CURLU): reading it, and writing it anew from its parts, is another fifteenth.
@@ -25,6 +26,7 @@
 #include "base/must.h"
 #include "base/table.h"
 #include "net/address.h"
+#include "net/http_body.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -39,6 +41,8 @@ enum {
     SPARE_CALLS = 256,           // kept for reuse
     IDLE_S = 50,                 // connections unused for longer are not used again: most servers wait at least 60 s
     EXPECT_FROM = 64 * 1024,     // bodies of which libcurl may ask whether they are welcome: from 1 MiB on, in 7.88
+    SEND_BUFFER = 16 * 1024,     // libcurl's own, for what is not sent as it lies in memory
+    PARTS_BUFFER = 64 * 1024,    // the same of a body of parts
 };
 
 struct watch {
@@ -76,12 +80,17 @@ struct http_call {
 
     struct arena arena; // of this use
     struct str body;
-    unsigned attempts;  // begun by libcurl
-    bool stopped;       // on_attempt refused a second one
-    bool is_refused;    // the address is not public
-    bool is_idempotent; // GET, HEAD
-    bool is_http;       // the URL begins like one of ours
-    bool too_large;     // the answer
+    struct http_body parts;              // in place of `body`, if there are any
+    struct http_sink sink;               // of a 200; its `write` is NULL: there is none
+    int64_t sunk;                        // bytes that it has got
+    unsigned attempts;                   // begun by libcurl
+    bool stopped;                        // a second one was refused, by on_attempt or on_seek
+    bool is_refused;                     // the address is not public
+    bool is_idempotent;                  // GET, HEAD
+    bool is_http;                        // the URL begins like one of ours
+    bool head_too_large, body_too_large; // of the answer
+    bool is_unwanted;                    // its sink wants no more of it
+    bool is_unsendable;                  // a file of the parts cannot be read
 
     struct http_header *answer_headers;
     size_t answer_count, answer_room, head_size;
@@ -98,6 +107,7 @@ void http_client_options_default(struct http_client_options *options)
         .max_connections = 128,
         .connect_ms = 5000,
         .max_body = 4 * 1024 * 1024,
+        .slow_s = 30,
         .user_agent = "tributary/" TRIBUTARY_VERSION,
         .ca_file = getenv("SSL_CERT_FILE"), // as for every program of OpenSSL's; libcurl alone does not look at it
     };
@@ -263,7 +273,49 @@ static int on_attempt(void *arg, char *peer, char *own, int peer_port, int own_p
     return call->stopped ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+static size_t on_read_body(char *room, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    int64_t n = http_body_read(&call->parts, room, size * count);
+    call->is_unsendable = n < 0;
+    return n < 0 ? CURL_READFUNC_ABORT : (size_t)n;
+}
+
+// libcurl goes back to the front of a body to send it a second time, and for nothing else.
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct http_call *call = arg;
+    (void)offset, (void)origin;
+    call->stopped = true;
+    return CURL_SEEKFUNC_FAIL;
+}
+
+static int64_t body_size(const struct http_call *call)
+{
+    return call->parts.count ? call->parts.size : (int64_t)call->body.n;
+}
+
 // ---- the answer, as libcurl gives it
+
+static int status_of(const struct http_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
+static bool goes_to_sink(const struct http_call *call)
+{
+    return call->sink.write && status_of(call) == 200;
+}
+
+// By its own word: then not a byte of it is taken.
+static bool says_too_much(const struct http_call *call)
+{
+    struct str length = http_header_get(call->answer_headers, call->answer_count, "content-length");
+    int64_t number = 0;
+    return str_to_i64(length, &number) && number > call->sink.max;
+}
 
 static bool add_answer_header(struct http_call *call, struct str line)
 {
@@ -297,7 +349,7 @@ static size_t on_head_line(char *p, size_t size, size_t count, void *arg)
     struct str line = {p, size * count};
     call->head_size += line.n;
     if (call->head_size > MAX_ANSWER_HEAD) {
-        call->too_large = true;
+        call->head_too_large = true;
         return 0;
     }
     if (str_starts(line, STR("HTTP/")) && (call->head_done || call->answer_count == 0)) {
@@ -305,19 +357,35 @@ static size_t on_head_line(char *p, size_t size, size_t count, void *arg)
         call->answer_count = 0;
     } else if (str_trim(line).n == 0) {
         call->head_done = true;
+        call->body_too_large = goes_to_sink(call) && says_too_much(call);
+        return call->body_too_large ? 0 : line.n;
     } else if (!call->head_done && str_index(line, ':', 0) < line.n && !add_answer_header(call, line)) {
-        call->too_large = true;
+        call->head_too_large = true;
         return 0;
     }
     return line.n;
 }
 
+static bool sink_bytes(struct http_call *call, struct str bytes)
+{
+    if ((int64_t)bytes.n > call->sink.max - call->sunk) {
+        call->body_too_large = true;
+        return false;
+    }
+    call->sunk += (int64_t)bytes.n;
+    call->is_unwanted = !call->sink.write(call->sink.arg, bytes);
+    return !call->is_unwanted;
+}
+
 static size_t on_answer_body(char *p, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
-    if (buf_add(&call->answer_body, p, size * count) == ERR_OK)
-        return size * count;
-    call->too_large = true;
+    size_t n = size * count;
+    if (goes_to_sink(call))
+        return sink_bytes(call, (struct str){p, n}) ? n : 0;
+    if (buf_add(&call->answer_body, p, n) == ERR_OK)
+        return n;
+    call->body_too_large = true;
     return 0;
 }
 
@@ -359,11 +427,11 @@ static enum http_failure failure_of(const struct http_call *call, CURLcode code)
 // forgets how far it came when it begins anew, and before that it still has the count of the handle's last use.
 static bool may_be_written(const struct http_call *call)
 {
-    if (!call->body.n || call->attempts != 1)
+    if (!body_size(call) || call->attempts != 1 || call->stopped)
         return call->attempts > 0;
     curl_off_t sent = 0;
     curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    return sent >= (curl_off_t)call->body.n;
+    return sent >= body_size(call);
 }
 
 // What libcurl says of a URL that it cannot read may quote it, and the token in it.
@@ -371,8 +439,12 @@ static struct str words_of(const struct http_call *call, CURLcode code)
 {
     if (call->is_refused)
         return STR("the address is not a public one");
-    if (call->too_large)
+    if (call->head_too_large || call->body_too_large)
         return STR("the answer is too large");
+    if (call->is_unwanted)
+        return STR("no more of the answer could be taken");
+    if (call->is_unsendable)
+        return STR("a file that was to be sent cannot be read");
     if (code == CURLE_OK)
         return STR("the answer ends within its head");
     if (call->stopped) // libcurl has a sentence on our callback
@@ -391,9 +463,16 @@ static bool is_length_readable(const struct http_call *call)
 
 static struct http_response response_of(const struct http_call *call, CURLcode code)
 {
-    struct http_response response = {.failure = failure_of(call, code), .written = may_be_written(call)};
+    struct http_response response = {
+        .failure = failure_of(call, code),
+        .too_large = call->body_too_large,
+        .written = may_be_written(call),
+    };
     if (call->stopped)
         response.failure = HTTP_RESENT;
+    if (call->is_unsendable)
+        response.failure = HTTP_UNSENDABLE;
+    response.refused = call->is_refused && response.failure == HTTP_NOT_CONNECTED;
     if (response.failure == HTTP_ANSWERED && !is_length_readable(call)) {
         response.failure = HTTP_UNREADABLE;
         code = CURLE_WEIRD_SERVER_REPLY;
@@ -402,9 +481,7 @@ static struct http_response response_of(const struct http_call *call, CURLcode c
         response.error = words_of(call, code);
         return response;
     }
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    response.status = (int)status;
+    response.status = status_of(call);
     response.headers = call->answer_headers;
     response.header_count = call->answer_count;
     response.body = buf_str(&call->answer_body);
@@ -420,6 +497,27 @@ static void call_free(struct http_call *call)
     free(call);
 }
 
+// What few calls have is set for each of them and taken back: the others are not to pay for it.
+static void set_extras(struct http_call *call)
+{
+    if (call->parts.count)
+        curl_easy_setopt(call->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)PARTS_BUFFER);
+    if (call->sink.write && call->sink.min_rate > 0) {
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_LIMIT, (long)call->sink.min_rate);
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_TIME, (long)call->client->options.slow_s);
+    }
+}
+
+static void unset_extras(struct http_call *call)
+{
+    if (call->parts.count)
+        curl_easy_setopt(call->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
+    if (call->sink.write && call->sink.min_rate > 0) {
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_LIMIT, 0L);
+        curl_easy_setopt(call->easy, CURLOPT_LOW_SPEED_TIME, 0L);
+    }
+}
+
 // Back to what it was before its first use, the easy handle kept.
 static void call_recycle(struct http_call *call)
 {
@@ -430,6 +528,7 @@ static void call_recycle(struct http_call *call)
         return;
     }
     buf_done(&call->answer_body);
+    unset_extras(call);
     struct http_call fresh = {.client = client, .easy = call->easy, .url = call->url, .parsed = call->parsed};
     *call = fresh;
     DL_PREPEND(client->spare, call);
@@ -488,7 +587,7 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_USERAGENT, options->user_agent);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_ms);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
     if (options->ca_file) {
         curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
@@ -504,6 +603,10 @@ static CURL *easy_new(struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read_body);
+    curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
     return easy;
 }
 
@@ -547,7 +650,7 @@ static void set_headers(struct http_call *call, const struct http_request *reque
     size_t count = 0;
     for (; count < request->header_count; count++)
         lines[count].data = header_line(&call->arena, &request->headers[count]);
-    if (request->body.n >= EXPECT_FROM)
+    if (body_size(call) >= EXPECT_FROM)
         lines[count++].data = no_expect;
     if (!http_header_count(request->headers, request->header_count, "content-type"))
         lines[count++].data = no_type;
@@ -559,13 +662,13 @@ static void set_headers(struct http_call *call, const struct http_request *reque
 static void set_method(struct http_call *call, struct str method)
 {
     bool is_post = str_eq_c(method, "POST"), is_get = str_eq_c(method, "GET");
-    bool has_body = call->body.n > 0 || is_post || str_eq_c(method, "PUT") || str_eq_c(method, "PATCH");
-    curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->body.p);
+    bool has_body = body_size(call) > 0 || is_post || str_eq_c(method, "PUT") || str_eq_c(method, "PATCH");
+    curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->parts.count ? NULL : call->body.p);
     if (str_eq_c(method, "HEAD")) {
         curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
     } else if (has_body) {
         curl_easy_setopt(call->easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.n);
+        curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_size(call));
     } else {
         curl_easy_setopt(call->easy, CURLOPT_HTTPGET, 1L);
     }
@@ -591,13 +694,45 @@ static void set_url(struct http_call *call, struct str url)
     curl_easy_setopt(call->easy, CURLOPT_CURLU, readable ? call->parsed : NULL);
 }
 
-struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
-                                   void (*done)(void *arg, const struct http_response *response), void *arg)
+static void set_body(struct http_call *call, const struct http_request *request)
+{
+    const struct http_client_options *options = &call->client->options;
+    call->body = request->body.n ? arena_str(&call->arena, request->body) : STR("");
+    if (!request->part_count)
+        return;
+    http_body_init(&call->parts, request->parts, request->part_count, &call->arena);
+    call->parts.read_file = options->read_file;
+    call->parts.read_file_arg = options->read_file_arg;
+}
+
+// With the first call: it has descriptors of its own (a pair of sockets), and many clients are never called.
+static CURLM *multi_get(struct http_client *client)
+{
+    const struct http_client_options *options = &client->options;
+    if (client->multi)
+        return client->multi;
+    client->multi = curl_multi_init();
+    must(client->multi);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->max_connections);
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)options->max_connections);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->max_per_host);
+    return client->multi;
+}
+
+struct http_call *http_client_fetch(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
+                                    const struct http_sink *sink,
+                                    void (*done)(void *arg, const struct http_response *response), void *arg)
 {
     struct http_call *call = call_take(client);
     call->done = done;
     call->arg = arg;
-    call->body = request->body.n ? arena_str(&call->arena, request->body) : STR("");
+    if (sink)
+        call->sink = *sink;
+    set_body(call, request);
+    set_extras(call);
     buf_init(&call->answer_body, client->options.max_body);
     set_method(call, request->method);
     set_headers(call, request);
@@ -605,9 +740,15 @@ struct http_call *http_client_send(struct http_client *client, const struct http
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 0 ? timeout_ms : 1));
     DL_APPEND(client->calls, call);
     client->open_calls++;
-    must(curl_multi_add_handle(client->multi, call->easy) == CURLM_OK);
+    must(curl_multi_add_handle(multi_get(client), call->easy) == CURLM_OK);
     wake_in(client, 0);
     return call;
+}
+
+struct http_call *http_client_send(struct http_client *client, const struct http_request *request, int64_t timeout_ms,
+                                   void (*done)(void *arg, const struct http_response *response), void *arg)
+{
+    return http_client_fetch(client, request, timeout_ms, NULL, done, arg);
 }
 
 void http_call_cancel(struct http_call *call)
@@ -639,14 +780,6 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     struct http_client *client = mem_new_of(struct http_client);
     client->loop = loop;
     client->options = *options;
-    client->multi = curl_multi_init();
-    must(client->multi);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_interest);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->max_connections);
-    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)options->max_connections);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->max_per_host);
     uv_timer_init(loop_uv(loop), &client->timer);
     client->timer.data = client;
     client->handles = 1;

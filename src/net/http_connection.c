@@ -25,6 +25,7 @@
 enum {
     PENDING_MAX = 64 * 1024,  // bytes of later requests; one more read may come on top
     STREAM_MAX = 1024 * 1024, // bytes of a stream that the peer has not taken
+    UNSENT_MOST = 128 * 1024, // of a body of known length, in the kernel
     LINGER_MS = 2000,
     WRITE_PROGRESS = 64 * 1024, // bytes taken that renew the time to write
 };
@@ -78,6 +79,7 @@ struct http_exchange {
     bool keep_alive, is_head, is_http10;
     bool chunked;
     struct http_stream stream; // `gone` is set once it is one
+    int64_t left;              // of stream.length, to be written
 };
 
 // A part of an answer that the kernel did not take at once.
@@ -178,6 +180,12 @@ static void exchange_close(struct http_exchange *exchange)
 static bool is_connected(const struct http_exchange *exchange)
 {
     return exchange->connection && exchange->connection->state != CONNECTION_CLOSED;
+}
+
+// The client of a live stream has nothing more to say, and hears that the stream is over by the connection's end.
+static bool is_live(const struct http_connection *connection)
+{
+    return connection->state == CONNECTION_STREAMING && !connection->exchange->stream.length;
 }
 
 // ---- closing
@@ -515,11 +523,11 @@ void http_connection_resume(struct http_connection *connection)
 static void received(struct http_connection *connection, const char *p, size_t n)
 {
     size_t used = 0;
-    if (connection->state == CONNECTION_LINGERING || connection->state == CONNECTION_STREAMING)
+    if (connection->state == CONNECTION_LINGERING || is_live(connection))
         return;
     if (takes_requests(connection) && !has_pending(connection))
         used = run(connection, p, n);
-    bool rest_counts = connection->state <= CONNECTION_PARKED || connection->state == CONNECTION_WRITING;
+    bool rest_counts = connection->state <= CONNECTION_WRITING && !is_live(connection);
     if (used < n && rest_counts && !connection->last_answer)
         keep_pending(connection, p + used, n - used);
 }
@@ -528,7 +536,7 @@ static void peer_ended(struct http_connection *connection)
 {
     connection->ended = true;
     connection->reading = false;
-    if (connection->state == CONNECTION_STREAMING || connection->state == CONNECTION_LINGERING)
+    if (is_live(connection) || connection->state == CONNECTION_LINGERING)
         http_connection_close(connection);
     else
         close_if_over(connection);
@@ -666,30 +674,52 @@ static void watch_for_silence(const struct http_connection *connection)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms);
 }
 
+// The kernel holds little that it has not sent: else so much of a body would wait there that a client on a slow line, which takes
+// some of it all the time, would seem to take nothing (watch_writing).
+static void hold_little(const struct http_connection *connection)
+{
+    uv_os_fd_t fd = -1;
+    unsigned most = UNSENT_MOST;
+    if (connection->uv.handle.type == UV_TCP && uv_fileno(&connection->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+}
+
+static int64_t stream_length(const struct http_exchange *exchange)
+{
+    if (exchange->stream.length)
+        return exchange->stream.length;
+    return exchange->chunked ? ANSWER_CHUNKED : ANSWER_UNTIL_CLOSE;
+}
+
 bool http_exchange_stream(struct http_exchange *exchange, int status, struct str content_type,
                           const struct http_header *headers, size_t header_count, const struct http_stream *stream)
 {
-    must(!exchange->stream.gone && stream->gone);
+    must(!exchange->stream.gone && stream->gone && stream->length >= 0);
     exchange->stream = *stream;
-    exchange->chunked = !exchange->is_http10;
+    exchange->left = stream->length;
+    exchange->chunked = !exchange->is_http10 && !stream->length;
     if (!is_connected(exchange))
         return exchange->connection != NULL; // if it is closing still, `gone` is to come
     struct http_connection *connection = exchange->connection;
     struct http_server *server = exchange->server;
-    connection->last_answer = true;
+    connection->last_answer |= !stream->length || server->draining;
     struct answer answer = {
         .status = status,
         .content_type = content_type,
         .headers = headers,
         .header_count = header_count,
-        .length = exchange->chunked ? ANSWER_CHUNKED : ANSWER_UNTIL_CLOSE,
-        .close = true,
+        .length = stream_length(exchange),
+        .close = connection->last_answer,
+        .keep = exchange->is_http10,
     };
     buf_clear(&server->head);
     answer_write_head(&server->head, &answer, &server->date);
     uv_buf_t head = uv_buf_of(buf_str(&server->head));
     set_state(connection, CONNECTION_STREAMING);
-    watch_for_silence(connection);
+    if (stream->length)
+        hold_little(connection);
+    else
+        watch_for_silence(connection);
     write_all(connection, &head, 1);
     return true;
 }
@@ -704,6 +734,8 @@ bool http_exchange_write(struct http_exchange *exchange, struct str bytes)
     char size[24];
     int n = snprintf(size, sizeof size, "%zx\r\n", bytes.n);
     uv_buf_t parts[] = {uv_buf_init(size, (unsigned)n), uv_buf_of(bytes), uv_buf_of(STR("\r\n"))};
+    must(!exchange->stream.length || (int64_t)bytes.n <= exchange->left);
+    exchange->left -= exchange->stream.length ? (int64_t)bytes.n : 0;
     bool written = exchange->chunked ? write_all(exchange->connection, parts, 3)
                                      : write_all(exchange->connection, parts + 1, 1);
     if (written && exchange->connection->uv.stream.write_queue_size > STREAM_MAX)
@@ -724,7 +756,7 @@ static void end_with(struct http_exchange *exchange, struct str bytes)
         uv_buf_t last = uv_buf_of(bytes);
         connection->exchange = NULL;
         exchange->connection = NULL;
-        connection->last_answer = true;
+        connection->last_answer |= !exchange->stream.length;
         set_state(connection, CONNECTION_WRITING);
         if ((bytes.n == 0 || write_all(connection, &last, 1)) && connection->uv.stream.write_queue_size == 0)
             answered(connection);
@@ -732,20 +764,27 @@ static void end_with(struct http_exchange *exchange, struct str bytes)
     exchange_close(exchange);
 }
 
+// The connection lets go of the exchange, and is reset.
+static void leave_hard(struct http_exchange *exchange)
+{
+    struct http_connection *connection = exchange->connection;
+    connection->exchange = NULL;
+    exchange->connection = NULL;
+    close_hard(connection);
+}
+
 void http_exchange_end(struct http_exchange *exchange)
 {
     must(exchange->stream.gone);
+    if (exchange->left && !exchange->is_head && is_connected(exchange))
+        leave_hard(exchange);
     end_with(exchange, exchange->chunked && !exchange->is_head ? STR("0\r\n\r\n") : STR(""));
 }
 
 void http_exchange_cut(struct http_exchange *exchange, struct str bytes, bool reset)
 {
     must(!exchange->stream.gone);
-    if (reset && is_connected(exchange)) {
-        struct http_connection *connection = exchange->connection;
-        connection->exchange = NULL;
-        exchange->connection = NULL;
-        close_hard(connection);
-    }
+    if (reset && is_connected(exchange))
+        leave_hard(exchange);
     end_with(exchange, bytes);
 }

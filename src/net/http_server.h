@@ -61,9 +61,13 @@ struct loop *http_exchange_loop(struct http_exchange *exchange);
 // Content-Type when content_type is set. Everything is copied. Ends the exchange.
 void http_exchange_answer(struct http_exchange *exchange, int status, struct str content_type,
                           const struct http_header *headers, size_t header_count, struct str body);
-// An answer whose body comes bit by bit (chunked), for live streams; the connection is closed after it. `headers` as
-// above. end() ends the exchange, after `gone` too.
+// An answer whose body comes bit by bit: a live stream (chunked; the connection is closed after it), or a body of a known length
+// that is not in memory as a whole (the connection is kept as after any answer). `headers` as above. end() ends the exchange,
+// after `gone` too.
 struct http_stream {
+    // Of the body, when it is known: so many bytes are written, or with end() the connection is reset, and the client knows that it
+    // has not all. 0: a live stream.
+    int64_t length;
     // The client has left, does not keep up, or the server drains: called once, from the loop and never from inside these
     // calls, and not after end(). write() returns false from then on.
     void (*gone)(void *arg);

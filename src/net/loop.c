@@ -157,3 +157,22 @@ void loop_timer_free(struct loop_timer *timer)
     DL_DELETE(timer->loop->timers, timer);
     uv_close((uv_handle_t *)&timer->uv, on_timer_closed);
 }
+
+static void on_work(uv_work_t *uv)
+{
+    struct loop_work *work = uv->data;
+    work->work(work);
+}
+
+static void on_worked(uv_work_t *uv, int status)
+{
+    struct loop_work *work = uv->data;
+    must(status == 0); // none is ever cancelled
+    work->done(work);
+}
+
+void loop_work(struct loop *loop, struct loop_work *work)
+{
+    work->uv.data = work;
+    must(uv_queue_work(&loop->uv, &work->uv, on_work, on_worked) == 0);
+}

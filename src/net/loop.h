@@ -33,3 +33,12 @@ struct loop_timer *loop_timer_new(struct loop *loop, void (*fire)(void *arg), vo
 void loop_timer_set(struct loop_timer *timer, int64_t after_ms);
 void loop_timer_clear(struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);
+
+// What may take long (a disk), on a thread beside the loop's. Embedded in what it is about, which stays until `done`. Those under
+// way when the loop is freed are done within loop_free.
+struct loop_work {
+    uv_work_t uv;                         // the loop's own
+    void (*work)(struct loop_work *work); // on a thread of libuv's pool
+    void (*done)(struct loop_work *work); // then, on the loop's thread; owns it
+};
+void loop_work(struct loop *loop, struct loop_work *work);

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "model/account.h"
 #include "model/delivery.h"
+#include "model/file_fetch.h"
 #include "model/http.h"
 #include "model/inquiry.h"
 #include "model/message.h"
@@ -94,11 +95,18 @@ struct platform {
     // `out_request` and come back with the answer; false: inquiry_end was called. `public_url` as in source_upkeep.
     bool (*ask)(const struct source *source, struct str public_url, struct inquiry *inquiry,
                 const struct http_response *last, struct http_request *out_request);
+    // Fetches a file that this platform names by a reference of its own; NULL: all come by their address (file_fetch_url).
+    file_fetch_step *fetch_file;
     // Takes replies; NULL: this platform cannot.
     const struct receiver *receiver;
     // An agent's words (simple HTML, as desks write it) as messages of the platform, in order: several where the text is
     // longer than one may be, cut at a sensible place; none when nothing is left that a customer could read. In the arena.
     void (*compose)(struct str html, struct arena *arena, struct reply_text **out_texts, size_t *out_count);
+    // Its receiver takes replies that are a file (one attachment, no text): an agent's files go so, each as a message of its own
+    // behind the words. False: they are links in the text.
+    bool takes_files;
+    // Its receiver carries out REPLY_EDITS and REPLY_DELETES. False: the agent gets a note that it cannot.
+    bool takes_acts;
 };
 
 // NULL when there is none of that name.

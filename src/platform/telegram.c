@@ -143,6 +143,40 @@ static void read_people(const struct update *update, struct arena *arena, struct
     out->sender_name = telegram_name(sender, arena);
 }
 
+// "+15550001111" of a number as Telegram's clients write it ("15550001111", "+1 555 000-11-11"); STR_NONE of what is none.
+static struct str phone_of(yyjson_val *contact, struct arena *arena)
+{
+    enum { DIGITS_MIN = 5, DIGITS_MAX = 15 }; // E.164 has at most 15
+    struct str said = json_get_str(contact, "phone_number");
+    char digits[DIGITS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < said.n; i++) {
+        char c = said.p[i];
+        if (c >= '0' && c <= '9' && n < DIGITS_MAX)
+            digits[n++] = c;
+        else if (!(c == '+' && n == 0) && c != ' ' && c != '-' && c != '(' && c != ')')
+            return STR_NONE;
+    }
+    return n < DIGITS_MIN ? STR_NONE : ARENA_JOIN(arena, STR("+"), ((struct str){digits, n}));
+}
+
+// Of the customer, in the chat that is theirs. A number only where they share their own: Telegram knows whose it is.
+static void read_profile(const struct update *update, struct arena *arena, struct event *out)
+{
+    yyjson_val *from = yyjson_obj_get(update->content, "from"), *contact = yyjson_obj_get(update->content, "contact");
+    struct str type = json_get_str(yyjson_obj_get(update->message, "chat"), "type");
+    int64_t id, owner;
+    if (!str_eq_c(type, "private") || !json_get_int(from, "id", &id) || id != update->chat_id)
+        return;
+    out->profile = (struct profile){
+        .name = telegram_name(from, arena),
+        .username = telegram_get_text(from, "username", arena),
+        .language = telegram_get_text(from, "language_code", arena),
+    };
+    if (json_get_int(contact, "user_id", &owner) && owner == id)
+        out->profile.phone = phone_of(contact, arena);
+}
+
 static int64_t sent_at_of(const struct update *update, int64_t now_us)
 {
     int64_t at_s, at_us;
@@ -207,10 +241,13 @@ static void read_content(const struct update *update, struct arena *arena, struc
     out->text = words.text;
     out->discard = words.discard;
     *out_whole = words.whole;
-    if (!words.whole && telegram_kind_is_message(update->kind))
-        out->attachments = telegram_files(update->content, arena);
     if (!update->known && !out->discard) // nobody whom it could be told of
         out->discard = REASON_NO_MEANING;
+    if (out->discard) // nobody would look at its files
+        return;
+    out->attachments = words.files;
+    if (words.files.n && !str_starts(update->kind, STR("edited_"))) // an edit is told by itself
+        out->album = telegram_get_text(update->content, "media_group_id", arena);
 }
 
 enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct str raw, int64_t now_us,
@@ -237,6 +274,7 @@ enum telegram_reading telegram_read(struct str bot_id, yyjson_val *root, struct 
     if (update.before_id && update.before_id != update.chat_id)
         out->migrated_from = arena_printf(arena, "%" PRId64, update.before_id);
     read_people(&update, arena, out);
+    read_profile(&update, arena, out);
     read_content(&update, arena, out, &whole);
     if (!whole || is_ambiguous(root, &update))
         out->raw = raw.p ? raw : raw_of(root, arena);
@@ -265,10 +303,15 @@ void telegram_read_anyhow(struct str bot_id, yyjson_val *root, int64_t now_us, s
         out->dedupe_key = arena_printf(arena, "%.*s:raw:%016" PRIx64, STR_ARG(bot_id), hash_str(raw));
 }
 
+struct str telegram_base(const struct source *source)
+{
+    return source->api_url.n ? source->api_url : str_of(platform_telegram.api_url);
+}
+
 struct http_request telegram_call(const struct source *source, const char *method, struct str body, struct arena *arena)
 {
     static const struct http_header headers[] = {{STR("content-type"), STR("application/json")}};
-    struct str base = source->api_url.n ? source->api_url : str_of(platform_telegram.api_url);
+    struct str base = telegram_base(source);
     return (struct http_request){
         .method = STR("POST"),
         .target = arena_printf(arena, "%.*s/bot%.*s/%s", STR_ARG(base), STR_ARG(source->token), method),
@@ -366,6 +409,9 @@ const struct platform platform_telegram = {
     .receive = telegram_receive,
     .keep = telegram_keep,
     .ask = telegram_ask,
+    .fetch_file = telegram_fetch,
     .receiver = &telegram_receiver,
     .compose = telegram_compose,
+    .takes_files = true,
+    .takes_acts = true,
 };

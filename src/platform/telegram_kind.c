@@ -28,8 +28,8 @@ static void say_business(struct str kind, yyjson_val *message, struct arena *are
         return;
     struct str name = telegram_name(sender, arena);
     out->whole = false;
-    out->text = arena_printf(arena, "(%.*s answered) %.*s", STR_ARG(name.n ? name : STR("the business")),
-                             STR_ARG(out->text));
+    struct str before = ARENA_JOIN(arena, STR("("), name.n ? name : STR("the business"), STR(" answered) "));
+    out->text = telegram_behind(before, out->text, arena);
 }
 
 static void say_deleted(struct str kind, yyjson_val *value, struct arena *arena, struct telegram_words *out)

@@ -1,7 +1,9 @@
 // What a Telegram message says, in words for an agent: a text as it stands, anything else as one readable line in
 // brackets with the caption behind it, and before both what it answers or was forwarded from:
 //
-//   (edited) (forwarded from Bruno) (in reply to "Which order?") (photo) the red one
+//   (edited) (forwarded from Bruno) (in reply to "Which order?") (place: Shop, 1 High St) here
+//
+// A message that is a file says its caption alone, since the file goes with it; it is in brackets where it is quoted.
 //
 // The table below knows every member of a message. A member that it does not know is named as it is, so that the agent
 // learns that something came; the update is kept as it was.
@@ -311,16 +313,16 @@ static struct str say_proximity(const struct saying *s)
 static const struct member members[] = {
     {"text", TELEGRAM_SAYS, "text", say_text, NULL},
     {"rich_message", TELEGRAM_SAYS, "formatted message", say_rich, NULL},
-    {"animation", TELEGRAM_SAYS, "animation", say_file, NULL},
-    {"live_photo", TELEGRAM_SAYS, "photo", say_word, NULL},
-    {"photo", TELEGRAM_SAYS, "photo", say_word, NULL},
-    {"video", TELEGRAM_SAYS, "video", say_file, NULL},
-    {"video_note", TELEGRAM_SAYS, "video message", say_file, NULL},
-    {"voice", TELEGRAM_SAYS, "voice message", say_file, NULL},
-    {"audio", TELEGRAM_SAYS, "audio", say_audio, NULL},
-    {"document", TELEGRAM_SAYS, "file", say_named, "file_name"},
+    {"animation", TELEGRAM_SHOWS, "animation", say_file, NULL},
+    {"live_photo", TELEGRAM_SHOWS, "photo", say_word, NULL},
+    {"photo", TELEGRAM_SHOWS, "photo", say_word, NULL},
+    {"video", TELEGRAM_SHOWS, "video", say_file, NULL},
+    {"video_note", TELEGRAM_SHOWS, "video message", say_file, NULL},
+    {"voice", TELEGRAM_SHOWS, "voice message", say_file, NULL},
+    {"audio", TELEGRAM_SHOWS, "audio", say_audio, NULL},
+    {"document", TELEGRAM_SHOWS, "file", say_file, NULL},
     {"paid_media", TELEGRAM_SAYS, "paid media", say_paid_media, NULL},
-    {"sticker", TELEGRAM_SAYS, "sticker", say_named, "emoji"},
+    {"sticker", TELEGRAM_SHOWS, "sticker", say_named, "emoji"},
     {"venue", TELEGRAM_SAYS, "place", say_venue, NULL},
     {"location", TELEGRAM_SAYS, "location", say_location, NULL},
     {"contact", TELEGRAM_SAYS, "contact", say_contact, NULL},
@@ -407,8 +409,8 @@ static const struct member members[] = {
     {"quote", TELEGRAM_ENVELOPE, "in reply to", NULL, NULL},
     {"reply_to_story", TELEGRAM_ENVELOPE, "in reply to", NULL, NULL},
     {"reply_markup", TELEGRAM_ENVELOPE, "the label of a pressed button", NULL, NULL},
+    {"media_group_id", TELEGRAM_ENVELOPE, "which album it is a piece of", NULL, NULL},
 
-    {"media_group_id", TELEGRAM_LEFT_OUT, "each piece of an album comes as a message, in order", NULL, NULL},
     {"sender_boost_count", TELEGRAM_LEFT_OUT, "about the sender's standing", NULL, NULL},
     {"sender_tag", TELEGRAM_LEFT_OUT, "about the sender's standing", NULL, NULL},
     {"author_signature", TELEGRAM_LEFT_OUT, "the channel speaks", NULL, NULL},
@@ -476,7 +478,7 @@ static const struct member *content_of(yyjson_val *message)
     yyjson_obj_foreach(message, i, n, key, value)
     {
         const struct member *each = find_member(json_val_str(key));
-        bool says = each && each->say && (each->say != say_text || yyjson_is_str(value));
+        bool says = each && each->say && each->say != say_text; // of two texts the first is read, and it is none
         if (says && (!best || each < best))
             best = each;
     }
@@ -511,25 +513,44 @@ static struct str say(const struct member *member, yyjson_val *message, bool edi
     return member->say(saying);
 }
 
+// What is said beside a file that goes along: of a sticker its emoji.
+static struct str say_shown(const struct member *member, yyjson_val *message, struct arena *arena)
+{
+    struct str beside = STR_NONE;
+    if (member->detail)
+        beside = telegram_get_text(yyjson_obj_get(message, member->name), member->detail, arena);
+    return beside.p ? beside : STR("");
+}
+
+static struct str with_caption(struct str text, yyjson_val *message, struct arena *arena)
+{
+    struct str caption = telegram_linked_text(yyjson_obj_get(message, "caption"),
+                                              yyjson_obj_get(message, "caption_entities"), arena);
+    if (!caption.n)
+        return text;
+    return text.n ? ARENA_JOIN(arena, text, STR(" "), caption) : caption;
+}
+
 struct str telegram_content(yyjson_val *message, bool edited, struct arena *arena, struct telegram_words *out)
 {
-    struct telegram_words ignored;
+    struct telegram_words quoted;
     const struct member *member = content_of(message);
+    bool goes_along = out && member && member->use == TELEGRAM_SHOWS;
     if (!out)
-        out = &ignored;
+        out = &quoted;
     *out = (struct telegram_words){0};
-    if (member) {
+    if (out != &quoted && (!member || member->say != say_text))
+        out->files = telegram_files(message, arena);
+    if (goes_along && out->files.n) {
+        out->text = say_shown(member, message, arena);
+    } else if (member) {
         out->text = say(member, message, edited, arena);
         out->whole = member->say == say_text;
     } else {
         nothing_known(message, arena, out);
     }
-    if (out->whole)
-        return out->text;
-    struct str caption = telegram_linked_text(yyjson_obj_get(message, "caption"),
-                                              yyjson_obj_get(message, "caption_entities"), arena);
-    if (caption.n)
-        out->text = arena_printf(arena, "%.*s %.*s", STR_ARG(out->text), STR_ARG(caption));
+    if (!out->whole)
+        out->text = with_caption(out->text, message, arena);
     return out->text;
 }
 
@@ -581,6 +602,6 @@ void telegram_message_words(yyjson_val *message, bool edited, struct arena *aren
     if (!edited && !from.n && !to.n)
         return;
     out->whole = out->whole && !from.n && !to.n;
-    out->text = arena_printf(arena, "%s%.*s%.*s%.*s", edited ? "(edited) " : "", STR_ARG(from), STR_ARG(to),
-                             STR_ARG(out->text));
+    struct str before = arena_printf(arena, "%s%.*s%.*s", edited ? "(edited) " : "", STR_ARG(from), STR_ARG(to));
+    out->text = telegram_behind(before, out->text, arena);
 }

@@ -1,5 +1,6 @@
-// A reply to its chat: one sendMessage, and once more where Telegram says where the chat is now, or that it does not like
-// the formatting. There is no idempotency key and nothing to look a message up by: what went without an answer is in doubt.
+// A reply to its chat: one request, and once more where Telegram says where the chat is now, that it does not like the formatting,
+// or that it does not take the file so. There is no idempotency key and nothing to look a message up by: what was sent without
+// an answer is in doubt. (Changing and deleting is telegram_act.c, what a file is sent as is telegram_upload.c.)
 //
 // Only what Telegram itself says counts for one chat: an answer that is not of its form (a proxy's 403) is about all.
 #include "platform/telegram.h"
@@ -11,72 +12,82 @@ enum {
     PER_MINUTE = 1800, // "about 30 messages per second" over all chats (bots FAQ)
     PACE_US = 1000000, // "more than one message per second" in one chat ends in 429 (bots FAQ), short bursts apart
     PACE_BURST = 4,
-    WAIT_MAX_S = 3600,
-    TOKEN_CHARACTERS = 20, // behind the colon: surely more than any word
 };
 
-// What is remembered from one request of an attempt to the next.
-struct progress {
-    struct str address; // the thread that is written to
-    bool bare;          // without entities
-};
+// Addresses -----------------------------------------------------------------------------------------------
 
-// Requests ------------------------------------------------------------------------------------------------
-
-// "<chat>", "<chat>:<topic>", "<chat>:direct:<topic>", "<chat>:business:<connection>": as telegram.c makes them.
-static bool write_address(struct json *json, struct str address)
+bool telegram_address_read(struct str thread, struct telegram_address *out)
 {
     static const struct str business = STR("business:"), direct = STR("direct:");
-    size_t colon = str_index(address, ':', 0);
-    struct str rest = str_sub(address, colon + 1, address.n);
-    int64_t chat, topic;
-    if (!str_to_i64(str_sub(address, 0, colon), &chat))
+    size_t colon = str_index(thread, ':', 0);
+    struct str rest = str_sub(thread, colon + 1, thread.n);
+    *out = (struct telegram_address){0};
+    if (!str_to_i64(str_sub(thread, 0, colon), &out->chat))
         return false;
-    json_key_int(json, "chat_id", chat);
     if (str_starts(rest, business))
-        json_key_str(json, "business_connection_id", str_sub(rest, business.n, rest.n));
-    else if (str_starts(rest, direct) && str_to_i64(str_sub(rest, direct.n, rest.n), &topic))
-        json_key_int(json, "direct_messages_topic_id", topic);
-    else if (str_to_i64(rest, &topic))
-        json_key_int(json, "message_thread_id", topic);
+        out->business = str_sub(rest, business.n, rest.n);
+    else if (str_starts(rest, direct) && str_to_i64(str_sub(rest, direct.n, rest.n), &out->topic))
+        out->topic_key = "direct_messages_topic_id";
+    else if (str_to_i64(rest, &out->topic))
+        out->topic_key = "message_thread_id";
     else
-        return colon == address.n;
+        return colon == thread.n;
     return true;
 }
+
+static void write_address(struct json *json, const struct telegram_address *address)
+{
+    json_key_int(json, "chat_id", address->chat);
+    if (address->business.p)
+        json_key_str(json, "business_connection_id", address->business);
+    if (address->topic_key)
+        json_key_int(json, address->topic_key, address->topic);
+}
+
+// Requests ------------------------------------------------------------------------------------------------
 
 static void end(struct delivery_step *out, struct verdict verdict)
 {
     *out = (struct delivery_step){.kind = DELIVERY_END, .verdict = verdict};
 }
 
-static void send(struct delivery *delivery, struct delivery_step *out)
+static struct http_request say(const struct delivery *delivery, const struct telegram_address *address)
 {
-    const struct progress *progress = delivery->state;
+    const struct telegram_sending *sending = delivery->state;
     const struct message *message = delivery->message;
     struct buf body;
     buf_init(&body, SIZE_MAX / 2);
     struct json json = {.out = &body};
     json_open(&json, '{');
-    bool addressed = write_address(&json, progress->address);
-    json_key_str(&json, "text", message->text.p ? message->text : STR(""));
-    if (message->format.n && !progress->bare) {
+    write_address(&json, address);
+    json_key_str(&json, "text", sending->text);
+    if (message->format.n && !sending->bare) {
         json_key(&json, "entities");
         json_raw(&json, message->format);
     }
     json_close(&json, '}');
     buf_must(&body); // the message was in memory a moment ago
-    if (addressed)
-        *out = (struct delivery_step){
-            .kind = DELIVERY_SEND,
-            .writes = true,
-            .request = telegram_call(delivery->source, "sendMessage", arena_str(delivery->arena, buf_str(&body)),
-                                     delivery->arena),
-        };
-    else
+    struct http_request request = telegram_call(delivery->source, "sendMessage",
+                                                arena_str(delivery->arena, buf_str(&body)), delivery->arena);
+    buf_done(&body);
+    return request;
+}
+
+static void send(struct delivery *delivery, struct delivery_step *out)
+{
+    const struct telegram_sending *sending = delivery->state;
+    struct telegram_address address;
+    *out = (struct delivery_step){.kind = DELIVERY_SEND, .writes = delivery->message->act == REPLY_SAYS};
+    if (!telegram_address_read(sending->address, &address))
         end(out, (struct verdict){.kind = VERDICT_REJECTED,
                                   .of_chat = true,
                                   .error = STR("this conversation belongs to no chat that the bot could write to")});
-    buf_done(&body);
+    else if (delivery->message->act != REPLY_SAYS)
+        telegram_act(delivery, &address, out);
+    else if (sending->method)
+        out->request = telegram_upload(delivery, &address);
+    else
+        out->request = say(delivery, &address);
 }
 
 // Answers -------------------------------------------------------------------------------------------------
@@ -108,75 +119,25 @@ static const struct refusal {
 struct answer {
     struct delivery *delivery;
     const struct http_response *response;
-    yyjson_val *root; // NULL when it is not Telegram's
-    const char *says; // its description
+    struct telegram_answer said;
     struct verdict verdict;
 };
 
 static const struct refusal *refusal_of(const struct answer *a)
 {
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
-        if (refusals[i].status == a->response->status && strcasestr(a->says, refusals[i].says))
+        if (refusals[i].status == a->response->status && strcasestr(a->said.says, refusals[i].says))
             return &refusals[i];
     return NULL;
-}
-
-static yyjson_val *parameter(const struct answer *a, const char *name)
-{
-    return yyjson_obj_get(yyjson_obj_get(a->root, "parameters"), name);
-}
-
-// The server may say the address that it was asked for, and the token is in it.
-static bool may_hold_token(struct str words)
-{
-    size_t run = 0; // characters of a token behind "<digit>:"
-    for (size_t i = 1; i < words.n; i++) {
-        char c = words.p[i];
-        bool is_of_token = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
-                           c == '-';
-        if (c == ':' && words.p[i - 1] >= '0' && words.p[i - 1] <= '9')
-            run = 1;
-        else
-            run = run && is_of_token ? run + 1 : 0;
-        if (run > TOKEN_CHARACTERS)
-            return true;
-    }
-    return false;
-}
-
-static struct verdict safe(struct verdict verdict, struct arena *arena)
-{
-    if (may_hold_token(verdict.error))
-        verdict.error = verdict.status ? arena_printf(arena, "HTTP %d", verdict.status) : STR("no answer");
-    return verdict;
-}
-
-// What is wrong with the bot as a whole.
-static void judge_bot(struct verdict *verdict, struct arena *arena)
-{
-    if (verdict->status != 401 && verdict->status != 404)
-        return;
-    verdict->kind = VERDICT_DESK_DOWN;
-    verdict->alarm = true;
-    verdict->error = arena_printf(
-        arena,
-        "Telegram does not know this bot (%.*s): the token is wrong or was revoked, or api_url "
-        "is not a Bot API server",
-        STR_ARG(verdict->error));
 }
 
 // 429 is of this chat; of the bot, when several chats get it.
 static void judge_limited(struct answer *a)
 {
     struct verdict *verdict = &a->verdict;
-    int64_t now_us = a->delivery->now_us, wait_s = yyjson_get_sint(parameter(a, "retry_after"));
-    if (wait_s <= 0 && verdict->until_us > now_us) // the header said it
-        wait_s = (verdict->until_us - now_us + 999999) / 1000000;
-    if (wait_s <= 0)
-        wait_s = 1;
     verdict->kind = VERDICT_WAIT;
     verdict->limited = true;
-    verdict->until_us = now_us + (wait_s < WAIT_MAX_S ? wait_s : WAIT_MAX_S) * 1000000;
+    verdict->until_us = telegram_limited_until(&a->said, verdict, a->delivery->now_us);
 }
 
 static void judge_refusal(struct answer *a)
@@ -193,38 +154,67 @@ static void judge_refusal(struct answer *a)
                                         STR_ARG(a->verdict.error));
 }
 
+// Its id, which is one of its chat: with the chat where that is not the conversation's own, but the one that it went on in.
+static struct str ref_of(const struct delivery *delivery, int64_t id)
+{
+    const struct telegram_sending *sending = delivery->state;
+    const struct message *message = delivery->message;
+    struct str chat = str_sub(sending->address, 0, str_index(sending->address, ':', 0));
+    struct str own = str_sub(message->conversation, 0, str_index(message->conversation, ':', 0));
+    if (str_eq(chat, own))
+        return arena_printf(delivery->arena, "%" PRId64, id);
+    return arena_printf(delivery->arena, "%.*s:%" PRId64, STR_ARG(chat), id);
+}
+
 static void judge_taken(struct answer *a)
 {
     int64_t id;
-    if (!yyjson_get_bool(yyjson_obj_get(a->root, "ok")))
-        a->verdict = verdict_unreadable(a->response, true, STR("Telegram's answer does not say what became of it"));
-    else if (json_get_int(yyjson_obj_get(a->root, "result"), "message_id", &id))
-        a->verdict.desk_ref = arena_printf(a->delivery->arena, "%" PRId64, id);
+    bool says = a->delivery->message->act == REPLY_SAYS;
+    if (!yyjson_get_bool(yyjson_obj_get(a->said.root, "ok")))
+        a->verdict = verdict_unreadable(a->response, says, STR("Telegram's answer does not say what became of it"));
+    else if (says && json_get_int(yyjson_obj_get(a->said.root, "result"), "message_id", &id))
+        a->verdict.desk_ref = ref_of(a->delivery, id);
 }
 
-// The group became a supergroup: once, since one of those does not move again.
+// Once more -----------------------------------------------------------------------------------------------
+
+// The group became a supergroup: once, since one of those does not move again. What was said before stays where it was.
 static bool follow(struct answer *a)
 {
     struct delivery *delivery = a->delivery;
-    struct progress *progress = delivery->state;
-    int64_t chat = yyjson_get_sint(parameter(a, "migrate_to_chat_id"));
-    if (a->response->status != 400 || !chat || delivery->moved_to.n)
+    struct telegram_sending *sending = delivery->state;
+    int64_t chat = yyjson_get_sint(telegram_answer_parameter(&a->said, "migrate_to_chat_id"));
+    if (a->response->status != 400 || !chat || delivery->moved_to.n || delivery->message->act != REPLY_SAYS)
         return false;
-    struct str rest = str_sub(progress->address, str_index(progress->address, ':', 0), progress->address.n);
+    struct str rest = str_sub(sending->address, str_index(sending->address, ':', 0), sending->address.n);
     delivery->moved_to = arena_printf(delivery->arena, "%" PRId64 "%.*s", chat, STR_ARG(rest));
-    progress->address = delivery->moved_to;
+    sending->address = delivery->moved_to;
     return true;
 }
 
 // Words without their formatting are better than none.
 static bool bare(struct answer *a)
 {
-    struct progress *progress = a->delivery->state;
-    if (a->response->status != 400 || progress->bare || !a->delivery->message->format.n ||
-        !strcasestr(a->says, "entit"))
+    struct telegram_sending *sending = a->delivery->state;
+    if (a->response->status != 400 || sending->bare || !a->delivery->message->format.n ||
+        !strcasestr(a->said.says, "entit"))
         return false;
-    progress->bare = true;
+    sending->bare = true;
     return true;
+}
+
+// It is not the chat that refuses: a photo goes as a document, and what Telegram does not take at all as a link.
+static bool otherwise(struct answer *a)
+{
+    struct telegram_sending *sending = a->delivery->state;
+    int status = a->response->status;
+    bool refused = status == 413 || (status == 400 && a->said.root);
+    return sending->method && refused && !refusal_of(a) && telegram_upload_otherwise(a->delivery, status == 413);
+}
+
+static bool is_sent_again(struct answer *a)
+{
+    return follow(a) || bare(a) || otherwise(a) || telegram_act_otherwise(a->delivery, &a->said, a->response->status);
 }
 
 static void judge(struct answer *a)
@@ -232,50 +222,63 @@ static void judge(struct answer *a)
     int status = a->response->status;
     if (status >= 200 && status < 300)
         judge_taken(a);
-    else if (a->root && status == 429)
+    else if (a->said.root && status == 429)
         judge_limited(a);
-    else if (a->root && (status == 400 || status == 403))
+    else if (a->said.root && (status == 400 || status == 403))
         judge_refusal(a);
     else
-        judge_bot(&a->verdict, a->delivery->arena);
+        telegram_judge_bot(&a->verdict, a->delivery->arena);
+    if (a->said.root && status == 400)
+        telegram_act_judge(a->delivery, &a->said, &a->verdict);
 }
 
 static void take_answer(struct delivery *delivery, const struct http_response *last, struct delivery_step *out)
 {
-    struct answer a = {.delivery = delivery, .response = last, .says = ""};
-    a.verdict = safe(verdict_of(last, true, delivery->now_us, delivery->arena), delivery->arena);
+    struct answer a = {.delivery = delivery, .response = last};
+    a.verdict = telegram_verdict(last, delivery->message->act == REPLY_SAYS, delivery->now_us, delivery->arena);
     if (last->failure != HTTP_ANSWERED) {
         end(out, a.verdict);
         return;
     }
-    yyjson_doc *doc = json_read(last->body);
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    if (yyjson_is_bool(yyjson_obj_get(root, "ok"))) {
-        const char *says = yyjson_get_str(yyjson_obj_get(root, "description"));
-        a.root = root;
-        a.says = says ? says : "";
-    }
-    if (follow(&a) || bare(&a)) {
+    telegram_answer_read(last, &a.said);
+    if (is_sent_again(&a)) {
         send(delivery, out);
     } else {
         judge(&a);
         end(out, a.verdict);
     }
-    yyjson_doc_free(doc);
+    yyjson_doc_free(a.said.doc);
 }
 
 // The receiver --------------------------------------------------------------------------------------------
 
+static void begin(struct delivery *delivery, struct delivery_step *out)
+{
+    const struct message *message = delivery->message;
+    struct telegram_sending *sending = arena_of(delivery->arena, struct telegram_sending);
+    struct str why = STR_NONE;
+    sending->address = message->address.n ? message->address : message->conversation;
+    sending->text = message->text.p ? message->text : STR("");
+    delivery->state = sending;
+    if (message->act == REPLY_SAYS)
+        why = telegram_upload_begin(delivery);
+    else if (!message->target_ref.n) { // there is nothing at the customer's
+        end(out, (struct verdict){.kind = VERDICT_DELIVERED});
+        return;
+    } else
+        telegram_act_begin(delivery);
+    if (why.n)
+        end(out, (struct verdict){.kind = VERDICT_REJECTED, .of_chat = true, .error = why});
+    else
+        send(delivery, out);
+}
+
 static void telegram_step(struct delivery *delivery, const struct http_response *last, struct delivery_step *out)
 {
-    if (last) {
+    if (last)
         take_answer(delivery, last, out);
-        return;
-    }
-    struct progress *progress = arena_of(delivery->arena, struct progress);
-    progress->address = delivery->message->address.n ? delivery->message->address : delivery->message->conversation;
-    delivery->state = progress;
-    send(delivery, out);
+    else
+        begin(delivery, out);
 }
 
 static bool telegram_probe(const struct account *account, const struct source *source, struct arena *arena,
@@ -288,9 +291,9 @@ static bool telegram_probe(const struct account *account, const struct source *s
 
 static struct verdict telegram_probe_verdict(const struct http_response *response, int64_t now_us, struct arena *arena)
 {
-    struct verdict verdict = safe(verdict_of(response, false, now_us, arena), arena);
+    struct verdict verdict = telegram_verdict(response, false, now_us, arena);
     if (verdict.kind != VERDICT_DELIVERED) {
-        judge_bot(&verdict, arena);
+        telegram_judge_bot(&verdict, arena);
         return verdict;
     }
     yyjson_doc *doc = json_read(response->body);

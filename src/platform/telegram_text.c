@@ -140,6 +140,11 @@ struct str telegram_quoted(struct str text, struct arena *arena)
     return arena_printf(arena, "%.*s…", (int)end, copy);
 }
 
+struct str telegram_behind(struct str before, struct str text, struct arena *arena)
+{
+    return text.n ? ARENA_JOIN(arena, before, text) : str_trim(before);
+}
+
 struct str telegram_name(yyjson_val *who, struct arena *arena)
 {
     struct str first = telegram_get_text(who, "first_name", arena);

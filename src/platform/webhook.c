@@ -4,10 +4,13 @@
 // ignored. A sender whose message is refused gets a sentence that says what would be right.
 #include "base/json.h"
 #include "base/time_text.h"
+#include "model/attachment.h"
 #include "model/webhook_signature.h"
 #include "platform/platform.h"
 
-enum { ID_MAX = 256, NAME_MAX_SIZE = 1024, URL_MAX = 4096, ATTACHMENTS_MAX = 100 };
+#include <string.h>
+
+enum { ID_MAX = 256, NAME_MAX_SIZE = 1024, URL_MAX = 4096, DIGITS_MIN = 5, DIGITS_MAX = 15, EMAIL_MAX = 254 };
 
 // Where reading stands: the first trouble is kept, and ends it.
 struct reading {
@@ -79,79 +82,117 @@ static struct str read_id(struct reading *reading, const struct field *field)
     return text;
 }
 
+// A text of a line that may be absent, null or empty.
+static struct str read_word(struct reading *reading, const struct field *field)
+{
+    struct str text = read_text(reading, field, ID_MAX);
+    if (has_control(text))
+        refuse(reading, field->key, "must not hold control characters");
+    return text;
+}
+
+// E.164: by it a person is found again, so each has but one way to be written.
+static struct str read_phone(struct reading *reading, const struct field *field)
+{
+    struct str text = read_text(reading, field, ID_MAX);
+    bool good = text.n > DIGITS_MIN && text.n <= DIGITS_MAX + 1 && text.p[0] == '+';
+    for (size_t i = 1; i < text.n && good; i++)
+        good = text.p[i] >= '0' && text.p[i] <= '9';
+    if (text.p && !good)
+        refuse(reading, field->key, "must be + and 5 to 15 digits, like +15550001111");
+    return text;
+}
+
+static struct str read_email(struct reading *reading, const struct field *field)
+{
+    struct str text = read_text(reading, field, EMAIL_MAX);
+    size_t at = str_index(text, '@', 0);
+    bool good = at > 0 && at + 1 < text.n && str_index(text, '@', at + 1) == text.n;
+    if (text.p && (!good || has_control(text) || str_index(text, ' ', 0) < text.n))
+        refuse(reading, field->key, "must be an address with one @ and no blanks, like ann@example.com");
+    return text;
+}
+
+// Who says no more than a name may be one of several in the conversation: then the desk keeps the first one's.
+static void read_profile(struct reading *reading, const struct field fields[4], struct event *event)
+{
+    struct profile *profile = &event->profile;
+    profile->username = read_word(reading, &fields[0]);
+    profile->language = read_word(reading, &fields[1]);
+    profile->phone = read_phone(reading, &fields[2]);
+    profile->email = read_email(reading, &fields[3]);
+    if (event->sender_name.n && (profile->username.n || profile->language.n || profile->phone.n || profile->email.n))
+        profile->name = event->sender_name;
+}
+
 static void read_sender(struct reading *reading, yyjson_val *sender, struct event *event)
 {
-    struct field fields[] = {{"id", NULL}, {"name", NULL}};
+    enum { ID, NAME, USERNAME, LANGUAGE, PHONE, EMAIL, COUNT };
+    static const char *const keys[COUNT] = {"sender.id",       "sender.name",  "sender.username",
+                                            "sender.language", "sender.phone", "sender.email"};
+    struct field fields[COUNT];
     if (!yyjson_is_obj(sender)) {
         refuse(reading, "sender", "must be an object with \"id\" and \"name\"");
         return;
     }
-    read_fields(reading, sender, fields, 2);
-    fields[0].key = "sender.id";
-    fields[1].key = "sender.name";
-    event->sender_id = read_id(reading, &fields[0]);
-    event->sender_name = read_text(reading, &fields[1], NAME_MAX_SIZE);
+    for (size_t i = 0; i < COUNT; i++)
+        fields[i] = (struct field){keys[i] + strlen("sender."), NULL};
+    read_fields(reading, sender, fields, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        fields[i].key = keys[i];
+    event->sender_id = read_id(reading, &fields[ID]);
+    event->sender_name = read_text(reading, &fields[NAME], NAME_MAX_SIZE);
+    read_profile(reading, &fields[USERNAME], event);
 }
 
-static void write_attachment(struct reading *reading, yyjson_val *attachment, struct json *json)
+static void read_attachment(struct reading *reading, yyjson_val *object, struct attachment *out)
 {
     struct field fields[] = {{"kind", NULL}, {"url", NULL}, {"name", NULL}, {"mime", NULL}, {"size", NULL}};
-    if (!yyjson_is_obj(attachment)) {
+    if (!yyjson_is_obj(object)) {
         refuse(reading, "attachments", "must be a list of objects");
         return;
     }
-    read_fields(reading, attachment, fields, 5);
+    read_fields(reading, object, fields, 5);
     struct str kind = read_text(reading, &fields[0], ID_MAX);
-    struct str url = read_text(reading, &fields[1], URL_MAX);
-    if (!str_starts(url, STR("https://")) && !str_starts(url, STR("http://")))
+    out->kind = kind.n ? kind : STR("file");
+    out->url = read_text(reading, &fields[1], URL_MAX);
+    if (!str_starts(out->url, STR("https://")) && !str_starts(out->url, STR("http://")))
         refuse(reading, "attachments.url", "must begin with https:// or http://");
-    json_open(json, '{');
-    json_key_str(json, "kind", kind.n ? kind : STR("file"));
-    json_key_str(json, "url", url);
-    json_key_str(json, "name", read_text(reading, &fields[2], NAME_MAX_SIZE));
-    json_key_str(json, "mime", read_text(reading, &fields[3], ID_MAX));
-    int64_t size = 0;
-    if (fields[4].value && !yyjson_is_null(fields[4].value)) {
-        if (!yyjson_is_uint(fields[4].value) || yyjson_get_uint(fields[4].value) > INT64_MAX)
+    out->name = read_text(reading, &fields[2], NAME_MAX_SIZE);
+    out->mime = read_text(reading, &fields[3], ID_MAX);
+    yyjson_val *size = fields[4].value;
+    out->size = -1;
+    if (size && !yyjson_is_null(size)) {
+        if (!yyjson_is_uint(size) || yyjson_get_uint(size) > INT64_MAX)
             refuse(reading, "attachments.size", "must be a number of bytes");
-        size = (int64_t)yyjson_get_uint(fields[4].value);
-        json_key_int(json, "size", size);
-    } else {
-        json_key(json, "size");
-        json_null(json);
+        else
+            out->size = (int64_t)yyjson_get_uint(size);
     }
-    json_close(json, '}');
 }
 
-// Written anew, so that what is stored holds our keys only.
+// As many as are fetched of one message are; of the others the address is all there is.
 static struct str read_attachments(struct reading *reading, yyjson_val *list)
 {
+    struct attachment *files;
+    size_t i, n, count = yyjson_arr_size(list);
+    yyjson_val *each;
     if (!list || yyjson_is_null(list))
         return STR_NONE;
     if (!yyjson_is_arr(list)) {
         refuse(reading, "attachments", "must be a list");
         return STR_NONE;
     }
-    if (yyjson_arr_size(list) > ATTACHMENTS_MAX) {
+    if (count > ATTACHMENTS_MAX) {
         refuse(reading, "attachments", "must not be more than 100");
         return STR_NONE;
     }
-    struct buf out;
-    buf_init(&out, SIZE_MAX / 2);
-    struct json json = {.out = &out};
-    size_t i, n;
-    yyjson_val *each;
-    json_open(&json, '[');
+    files = arena_alloc(reading->arena, (count + 1) * sizeof *files);
     yyjson_arr_foreach(list, i, n, each)
     {
-        write_attachment(reading, each, &json);
+        read_attachment(reading, each, &files[i]);
+        files[i].state = i < FILES_MAX ? FILE_WANTED : FILE_ELSEWHERE;
     }
-    json_close(&json, ']');
-    if (out.failed)
-        refuse(reading, "attachments", "are too large");
-    struct str text = yyjson_arr_size(list) ? arena_str(reading->arena, buf_str(&out)) : STR_NONE;
-    buf_done(&out);
-    return text;
+    return attachments_write(files, count, reading->arena);
 }
 
 static void read_sent_at(struct reading *reading, const struct field *field, struct event *event)

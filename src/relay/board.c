@@ -7,6 +7,7 @@
 #include "base/table.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,15 +37,16 @@ struct state {
 struct board {
     pthread_mutex_t lock;
     struct alarm *alarms, *alarms_by_key;
+    atomic_int alarm_count; // nearly always none, and then ending one, which is done for every message, takes no lock
     struct state *desks, *sources;
     struct busy *busy;
     struct news *news;
 };
 
 const char *const board_alarm_names[] = {
-    "bot_refuses",   "desk_refuses",   "desk_unproven", "disk_full",      "lane_held",
-    "order_waits",   "replies_unread", "skip_guard",    "source_refused", "store_busy",
-    "store_damaged", "store_log_long", "store_moved",   "webhook_clock",  NULL,
+    "bot_refuses", "desk_refuses",  "desk_unproven",  "disk_full",      "files_full",    "lane_held",
+    "order_waits", "quota_files",   "quota_waiting",  "replies_unread", "skip_guard",    "source_refused",
+    "store_busy",  "store_damaged", "store_log_long", "store_moved",    "webhook_clock", NULL,
 };
 
 struct board *board_new(void)
@@ -65,6 +67,7 @@ static void drop_alarm(struct board *board, struct alarm *alarm)
 {
     DL_DELETE(board->alarms, alarm);
     HASH_DEL(board->alarms_by_key, alarm);
+    atomic_fetch_sub(&board->alarm_count, 1);
     free(alarm->key);
     free(alarm->subject);
     free(alarm->text);
@@ -145,6 +148,7 @@ void board_alarm(struct board *board, const char *name, struct str subject, stru
         alarm->key = mem_new(KEY_SIZE);
         write_key(alarm->key, name, subject);
         DL_APPEND(board->alarms, alarm);
+        atomic_fetch_add(&board->alarm_count, 1);
         HASH_ADD_KEYPTR(hh, board->alarms_by_key, alarm->key, strlen(alarm->key), alarm);
     }
     set_text(&alarm->text, text);
@@ -157,6 +161,8 @@ void board_alarm(struct board *board, const char *name, struct str subject, stru
 
 void board_alarm_end(struct board *board, const char *name, struct str subject)
 {
+    if (!atomic_load(&board->alarm_count))
+        return;
     pthread_mutex_lock(&board->lock);
     struct alarm *alarm = find_alarm(board, name, subject);
     bool stood = alarm != NULL;

@@ -112,6 +112,7 @@ void announcement_free(struct announcement *announcement)
         return;
     message_free(announcement->message);
     free(announcement->link);
+    free(announcement->profile);
     free(announcement);
 }
 
@@ -217,6 +218,7 @@ static struct message *accepted_message(const struct store_accept *accept)
         .state = accept->state,
         .sent_at_us = accept->event.sent_at_us,
         .received_at_us = accept->received_at_us,
+        .next_attempt_us = accept->wait_until_us,
         .conversation = accept->thread.p ? accept->thread : accept->event.conversation,
         .conversation_name = accept->event.conversation_name,
         .sender_id = accept->event.sender_id,
@@ -228,17 +230,35 @@ static struct message *accepted_message(const struct store_accept *accept)
     });
 }
 
+// An act is loaded: the store knows what it acts on.
+static void hand_on(struct committer *committer, const struct store_accept *accept, struct announcement *announcement)
+{
+    if (accept->event.act != REPLY_SAYS || !committer->options.may_hand_on(committer->options.arg))
+        return;
+    announcement->message = accepted_message(accept);
+    announcement->link = link_copy(&accept->link);
+    if (accept->profile.p)
+        announcement->profile = mem_dup(accept->profile.p, accept->profile.n);
+}
+
 static struct announcement *announcement_of(struct committer *committer, const struct store_accept *accept)
 {
     struct announcement *announcement = mem_new_of(struct announcement);
     announcement->account_id = accept->account_id;
     announcement->lane = accept->lane;
     announcement->source_id = accept->direction == REPLY ? accept->source_id : 0;
-    if (committer->options.may_hand_on(committer->options.arg)) {
-        announcement->message = accepted_message(accept);
-        announcement->link = link_copy(&accept->link);
-    }
+    announcement->look_again = accept->result == ACCEPT_JOINED;
+    announcement->wants_files = attachments_count(accept->event.attachments, FILE_WANTED) > 0;
+    if (!announcement->look_again)
+        hand_on(committer, accept, announcement);
     return announcement;
+}
+
+// Something for a lane: a message of its own, or more for one that waits there.
+static bool is_news(const struct store_accept *accept)
+{
+    bool stored = accept->result == ACCEPT_STORED || accept->result == ACCEPT_STORED_TWIN;
+    return (stored && accept->state == MESSAGE_PENDING) || accept->result == ACCEPT_JOINED;
 }
 
 // NULL: another change, that goes with accepted messages.
@@ -247,14 +267,14 @@ static const struct store_accept *accept_of(const struct store_change *change)
     return change->kind == STORE_ACCEPT ? change->accept : NULL;
 }
 
-// The lanes of what these jobs made pending.
+// The lanes of what these jobs made pending, or added to.
 static void announce(struct committer *committer, const struct line *batch)
 {
     struct announcement *list = NULL, **tail = &list;
     for (struct job *job = batch->head; job; job = job->next) {
         for (size_t i = 0; i < job->change_count; i++) {
             const struct store_accept *accept = accept_of(&job->changes[i]);
-            if (!accept || accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
+            if (!accept || !is_news(accept))
                 continue;
             *tail = announcement_of(committer, accept);
             tail = &(*tail)->next;
@@ -336,6 +356,8 @@ static int serve_load(struct store *store, struct job *job)
     if (job->kind == JOB_LANES)
         return store->ops->lanes_with_work(store, job->lanes.account_id, job->lanes.after, JOB_LANES_MAX,
                                            job->lanes.lanes, &job->lanes.count);
+    if (job->kind == JOB_FILES)
+        return store->ops->wanted_files(store, &job->files);
     must(job->kind == JOB_REFS);
     return store->ops->load_refs(store, job->refs.conversation_id, job->refs.sent_s, job->refs.arena, &job->refs.refs,
                                  &job->refs.count);

@@ -29,6 +29,7 @@ enum job_kind {
     JOB_LOAD,    // a page of a lane
     JOB_LANES,   // lanes that have work
     JOB_REFS,    // references recorded for a conversation's second
+    JOB_FILES,   // files to be fetched
 };
 
 enum { JOB_LANES_MAX = 512 };
@@ -63,6 +64,7 @@ struct job {
             struct str *refs;    // out
             size_t count;        // out
         } refs;
+        struct store_wanted files; // its arena: as of refs
     };
 };
 
@@ -73,6 +75,9 @@ struct announcement {
     int64_t source_id;       // of a reply: whose; else 0
     struct message *message; // owned; NULL: over budget, load it
     struct link *link;       // of its conversation; owned, NULL with message
+    char *profile;           // of its conversation, JSON; owned, may be NULL
+    bool look_again;         // not new: pending messages of this lane were changed in the store (an album grew)
+    bool wants_files;        // of a new one: it has files to be fetched (relay/media.h)
 };
 
 struct committer;

@@ -31,10 +31,11 @@ static struct str customer_of(struct attempt *attempt, const struct source *sour
     return ARENA_JOIN(arena, who, STR(":"), chat);
 }
 
-// Marked by a process that is gone: whether it was sent cannot be found out, and shall not be done again unasked.
+// Marked by a process that is gone: whether it was sent cannot be found out, and shall not be done again unasked. (What changes or
+// takes back an earlier one may be done twice.)
 static bool must_ask_person(const struct attempt *attempt, const struct lane_slot *slot)
 {
-    return slot->was_marked && attempt->account->in_doubt == IN_DOUBT_HOLD &&
+    return slot->was_marked && slot->message->act == REPLY_SAYS && attempt->account->in_doubt == IN_DOUBT_HOLD &&
            receiver_is_blind(attempt->desk_state->receiver);
 }
 
@@ -71,6 +72,8 @@ struct attempt *attempt_new(struct dispatcher *d, struct lane *lane)
                      attempt->desk_state->receiver->has_lookup,
         .settle_us = d->options.settle_ms * 1000,
         .arena = &attempt->arena,
+        .links = d->options.links,
+        .profile = arena_str(&attempt->arena, str_of(slot->conversation->profile)),
         .link = link_in(&attempt->arena, slot->conversation->link),
     };
     attempt->asks_person = must_ask_person(attempt, slot);

@@ -442,11 +442,24 @@ static bool judge_outage(struct attempt *attempt)
     return !is_parked(attempt, first);
 }
 
+// There was nothing to do (what is taken back was never there): that says nothing of the desk.
+static bool asked_nothing(const struct attempt *attempt)
+{
+    return !attempt->requests && attempt->verdict.kind == VERDICT_DELIVERED;
+}
+
 bool desk_judges(struct attempt *attempt)
 {
+    if (asked_nothing(attempt)) {
+        if (attempt->lane->is_probe)
+            desk_probe_lost(attempt->dispatcher, attempt->desk_state);
+        return true;
+    }
     note_asked(attempt);
     if (attempt->verdict.kind == VERDICT_DELIVERED)
         judge_delivered(attempt);
+    if (attempt->lane->is_probe && !attempt->requests) // nobody was asked
+        desk_probe_lost(attempt->dispatcher, attempt->desk_state);
     if (attempt->lane->is_probe)
         judge_probe_lane(attempt);
     else if (attempt->verdict.kind == VERDICT_DESK_DOWN)

@@ -13,13 +13,15 @@
 
 enum { MOST_ASKED_MS = 5 * 60 * 1000 }; // by a desk or a platform, of one message
 
-// Backoff, settle, or what was asked for.
+// Backoff, settle, for files, or what was asked for.
 static int64_t longest_wait_us(const struct dispatcher_options *options)
 {
+    const int64_t waits_ms[] = {options->retry_cap_ms, options->settle_ms, options->media_wait_ms};
     int64_t longest_ms = MOST_ASKED_MS;
-    if (options->retry_cap_ms > longest_ms)
-        longest_ms = options->retry_cap_ms;
-    return (options->settle_ms > longest_ms ? options->settle_ms : longest_ms) * 1000;
+    for (size_t i = 0; i < sizeof waits_ms / sizeof *waits_ms; i++)
+        if (waits_ms[i] > longest_ms)
+            longest_ms = waits_ms[i];
+    return longest_ms * 1000;
 }
 
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options, const struct dispatcher_ports *ports)
@@ -169,6 +171,8 @@ static void call_off(struct dispatcher *d, struct lane *lane)
     slot_give(d, attempt, true);
     attempt_free(attempt);
     unmark_head(d, lane);
+    if (lane->is_stale)
+        lane_truncate(d, lane, 0);
     lane_go_on(d, lane);
     dispatcher_pump(d);
 }
@@ -182,7 +186,7 @@ static void on_marked(struct loop_task *task)
     if (!attempt->job.err)
         lane_head(lane)->message->in_flight = true;
     bool moved = lane->owner->desk != attempt->desk_state; // the account has another desk since
-    if (attempt->job.err || moved || !may_send(d, lane)) {
+    if (attempt->job.err || moved || lane->is_stale || !may_send(d, lane)) {
         call_off(d, lane);
     } else {
         lane_set_state(d, lane, LANE_SENDING);
@@ -205,7 +209,7 @@ static void begin(struct dispatcher *d, struct lane *lane)
 {
     struct attempt *attempt = attempt_new(d, lane);
     bool marked = attempt->desk_state->receiver->has_key || attempt->steps.message->in_flight || attempt->asks_person;
-    lane->waited = false;
+    lane->waited = lane->is_stale = false;
     slot_take(d, attempt);
     lane_set_state(d, lane, marked ? LANE_SENDING : LANE_MARKING);
     if (marked)
@@ -418,6 +422,12 @@ static bool may_have_more(struct dispatcher *d, const struct lane_owner *owner, 
     return (inbound && inbound->feeding) || (d->first_feed && lane_id > d->first_feed->passed);
 }
 
+static void push_announced(struct dispatcher *d, struct lane *lane, struct announcement *announcement)
+{
+    lane_push(d, lane, announcement->message, announcement->link, str_of(announcement->profile));
+    announcement->message = NULL;
+}
+
 static void lane_begin(struct dispatcher *d, struct lane_owner *owner, int64_t lane_id,
                        struct announcement *announcement)
 {
@@ -428,13 +438,8 @@ static void lane_begin(struct dispatcher *d, struct lane_owner *owner, int64_t l
     } else if (!announcement || !announcement->message || lane->in_trouble || may_have_more(d, owner, lane_id)) {
         lane_set_state(d, lane, LANE_LOADING);
     } else {
-        lane_push(d, lane, announcement->message, announcement->link);
-        announcement->message = NULL;
-        lane->paces = lane_is_paced(d, lane);
-        if (order_holds(lane))
-            go_behind(d, lane);
-        else
-            lane_set_state(d, lane, lane->paces ? LANE_WAITING : LANE_READY);
+        push_announced(d, lane, announcement);
+        go_by_head(d, lane);
     }
 }
 
@@ -445,17 +450,40 @@ static void lane_add(struct dispatcher *d, struct lane *lane, struct announcemen
         return;
     bool fits = announcement->message && !lane->more && lane->count && lane->count < d->options.window &&
                 lane->state != LANE_SUSPENDED;
-    if (fits) {
-        lane_push(d, lane, announcement->message, announcement->link);
-        announcement->message = NULL;
-    } else {
+    if (fits)
+        push_announced(d, lane, announcement);
+    else
         lane->more = true;
+}
+
+// A lane that is not in memory, or whose page is wanted or under way, needs nothing: pages, announcements and what else is told
+// of the store come in the order of commits, so a page that comes after this shows the change, and one that came before it is
+// in memory by now. A lane that holds no messages will be read when it goes on. No wait that began before holds a head whose
+// time is another one in the store (struct head_wait); one whose time is the same waits on until it is over.
+static void look_again(struct dispatcher *d, struct lane *lane)
+{
+    lane->waited = false; // of a head that may be another one by now
+    if (lane->attempt) {
+        lane->is_stale = true; // it goes on with what it has
+        lane_truncate(d, lane, 1);
+    } else if (lane->state == LANE_READY || lane->state == LANE_WAITING) {
+        lane_set_state(d, lane, LANE_LOADING);
+    } else if (lane->state == LANE_SUSPENDED && lane->probe_after_us != INT64_MAX) {
+        lane->probe_after_us = 0; // or its head is found to wait on
+        desk_await(d, lane->owner->desk);
     }
 }
 
 static void announced(struct dispatcher *d, struct announcement *announcement)
 {
     struct lane *lane = lane_find(d, announcement->lane);
+    if (announcement->message)
+        conversation_learn(d, announcement->message->conversation_id, str_of(announcement->profile));
+    if (announcement->look_again) {
+        if (lane)
+            look_again(d, lane);
+        return;
+    }
     if (lane) {
         lane_add(d, lane, announcement);
         return;
@@ -487,6 +515,35 @@ void dispatcher_work(struct dispatcher *d, int64_t account_id, int64_t source_id
     announcement->source_id = source_id;
     announcement->lane = lane_id;
     dispatcher_announced(d, announcement);
+}
+
+void dispatcher_look_again(struct dispatcher *d, int64_t lane_id)
+{
+    struct lane *lane = lane_find(d, lane_id);
+    if (lane)
+        look_again(d, lane);
+    dispatcher_pump(d);
+}
+
+static void tally_follower(struct dispatcher *d, const struct store_file *file)
+{
+    const struct account *account = directory_find_id(d->options.directory, file->account_id);
+    const struct source *source = account ? account_find_any_source_id(account, file->source_id) : NULL;
+    if (source)
+        tally_message(d->options.tally, TALLY_ACCEPTED, source->platform, INBOUND);
+    account_unref(account);
+}
+
+void dispatcher_file_settled(struct dispatcher *d, const struct store_file *file)
+{
+    if (!file->applied)
+        return;
+    if (file->ready || file->changed)
+        dispatcher_look_again(d, file->lane);
+    if (!file->follow_lane)
+        return;
+    tally_follower(d, file);
+    dispatcher_work(d, file->account_id, 0, file->follow_lane);
 }
 
 void dispatcher_tick(struct dispatcher *d)

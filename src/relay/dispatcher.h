@@ -44,9 +44,11 @@ struct dispatcher_options {
     struct str store_id; // lives longer than the dispatcher
     int max_attempts;
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms;
-    int window;          // messages of one lane in memory
-    int concurrency;     // attempts in flight
-    int memory_messages; // messages of all lanes in memory
+    int window;                      // messages of one lane in memory
+    int concurrency;                 // attempts in flight
+    int memory_messages;             // messages of all lanes in memory
+    int64_t media_wait_ms;           // a message waits so long at most for its files
+    const struct media_links *links; // to files that are kept; lives longer than the dispatcher. NULL: there are none
 };
 
 struct dispatcher *dispatcher_new(const struct dispatcher_options *options, const struct dispatcher_ports *ports);
@@ -77,6 +79,12 @@ bool dispatcher_is_busy_with(struct dispatcher *dispatcher, int64_t account_id);
 void dispatcher_resume_desk(struct dispatcher *dispatcher, const struct account *account);
 // The lane has work that was not announced (a retry by hand). `source_id`: of its messages; only of replies it matters.
 void dispatcher_work(struct dispatcher *dispatcher, int64_t account_id, int64_t source_id, int64_t lane);
+// Pending messages of the lane were changed in the store, durably (a file came, an album grew): what is in memory of them is
+// read again, and a wait that is over in the store is over. An attempt under way goes on with what it has.
+void dispatcher_look_again(struct dispatcher *dispatcher, int64_t lane);
+// What became of a file is durable (STORE_FILE): its lane looks again, or has a message more. In the order of commits, as
+// announcements are: what was accepted later stands behind that message.
+void dispatcher_file_settled(struct dispatcher *dispatcher, const struct store_file *file);
 // By hand: something about this pending message is about to be changed in the store (tried now, discarded): its
 // lane forgets what it has in memory. The caller submits the change before any other event, and then calls
 // dispatcher_tick. ERR_BUSY: it is in flight; with `discard` it is discarded if the attempt fails.

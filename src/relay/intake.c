@@ -5,10 +5,25 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "platform/platform.h"
+#include "relay/media_door.h"
 
 #include <stdlib.h>
 
-enum { BODY_LIMIT = 4 * 1024 * 1024 };
+enum {
+    BODY_LIMIT = 4 * 1024 * 1024,
+    ALBUM_WAIT_US = 1000 * 1000, // its parts come within this, or as messages that follow
+};
+
+// Until when the message that the event becomes waits for what belongs to it; 0 = not at all.
+static int64_t wait_of(const struct intake *intake, const struct event *event, int64_t now_us)
+{
+    int64_t wait_us = event->album.n ? ALBUM_WAIT_US : 0;
+    if (event->discard)
+        return 0;
+    if (wait_us < intake->media_wait_us && attachments_count(event->attachments, FILE_WANTED))
+        wait_us = intake->media_wait_us;
+    return wait_us ? now_us + wait_us : 0;
+}
 
 struct intake_batch *intake_batch_new(const struct intake *intake, const struct account *account,
                                       const struct source *source, const struct event *events, size_t count)
@@ -18,6 +33,7 @@ struct intake_batch *intake_batch_new(const struct intake *intake, const struct 
     batch->account = account;
     batch->source = source;
     batch->tally = intake->tally;
+    batch->board = intake->board;
     batch->accepts = arena_alloc(&batch->arena, count * sizeof *batch->accepts);
     batch->changes = arena_alloc(&batch->arena, count * sizeof *batch->changes);
     for (size_t i = 0; i < count; i++) {
@@ -28,6 +44,9 @@ struct intake_batch *intake_batch_new(const struct intake *intake, const struct 
             .state = events[i].discard ? MESSAGE_DISCARDED : MESSAGE_PENDING,
             .reason = events[i].discard,
             .received_at_us = now,
+            .wait_until_us = wait_of(intake, &events[i], now),
+            .most_waiting = intake->most_waiting,
+            .most_file_bytes = intake->most_file_bytes,
             .event = events[i],
             .out_arena = &batch->arena,
         };
@@ -46,17 +65,49 @@ void intake_batch_free(struct intake_batch *batch)
     free(batch);
 }
 
-static void tally_batch(struct intake_batch *batch)
+static void refuse_for(struct intake_batch *batch, bool over_files)
+{
+    struct str account = batch->account->name;
+    if (over_files) {
+        batch->refused = STR("the account has as many bytes of files as it may have (quota.files)");
+        board_alarm(batch->board, "quota_files", account, batch->refused);
+    } else {
+        batch->refused = STR("the account has as many messages waiting as it may have (quota.waiting)");
+        board_alarm(batch->board, "quota_waiting", account, batch->refused);
+    }
+}
+
+// What came through says that there is room: for files, when it has some.
+static void end_refusals(struct intake_batch *batch, const struct store_accept *accept)
+{
+    if (accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
+        return;
+    board_alarm_end(batch->board, "quota_waiting", batch->account->name);
+    if (attachments_count(accept->event.attachments, FILE_WANTED))
+        board_alarm_end(batch->board, "quota_files", batch->account->name);
+}
+
+static void tally_accepted(struct intake_batch *batch, const struct store_accept *accept)
+{
+    bool duplicate = accept->result == ACCEPT_DUPLICATE;
+    tally_message(batch->tally, duplicate ? TALLY_DUPLICATE : TALLY_ACCEPTED, batch->source->platform, INBOUND);
+    if (!duplicate && (accept->state == MESSAGE_DISCARDED || accept->result == ACCEPT_JOINED))
+        tally_message(batch->tally, TALLY_DISCARDED, batch->source->platform, INBOUND);
+    if (accept->result == ACCEPT_STORED_TWIN)
+        log_warn("same_key_other_event", LOG_S("account", batch->account->name), LOG_S("source", batch->source->name),
+                 LOG_N("message", accept->message_id));
+}
+
+static void look_at_batch(struct intake_batch *batch)
 {
     for (size_t i = 0; i < batch->job.change_count; i++) {
         const struct store_accept *accept = &batch->accepts[i];
-        bool duplicate = accept->result == ACCEPT_DUPLICATE;
-        tally_message(batch->tally, duplicate ? TALLY_DUPLICATE : TALLY_ACCEPTED, batch->source->platform, INBOUND);
-        if (!duplicate && accept->state == MESSAGE_DISCARDED)
-            tally_message(batch->tally, TALLY_DISCARDED, batch->source->platform, INBOUND);
-        if (accept->result == ACCEPT_STORED_TWIN)
-            log_warn("same_key_other_event", LOG_S("account", batch->account->name),
-                     LOG_S("source", batch->source->name), LOG_N("message", accept->message_id));
+        if (accept->result == ACCEPT_OVER_QUOTA) {
+            refuse_for(batch, accept->over_files);
+        } else {
+            tally_accepted(batch, accept);
+            end_refusals(batch, accept);
+        }
     }
 }
 
@@ -65,7 +116,7 @@ static void on_committed(struct loop_task *task)
 {
     struct intake_batch *batch = (struct intake_batch *)((char *)task - offsetof(struct job, task));
     if (!batch->job.err)
-        tally_batch(batch);
+        look_at_batch(batch);
     batch->done(batch, batch->job.err);
 }
 
@@ -89,7 +140,8 @@ bool intake_submit(const struct intake *intake, struct intake_batch *batch, stru
 
 // ---- webhooks ----
 
-void intake_answer_problem(struct http_exchange *exchange, int status, const char *title, struct str detail)
+void intake_answer_problem_with(struct http_exchange *exchange, int status, const char *title, struct str detail,
+                                const struct http_header *header)
 {
     struct buf body;
     buf_init(&body, 4096);
@@ -101,18 +153,25 @@ void intake_answer_problem(struct http_exchange *exchange, int status, const cha
     if (detail.n)
         json_key_str(&json, "detail", detail);
     json_close(&json, '}');
-    struct http_header retry = {STR("Retry-After"), STR("2")};
-    http_exchange_answer(exchange, status, STR("application/problem+json"), &retry, status == 503, buf_str(&body));
+    http_exchange_answer(exchange, status, STR("application/problem+json"), header, header != NULL, buf_str(&body));
     buf_done(&body);
 }
 
-enum route { ROUTE_NONE, ROUTE_HOOK, ROUTE_DESK, ROUTE_HEALTH };
+void intake_answer_problem(struct http_exchange *exchange, int status, const char *title, struct str detail)
+{
+    struct http_header retry = {STR("Retry-After"), STR("2")};
+    intake_answer_problem_with(exchange, status, title, detail, status == 503 ? &retry : NULL);
+}
 
-// "/hooks/{account}/{source}", "/desks/{account}": names need no decoding ([a-z0-9-]).
+enum route { ROUTE_NONE, ROUTE_HOOK, ROUTE_DESK, ROUTE_MEDIA, ROUTE_HEALTH };
+
+// "/hooks/{account}/{source}", "/desks/{account}", "/media/{hash}": names need no decoding ([a-z0-9-]).
 static enum route route_of(struct str path, struct str *out_account, struct str *out_source)
 {
     if (str_eq(path, STR("/healthz")))
         return ROUTE_HEALTH;
+    if (media_link_path(path, out_source))
+        return ROUTE_MEDIA;
     struct str prefix = STR("/hooks/"), desks = STR("/desks/");
     if (str_starts(path, desks)) {
         *out_account = str_sub(path, desks.n, path.n);
@@ -129,18 +188,18 @@ static enum route route_of(struct str path, struct str *out_account, struct str 
 
 static bool method_fits(enum route route, struct str method)
 {
-    if (route == ROUTE_HEALTH)
+    if (route == ROUTE_HEALTH || route == ROUTE_MEDIA)
         return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD"));
     return str_eq(method, STR("POST")) || (route == ROUTE_DESK && str_eq(method, STR("HEAD")));
 }
 
 int intake_head(void *arg, const struct http_request *request, size_t *max_body)
 {
-    (void)arg;
+    const struct intake *intake = arg;
     struct str account, source;
     enum route route = route_of(request->path, &account, &source);
     *max_body = route == ROUTE_HOOK || route == ROUTE_DESK ? BODY_LIMIT : 0;
-    if (route == ROUTE_NONE)
+    if (route == ROUTE_NONE || (route == ROUTE_MEDIA && !intake->files))
         return 404;
     return method_fits(route, request->method) ? 0 : 405;
 }
@@ -155,6 +214,7 @@ struct str intake_allow(void *arg, const struct http_request *request)
         return STR("POST");
     case ROUTE_DESK:
         return STR("HEAD, POST");
+    case ROUTE_MEDIA:
     case ROUTE_HEALTH:
         return STR("GET, HEAD");
     default:
@@ -176,16 +236,27 @@ struct parked {
     struct str answer; // of the receipt; the exchange's memory
 };
 
+// Its account's bounds are for long, other than a store that takes nothing now.
+static void answer_refused(struct http_exchange *exchange, struct str why)
+{
+    struct http_header retry = {STR("Retry-After"), STR("60")};
+    intake_answer_problem_with(exchange, 503, "Service Unavailable",
+                               ARENA_JOIN(http_exchange_arena(exchange), why, STR("; send it again later")), &retry);
+}
+
 static void on_stored(struct intake_batch *batch, int err)
 {
     struct parked *parked = batch->arg;
+    bool taken = !err && !batch->refused.p;
     tally_time(&batch->tally->webhook, clock_mono_us(parked->clock) - parked->began_us);
-    tally_webhook(batch->tally, err ? TALLY_WEBHOOK_DELAYED : TALLY_WEBHOOK_TAKEN, batch->source->platform);
-    if (err)
+    tally_webhook(batch->tally, taken ? TALLY_WEBHOOK_TAKEN : TALLY_WEBHOOK_DELAYED, batch->source->platform);
+    if (taken)
+        answer_taken(parked->exchange, parked->answer);
+    else if (err)
         intake_answer_problem(parked->exchange, 503, "Service Unavailable",
                               STR("the message could not be stored; send it again later"));
     else
-        answer_taken(parked->exchange, parked->answer);
+        answer_refused(parked->exchange, batch->refused);
     intake_batch_free(batch);
 }
 
@@ -277,6 +348,9 @@ void intake_request(void *arg, struct http_exchange *exchange)
         return;
     case ROUTE_DESK:
         take_from_desk(intake, exchange, account);
+        return;
+    case ROUTE_MEDIA:
+        media_door_take(intake, exchange);
         return;
     default: // intake_head has let through nothing else
         http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, STR("ok\n"));

@@ -31,10 +31,25 @@ void due_clear(struct dispatcher *d, struct due *due)
     heap_remove(&d->dues, &due->item);
 }
 
-static struct conversation *conversation_get(struct dispatcher *d, int64_t id, const struct link *link)
+static struct conversation *conversation_find(struct dispatcher *d, int64_t id)
 {
     struct conversation *conversation = NULL;
     HASH_FIND(hh, d->conversations, &id, sizeof id, conversation);
+    return conversation;
+}
+
+void conversation_learn(struct dispatcher *d, int64_t id, struct str profile)
+{
+    struct conversation *conversation = profile.p ? conversation_find(d, id) : NULL;
+    if (!conversation || (conversation->profile && str_eq_c(profile, conversation->profile)))
+        return;
+    free(conversation->profile);
+    conversation->profile = mem_dup(profile.p, profile.n);
+}
+
+static struct conversation *conversation_get(struct dispatcher *d, int64_t id, const struct link *link)
+{
+    struct conversation *conversation = conversation_find(d, id);
     if (!conversation) {
         conversation = mem_new_of(struct conversation);
         conversation->id = id;
@@ -51,6 +66,7 @@ static void conversation_unref(struct dispatcher *d, struct conversation *conver
         return;
     HASH_DEL(d->conversations, conversation);
     free(conversation->link);
+    free(conversation->profile);
     free(conversation);
 }
 
@@ -156,7 +172,8 @@ struct lane_slot *lane_head(struct lane *lane)
     return &lane->slots[lane->head];
 }
 
-struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link)
+struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link,
+                            struct str profile)
 {
     int window = d->options.window;
     must(lane->count < window);
@@ -165,6 +182,7 @@ struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct mess
     struct lane_slot *slot = &lane->slots[(lane->head + lane->count++) % window];
     slot->message = message;
     slot->conversation = conversation_get(d, message->conversation_id, link);
+    conversation_learn(d, message->conversation_id, profile);
     lane->owner->messages++;
     atomic_fetch_add_explicit(&d->messages, 1, memory_order_relaxed);
     return slot;
@@ -224,6 +242,17 @@ void lane_truncate(struct dispatcher *d, struct lane *lane, int keep)
     lane->head = 0;
 }
 
+// When it is over. One that came with the message, for its files, is waited from now on, whatever the clock is set to: who changes
+// its time in the store has another word, which holds.
+static int64_t begin_wait(struct dispatcher *d, struct lane *lane)
+{
+    const struct message *head = lane_head(lane)->message;
+    int64_t due_us = lane_due_us(d, lane);
+    if (!head->attempts && !head->in_doubt)
+        lane->wait = (struct head_wait){head->id, head->next_attempt_us, due_us};
+    return due_us;
+}
+
 // What is known of its head stays known while it holds no messages.
 static int64_t probe_after_us(struct dispatcher *d, struct lane *lane)
 {
@@ -278,7 +307,7 @@ static void enter_state(struct dispatcher *d, struct lane *lane)
         enter_ready(d, lane);
         break;
     case LANE_WAITING: // memory is for lanes that move: it is read again when the time has come
-        due_set(d, &lane->due, lane->paces ? pace_due_us(d, lane) : lane_due_us(d, lane));
+        due_set(d, &lane->due, lane->paces ? pace_due_us(d, lane) : begin_wait(d, lane));
         if (!lane->paces)
             tell_lane_waits(d->options.board, lane);
         lane_truncate(d, lane, 0);

@@ -18,11 +18,13 @@ struct due {
     void (*run)(struct dispatcher *dispatcher, struct due *due);
 };
 
-// Kept while messages of it are in memory: what one attempt taught holds for the next.
+// Kept while messages of it are in memory: what one attempt taught holds for the next, and what the store said of the
+// customer last.
 struct conversation {
     int64_t id;
     int refs;
     struct link *link; // owned
+    char *profile;     // owned, JSON; NULL: not known
     UT_hash_handle hh;
 };
 
@@ -32,7 +34,7 @@ struct lane_slot {
     bool was_marked;                   // by an earlier process: nobody knows whether it was sent
 };
 
-// A wait that this process gave a message: the store has it in wall time, which may be set meanwhile.
+// A wait that this process gave a message, or that came with it: the store has it in wall time, which may be set meanwhile.
 struct head_wait {
     int64_t message_id;
     int64_t next_attempt_us; // as stored; another value in the store is somebody else's word, and holds
@@ -52,6 +54,7 @@ struct lane {
     int64_t discard;          // by hand while in flight: this message, if its attempt fails; 0 = none
     bool waited;              // its time has come, whatever the clock says now
     bool keeps_slot;          // from one message to the next
+    bool is_stale;            // with an attempt: its message is another one in the store since
     bool in_trouble;          // it brought the process down twice: held for a person
     struct head_wait wait;    // of its head, as this process meant it
     bool paces;               // LANE_WAITING: for its pace alone
@@ -208,8 +211,11 @@ struct lane *lane_new(struct dispatcher *d, struct lane_owner *owner, int64_t la
 // free it: it must not be touched afterwards.
 void lane_set_state(struct dispatcher *d, struct lane *lane, enum lane_state to);
 struct lane_slot *lane_head(struct lane *lane);
-// Takes the message; the link is used when its conversation is not in memory yet.
-struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link);
+// Takes the message; the link is used when its conversation is not in memory yet. `profile`: JSON; STR_NONE: not known.
+struct lane_slot *lane_push(struct dispatcher *d, struct lane *lane, struct message *message, const struct link *link,
+                            struct str profile);
+// If the conversation is in memory: its customer is known as this from now on.
+void conversation_learn(struct dispatcher *d, int64_t id, struct str profile);
 // The head is settled: frees it.
 void lane_pop(struct dispatcher *d, struct lane *lane);
 // Forgets the messages in memory behind the first `keep`; the store has them.

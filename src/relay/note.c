@@ -29,9 +29,21 @@ static struct str named(const struct message *reply, struct arena *arena)
 {
     struct str words = first_words(reply->text, arena);
     if (!words.n)
-        return arena_printf(arena, "a file (message %" PRId64 ")", reply->id);
+        return arena_printf(arena, "%s (message %" PRId64 ")", reply->act == REPLY_SAYS ? "a file" : "a message",
+                            reply->id);
     return arena_printf(arena, "\u201c%.*s\u201d (message %" PRId64 ")", STR_ARG(words), reply->id);
 }
+
+// What did not happen, and what that leaves the customer with.
+static const struct wording {
+    const char *refused, *held;
+} wordings[] = {
+    [REPLY_SAYS] = {"This reply was not delivered", "This reply could not be delivered and is held"},
+    [REPLY_EDITS] = {"Your change of a reply was not carried out, and the customer reads it as it was before",
+                     "Your change of a reply could not be carried out and is held"},
+    [REPLY_DELETES] = {"Your deletion of a reply was not carried out, and the customer can still read it",
+                       "Your deletion of a reply could not be carried out and is held"},
+};
 
 static struct str reason(const struct note *note, struct arena *arena)
 {
@@ -49,20 +61,20 @@ static struct str tries(const struct note *note, struct arena *arena)
 struct str note_text(const struct note *note, struct arena *arena)
 {
     struct str name = named(note->reply, arena), why = reason(note, arena), often = tries(note, arena);
+    const struct wording *wording = &wordings[note->reply->act];
     const char *doubt = note->in_doubt ? " It may have arrived all the same: the answer to one attempt was lost." : "";
     switch (note->kind) {
     case NOTE_REFUSED:
-        return arena_printf(arena, "This reply was not delivered: %.*s.%.*s It is not tried again.%s", STR_ARG(name),
+        return arena_printf(arena, "%s: %.*s.%.*s It is not tried again.%s", wording->refused, STR_ARG(name),
                             STR_ARG(why), doubt);
     case NOTE_GAVE_UP:
-        return arena_printf(arena, "This reply was not delivered: %.*s. It failed %.*s.%.*s It is not tried again.%s",
+        return arena_printf(arena, "%s: %.*s. It failed %.*s.%.*s It is not tried again.%s", wording->refused,
                             STR_ARG(name), STR_ARG(often), STR_ARG(why), doubt);
     case NOTE_HELD:
-        return arena_printf(
-            arena,
-            "This reply could not be delivered and is held: %.*s.%.*s Later replies in this conversation "
-            "wait behind it until somebody retries or discards it in the relay.%s",
-            STR_ARG(name), STR_ARG(why), doubt);
+        return arena_printf(arena,
+                            "%s: %.*s.%.*s Later replies in this conversation "
+                            "wait behind it until somebody retries or discards it in the relay.%s",
+                            wording->held, STR_ARG(name), STR_ARG(why), doubt);
     case NOTE_HELD_IN_DOUBT:
         return arena_printf(
             arena,

@@ -209,6 +209,8 @@ void attempt_judged(struct attempt *attempt)
         .conversation_id = message->conversation_id,
         .link = attempt->steps.link_changed ? &attempt->steps.link : NULL,
         .moved_to = attempt->steps.moved_to,
+        .files_told = attempt->steps.files_told,
+        .text_told = {.known = true, .bytes = message->text.n},
     };
     judge(attempt);
     if (!attempt->cut && (verdict->kind != VERDICT_DELIVERED || message->attempts))
@@ -259,7 +261,8 @@ static void take_mark(struct dispatcher *d, struct lane *lane, int64_t message_i
     lane_head(lane)->message->in_flight = true;
 }
 
-static void take_outcome(struct attempt *attempt)
+// False: it is tried again.
+static bool take_outcome(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
     struct lane *lane = attempt->lane;
@@ -280,7 +283,7 @@ static void take_outcome(struct attempt *attempt)
         lane_pop(d, lane);
         if (outcome->mark_next && outcome->applied)
             take_mark(d, lane, outcome->mark_next);
-        return;
+        return true;
     }
     head->was_marked = false;
     head->message->attempts = outcome->attempts;
@@ -290,6 +293,7 @@ static void take_outcome(struct attempt *attempt)
     if (outcome->next_attempt_us == MESSAGE_HELD)
         log_error("message_held", LOG_N("message", head->message->id), LOG_S("account", attempt->account->name),
                   LOG_C("reason", reason_name(outcome->reason)), LOG_N("status", attempt->verdict.status));
+    return false;
 }
 
 // Asked by hand while the failure was being stored.
@@ -313,11 +317,14 @@ static void discard_now(struct attempt *attempt)
     dispatcher_submit(attempt->dispatcher, &attempt->job, on_outcome);
 }
 
-static void announce_note(const struct attempt *attempt)
+// What the outcome put at the tail of an inbound lane: a note, or files that follow. In lane 0: nothing.
+static void announce_behind(const struct attempt *attempt, enum direction direction, int64_t lane)
 {
     struct dispatcher *d = attempt->dispatcher;
-    tally_message(d->options.tally, TALLY_ACCEPTED, attempt->steps.source->platform, NOTE);
-    dispatcher_work(d, attempt->steps.message->account_id, 0, attempt->outcome.note_lane);
+    if (!lane || attempt->job.err)
+        return;
+    tally_message(d->options.tally, TALLY_ACCEPTED, attempt->steps.source->platform, direction);
+    dispatcher_work(d, attempt->steps.message->account_id, 0, lane);
 }
 
 static void on_outcome(struct loop_task *task)
@@ -326,8 +333,8 @@ static void on_outcome(struct loop_task *task)
     struct dispatcher *d = attempt->dispatcher;
     struct lane *lane = attempt->lane;
     d->busy--;
-    if (!attempt->job.err && attempt->outcome.note_lane)
-        announce_note(attempt);
+    announce_behind(attempt, NOTE, attempt->outcome.note_lane);
+    announce_behind(attempt, INBOUND, attempt->outcome.follow_lane);
     if (must_discard(attempt)) {
         discard_now(attempt);
         return;
@@ -336,8 +343,10 @@ static void on_outcome(struct loop_task *task)
         d->stopping = true;
         lane_head(lane)->message->in_flight = false;
     } else {
-        take_outcome(attempt);
-        if (attempt->outcome.moved_to.p) // those in memory have the address from before
+        bool settled = take_outcome(attempt);
+        // Those in memory have the address from before; or the head is tried again, and is another one in the store. (What
+        // came behind it since is as it is there, and may be marked.)
+        if (attempt->outcome.moved_to.p || (lane->is_stale && !settled))
             lane_truncate(d, lane, 0);
     }
     attempt_free(attempt);

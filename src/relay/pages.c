@@ -32,7 +32,7 @@ static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page 
             if (message->next_attempt_us < dispatcher_now_us(d) + unsettled_us)
                 message->next_attempt_us = dispatcher_now_us(d) + unsettled_us;
         }
-        lane_push(d, lane, message, &page->entries[i].link)->was_marked = marked;
+        lane_push(d, lane, message, &page->entries[i].link, page->entries[i].profile)->was_marked = marked;
     }
 }
 

@@ -6,6 +6,7 @@
 #include "relay/trouble_file.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -38,6 +39,8 @@ static void *port_send(void *arg, const struct http_request *request, int64_t ti
 {
     struct relay *relay = arg;
     int i = 0;
+    if (request->part_count) // it takes files along
+        return media_thread_send(relay->media, request, timeout_ms, done, done_arg);
     while (i < relay->client_count - 1 && http_client_open_calls(relay->clients[i]) >= CLIENT_CONNECTIONS)
         i++;
     return http_client_send(relay->clients[i], request, timeout_ms, done, done_arg);
@@ -45,8 +48,9 @@ static void *port_send(void *arg, const struct http_request *request, int64_t ti
 
 static void port_cancel(void *arg, void *call)
 {
-    (void)arg;
-    http_call_cancel(call);
+    struct relay *relay = arg;
+    if (!media_thread_cancel(relay->media, call))
+        http_call_cancel(call);
 }
 
 // At this monotonic time, never before it; 0 = not at all.
@@ -162,10 +166,19 @@ static void on_announced(struct loop_task *task)
     free(announce);
 }
 
+static bool wants_files(const struct announcement *list)
+{
+    while (list && !list->wants_files)
+        list = list->next;
+    return list != NULL;
+}
+
 // On the committer's thread or the flusher's.
 static void announce(void *arg, struct announcement *list)
 {
     struct announce_task *announce = mem_new_of(struct announce_task);
+    if (wants_files(list))
+        media_thread_poke(((struct relay *)arg)->media);
     announce->relay = arg;
     announce->list = list;
     announce->task.run = on_announced;
@@ -216,13 +229,19 @@ static void make_committer(struct relay *relay)
         .fatal_arg = options->fatal_arg,
         .flushes_apart = true,
     });
-    relay->intake = (struct intake){options->directory,
-                                    relay->committer,
-                                    options->tally,
-                                    options->clock,
-                                    clock_watch_new(options->board),
-                                    port_news,
-                                    relay};
+    relay->intake = (struct intake){
+        .directory = options->directory,
+        .committer = relay->committer,
+        .tally = options->tally,
+        .clock = options->clock,
+        .clock_watch = clock_watch_new(options->board),
+        .news = port_news,
+        .news_arg = relay,
+        .board = options->board,
+        .media_wait_us = options->media_wait_ms * 1000,
+        .most_waiting = options->most_waiting,
+        .most_file_bytes = options->most_file_bytes,
+    };
 }
 
 static void make_dispatcher(struct relay *relay)
@@ -245,6 +264,8 @@ static void make_dispatcher(struct relay *relay)
         .window = options->window,
         .concurrency = options->concurrency,
         .memory_messages = MEMORY_MESSAGES,
+        .media_wait_ms = options->media_wait_ms,
+        .links = &relay->links,
     };
     struct dispatcher_ports ports = {
         .arg = relay,
@@ -257,6 +278,44 @@ static void make_dispatcher(struct relay *relay)
         .stopped = port_stopped,
     };
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
+}
+
+// To desks and platforms: kept open they would leave no descriptors for webhooks where these are few.
+static size_t most_connections(const struct relay *relay)
+{
+    struct rlimit files = {.rlim_cur = 1024};
+    getrlimit(RLIMIT_NOFILE, &files);
+    size_t concurrency = (size_t)relay->options.concurrency;
+    return concurrency < files.rlim_cur / 4 ? concurrency : files.rlim_cur / 4;
+}
+
+static void settled(void *arg, const struct store_file *file)
+{
+    struct relay *relay = arg;
+    dispatcher_file_settled(relay->dispatcher, file);
+}
+
+static void make_media(struct relay *relay)
+{
+    const struct relay_options *options = &relay->options;
+    struct chance chance;
+    chance_init_system(&chance);
+    relay->media = media_thread_new(&(struct media_thread_options){
+        .media = {.directory = options->directory,
+                  .board = options->board,
+                  .tally = options->tally,
+                  .clock = options->clock,
+                  .files = options->files,
+                  .seed = chance_next(&chance),
+                  .max_size = options->max_file_bytes,
+                  .most_file_bytes = options->most_file_bytes,
+                  .timeout_ms = options->timeout_ms},
+        .committer = relay->committer,
+        .relay_loop = relay->loop,
+        .settled = settled,
+        .arg = relay,
+        .uploads = most_connections(relay),
+    });
 }
 
 static void make_replies(struct relay *relay)
@@ -272,6 +331,7 @@ static void make_replies(struct relay *relay)
         .seed = chance_next(&chance),
         .timeout_ms = options->timeout_ms,
         .keep_dedupe_us = options->keep_dedupe_us,
+        .media_wait_us = options->media_wait_ms * 1000,
     };
     struct replies_ports ports = {
         .arg = relay,
@@ -325,15 +385,6 @@ static void restore_desk(void *arg, const struct store_desk_health *health)
 static void hold_lane(void *arg, int64_t lane)
 {
     dispatcher_hold_lane(arg, lane);
-}
-
-// To desks and platforms: kept open they would leave no descriptors for webhooks where these are few.
-static size_t most_connections(const struct relay *relay)
-{
-    struct rlimit files = {.rlim_cur = 1024};
-    getrlimit(RLIMIT_NOFILE, &files);
-    size_t concurrency = (size_t)relay->options.concurrency;
-    return concurrency < files.rlim_cur / 4 ? concurrency : files.rlim_cur / 4;
 }
 
 static void make_clients(struct relay *relay)
@@ -414,6 +465,7 @@ static void on_begin(struct loop_task *task)
     }
     dispatcher_start(relay->dispatcher);
     replies_start(relay->replies);
+    media_thread_start(relay->media);
     free(task);
 }
 
@@ -446,6 +498,7 @@ static void relay_free(struct relay *relay)
         loop_free(relay->doors[i].loop);
     }
     dispatcher_free(relay->dispatcher);
+    media_thread_free(relay->media);
     replies_free(relay->replies);
     sources_free(relay->sources);
     checks_free(relay->checks);
@@ -471,6 +524,35 @@ static void relay_free(struct relay *relay)
     free(relay);
 }
 
+// Where this machine reaches what listens at `listen`, "127.0.0.1:0" or "[::]:8080".
+static struct str own_url(const struct relay *relay, struct arena *arena)
+{
+    struct str listen = relay->options.listen;
+    size_t colon = listen.n;
+    while (colon && listen.p[colon - 1] != ':')
+        colon--;
+    struct str host = str_sub(listen, 0, colon ? colon - 1 : 0);
+    if (!host.n || str_eq_c(host, "0.0.0.0") || str_eq_c(host, "*"))
+        host = STR("127.0.0.1");
+    else if (str_eq_c(host, "[::]"))
+        host = STR("[::1]");
+    return arena_printf(arena, "http://%.*s:%d", STR_ARG(host), relay_port(relay));
+}
+
+// Before the threads run, who read them. The arena is the caller's, and outlives the relay.
+static void make_links(struct relay *relay, struct arena *arena)
+{
+    const struct relay_options *options = &relay->options;
+    struct str base = options->public_url.n ? arena_str(arena, options->public_url) : own_url(relay, arena);
+    while (base.n && base.p[base.n - 1] == '/')
+        base.n--;
+    relay->links = (struct media_links){
+        .base = base, .is_public = options->public_url.n > 0, .lifetime_us = options->link_us};
+    memcpy(relay->links.key, options->store->ops->link_key(options->store), sizeof relay->links.key);
+    relay->intake.files = options->files;
+    relay->intake.links = &relay->links;
+}
+
 struct relay *relay_start(const struct relay_options *options, struct arena *arena, const char **why)
 {
     struct relay *relay = mem_new_of(struct relay);
@@ -483,6 +565,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
     make_dispatcher(relay);
     make_loop(relay);
     make_replies(relay);
+    make_media(relay);
     if (options->store->ops->each_desk_health(options->store, restore_desk, relay->dispatcher) ||
         !restore_replies(relay)) {
         *why = "the store cannot be read";
@@ -501,6 +584,7 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
         relay_free(relay);
         return NULL;
     }
+    make_links(relay, arena);
     start_threads(relay);
     return relay;
 }
@@ -508,6 +592,11 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
 int relay_port(const struct relay *relay)
 {
     return http_server_port(relay->doors[0].server);
+}
+
+const struct media_links *relay_links(const struct relay *relay)
+{
+    return relay->intake.links;
 }
 
 bool relay_is_ready(struct relay *relay)
@@ -616,10 +705,12 @@ void relay_stop(struct relay *relay)
 {
     must(relay->cut_at_us); // relay_end_calls
     drain_doors(relay);
+    media_thread_stop(relay->media);
     stop_dispatcher(relay);
     committer_close(relay->committer);
     pthread_join(relay->committer_thread, NULL);
     pthread_join(relay->flusher_thread, NULL);
+    media_thread_join(relay->media); // what became of the last file came from the committer
     for (int i = 0; i < relay->door_count; i++) {
         loop_stop(relay->doors[i].loop);
         pthread_join(relay->doors[i].thread, NULL);

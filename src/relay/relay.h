@@ -2,6 +2,7 @@
 // above may ask of it.
 #pragma once
 #include "base/clock.h"
+#include "model/media_link.h"
 #include "relay/board.h"
 #include "relay/checks.h"
 #include "relay/directory.h"
@@ -23,6 +24,11 @@ struct relay_options {
     int64_t retry_base_ms, retry_cap_ms, timeout_ms, settle_ms, shutdown_ms;
     int window, concurrency;
     int64_t keep_bodies_us, keep_dedupe_us;
+    struct media_files *files;             // open; the relay's media thread is the only one that writes there
+    int64_t media_wait_ms;                 // a message waits so long at most for its files
+    int64_t max_file_bytes;                // larger ones are not fetched
+    int64_t link_us;                       // how long a link to a file is good
+    int64_t most_waiting, most_file_bytes; // of one account (struct store_accept)
     const char
         *trouble_path; // remembers lanes that brought the process down (relay/trouble_file.h); NULL: nothing does
     void (*fatal)(void *arg, const char *sentence); // the disk failed: called once, from any thread; end the process
@@ -36,6 +42,8 @@ struct relay *relay_start(const struct relay_options *options, struct arena *are
 void relay_stop(struct relay *relay);
 // The port webhooks are taken on.
 int relay_port(const struct relay *relay);
+// To kept files, as desks get them. Lives as long as the relay.
+const struct media_links *relay_links(const struct relay *relay);
 // Webhooks would be stored now.
 bool relay_is_ready(struct relay *relay);
 

@@ -398,6 +398,8 @@ static void forget(struct relay *relay, const struct account *account)
     tell_account(relay->options.board, account, NULL);
     if (account->damaged)
         board_alarm_end(relay->options.board, "store_damaged", account->name);
+    board_alarm_end(relay->options.board, "quota_waiting", account->name);
+    board_alarm_end(relay->options.board, "quota_files", account->name);
     account_unref(empty);
 }
 

@@ -1,10 +1,12 @@
 // The inside of a relay; for relay.c, relay_calls.c and relay_accounts.c only.
 #pragma once
+#include "model/media_link.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
 #include "relay/by_hand.h"
 #include "relay/dispatcher.h"
 #include "relay/intake.h"
+#include "relay/media_thread.h"
 #include "relay/relay.h"
 #include "relay/replies.h"
 #include "relay/sources.h"
@@ -43,6 +45,8 @@ struct relay {
     struct replies *replies;
     struct loop_timer *replies_timer;
     struct checks *checks;
+    struct media_thread *media;
+    struct media_links links;
     struct door doors[MOST_DOORS];
     int door_count;
     pthread_t committer_thread, flusher_thread, loop_thread;

@@ -36,6 +36,7 @@ struct replies_options {
     uint64_t seed;
     int64_t timeout_ms;     // of one request
     int64_t keep_dedupe_us; // as in committer_options: how long a part that was taken is known
+    int64_t media_wait_us;  // a reply that is a file waits so long at most for it
 };
 
 struct replies *replies_new(const struct replies_options *options, const struct replies_ports *ports);

@@ -83,7 +83,8 @@ static void tell_batch(const struct fetch *fetch, const struct source *source)
     struct str platform = source ? source->platform : STR("");
     for (size_t i = 0; i < fetch->batch.count; i++) {
         const struct store_accept *accept = &fetch->batch.accepts[i];
-        if (accept->result == ACCEPT_DUPLICATE) // read again: nobody sent it twice
+        // Read again (nobody sent it twice), or a change of what is not here.
+        if (accept->result == ACCEPT_DUPLICATE || accept->result == ACCEPT_NOTHING)
             continue;
         tally_message(options->tally, TALLY_ACCEPTED, platform, REPLY);
         if (accept->state == MESSAGE_DISCARDED)
@@ -135,6 +136,21 @@ static int64_t newcomer_s(int64_t searched_s, int64_t now_s)
     return searched_s ? searched_s - LATE_S : now_s - NEWCOMER_S;
 }
 
+static void make_batch(struct fetch *fetch, int64_t now_us)
+{
+    const struct replies_options *options = &fetch->replies->options;
+    const struct source *source = account_find_any_source_id(fetch->account, fetch->thread.source_id);
+    const struct reply_taking taking = {
+        .account = fetch->account,
+        .platform = source ? platform_find(source->platform) : NULL,
+        .thread = &fetch->thread,
+        .now_us = now_us,
+        .keep_dedupe_us = options->keep_dedupe_us,
+        .media_wait_us = options->media_wait_us,
+    };
+    reply_batch_make(&fetch->batch, &taking, fetch->steps.parts, fetch->steps.part_count, &fetch->news->guard);
+}
+
 static void on_thread(struct loop_task *task)
 {
     struct fetch *fetch = fetch_of(task);
@@ -151,10 +167,7 @@ static void on_thread(struct loop_task *task)
     if (fetch->thread.conversation_id && !fetch->thread.known)
         fetch->thread.taken_s = newcomer_s(fetch->thread.taken_s, now_us / 1000000);
     if (fetch->thread.conversation_id && !fetch->steps.gone)
-        reply_batch_make(&fetch->batch, fetch->account,
-                         account_find_any_source_id(fetch->account, fetch->thread.source_id), &fetch->thread,
-                         fetch->steps.parts, fetch->steps.part_count, &fetch->news->guard, now_us,
-                         replies->options.keep_dedupe_us);
+        make_batch(fetch, now_us);
     store(fetch);
 }
 

@@ -1,88 +1,17 @@
 #include "relay/reply_parts.h"
 
 #include "base/hash.h"
-#include "base/json.h"
-#include "platform/html_text.h"
-#include "platform/platform.h"
+#include "model/attachment.h"
+#include "relay/reply_words.h"
 
-#include <string.h>
+#include <inttypes.h>
 
 enum {
-    OVERLAP_S = 60, // the desk may show a part a little later than one that is younger
-    DAY_S = 86400,  // of what was taken longer ago nothing is, at most
+    OVERLAP_S = 60,     // the desk may show a part a little later than one that is younger
+    DAY_S = 86400,      // of what was taken longer ago nothing is, at most
+    ACTS_S = 2 * DAY_S, // what is older is not changed and not taken back any more: platforms do not let us
+    MOST_PIECES = 20,   // of one part, that are looked for to be taken back
 };
-
-static void escape(struct buf *out, struct str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        switch (text.p[i]) {
-        case '<':
-            buf_add_str(out, STR("&lt;"));
-            break;
-        case '&':
-            buf_add_str(out, STR("&amp;"));
-            break;
-        case '"':
-            buf_add_str(out, STR("&quot;"));
-            break;
-        default:
-            buf_add_char(out, text.p[i]);
-        }
-    }
-}
-
-// Images that stand in the text are listed as files, too: the connector makes links of them where they stand.
-static void add_file(struct buf *out, yyjson_val *file, struct str said)
-{
-    struct str url = json_get_str(file, "url"), name = json_get_str(file, "name");
-    struct buf link;
-    buf_init(&link, SIZE_MAX / 2);
-    escape(&link, url);
-    buf_must(&link);
-    bool stands_there = !link.n || memmem(said.p, said.n, url.p, url.n) || memmem(said.p, said.n, link.p, link.n);
-    if (!stands_there) {
-        buf_add_str(out, STR("<p><a href=\""));
-        buf_add_str(out, buf_str(&link));
-        buf_add_str(out, STR("\">"));
-        escape(out, name.n ? name : url);
-        buf_add_str(out, STR("</a></p>"));
-    }
-    buf_done(&link);
-}
-
-// The agent's words, and a link for each file.
-static struct str html_of(const struct desk_part *part, struct arena *arena)
-{
-    yyjson_doc *doc = part->attachments.n ? json_read(part->attachments) : NULL;
-    struct buf out;
-    buf_init(&out, SIZE_MAX / 2);
-    buf_add_str(&out, part->html);
-    yyjson_val *file;
-    yyjson_arr_iter files = yyjson_arr_iter_with(yyjson_doc_get_root(doc));
-    while ((file = yyjson_arr_iter_next(&files)))
-        add_file(&out, file, part->html);
-    yyjson_doc_free(doc);
-    buf_must(&out);
-    struct str html = arena_str(arena, buf_str(&out));
-    buf_done(&out);
-    return html;
-}
-
-static void compose(const struct source *source, struct str html, struct arena *arena, struct reply_text **out,
-                    size_t *out_count)
-{
-    const struct platform *platform = source ? platform_find(source->platform) : NULL;
-    if (platform && platform->compose) {
-        platform->compose(html, arena, out, out_count);
-        return;
-    }
-    // Nobody takes it: the message is there to say so.
-    struct html_text plain;
-    html_text_read(html, arena, &plain);
-    *out = arena_of(arena, struct reply_text);
-    (*out)->text = plain.text;
-    *out_count = 1;
-}
 
 static bool is_for_customer(const struct account *account, const struct desk_part *part)
 {
@@ -131,27 +60,35 @@ static size_t first_uncounted(const struct bot_guard *guard, const struct desk_p
     return i;
 }
 
-static struct str key_of(const struct desk_part *part, size_t piece, struct arena *arena)
-{
-    char digits[STR_I64_SIZE];
-    if (!piece)
-        return ARENA_JOIN(arena, STR("part:"), part->id);
-    return ARENA_JOIN(arena, STR("part:"), part->id, STR("#"), str_of_i64((int64_t)piece + 1, digits));
-}
-
 // A batch while it is made.
 struct making {
     struct reply_batch *batch;
-    const struct account *account;
-    const struct store_thread *thread;
-    int64_t now_us;
+    const struct reply_taking *taking;
+    int64_t now_s;
     size_t room;
 };
 
-static void add(struct making *making, const struct desk_part *part, const struct reply_text *text, size_t piece,
-                bool looped)
+static struct arena *arena_of_batch(struct making *making)
+{
+    return &making->batch->arena;
+}
+
+static struct str piece_key(struct making *making, const struct desk_part *part, size_t piece)
+{
+    if (!piece)
+        return ARENA_JOIN(arena_of_batch(making), STR("part:"), part->id);
+    return arena_printf(arena_of_batch(making), "part:%.*s#%zu", STR_ARG(part->id), piece + 1);
+}
+
+static struct str file_key(struct making *making, const struct desk_part *part, size_t nth)
+{
+    return arena_printf(arena_of_batch(making), "part:%.*s#f%zu", STR_ARG(part->id), nth + 1);
+}
+
+static struct store_accept *add(struct making *making, const struct desk_part *part, struct event event)
 {
     struct reply_batch *batch = making->batch;
+    const struct reply_taking *taking = making->taking;
     if (batch->count == making->room) {
         size_t room = making->room ? making->room * 2 : 8;
         struct store_accept *more = arena_alloc(&batch->arena, room * sizeof *more);
@@ -160,51 +97,147 @@ static void add(struct making *making, const struct desk_part *part, const struc
         batch->accepts = more;
         making->room = room;
     }
-    batch->accepts[batch->count++] = (struct store_accept){
+    event.conversation = taking->thread->thread;
+    event.sender_id = part->author_id;
+    event.sender_name = part->author_name;
+    batch->accepts[batch->count] = (struct store_accept){
         .direction = REPLY,
-        .account_id = making->account->id,
-        .source_id = making->thread->source_id,
-        .conversation_id = making->thread->conversation_id,
-        .order = making->account->order,
-        .state = looped ? MESSAGE_DISCARDED : MESSAGE_PENDING,
-        .reason = looped ? REASON_LOOP : REASON_NONE,
-        .received_at_us = making->now_us,
-        .event = {.dedupe_key = key_of(part, piece, &batch->arena),
-                  .conversation = making->thread->thread,
-                  .sender_id = part->author_id,
-                  .sender_name = part->author_name,
-                  .text = text->text,
-                  .format = text->format,
-                  .sent_at_us = made_s(part, making->now_us / 1000000) * 1000000},
+        .account_id = taking->account->id,
+        .source_id = taking->thread->source_id,
+        .conversation_id = taking->thread->conversation_id,
+        .order = taking->account->order,
+        .state = MESSAGE_PENDING,
+        .received_at_us = taking->now_us,
+        .event = event,
         .out_arena = &batch->arena,
     };
+    return &batch->accepts[batch->count++];
 }
 
-void reply_batch_make(struct reply_batch *batch, const struct account *account, const struct source *source,
-                      const struct store_thread *thread, const struct desk_part *parts, size_t part_count,
-                      const struct bot_guard *guard, int64_t now_us, int64_t keep_dedupe_us)
+// ---- said ----
+
+static void add_said(struct making *making, const struct desk_part *part, struct event event, bool looped)
 {
-    struct making making = {batch, account, thread, now_us, 0};
-    size_t uncounted = first_uncounted(guard, parts, part_count, thread->taken_s, now_us / 1000000);
-    batch->taken_s = thread->taken_s;
+    event.sent_at_us = made_s(part, making->now_s) * 1000000;
+    struct store_accept *accept = add(making, part, event);
+    if (looped) {
+        accept->state = MESSAGE_DISCARDED;
+        accept->reason = REASON_LOOP;
+    } else if (event.attachments.n) {
+        accept->wait_until_us = making->taking->now_us + making->taking->media_wait_us;
+    }
+}
+
+static void add_words(struct making *making, const struct desk_part *part, const struct reply_words *words, bool looped)
+{
+    for (size_t i = 0; i < words->text_count; i++)
+        add_said(making, part,
+                 (struct event){.dedupe_key = piece_key(making, part, i),
+                                .text = words->texts[i].text,
+                                .format = words->texts[i].format},
+                 looped);
+    for (size_t i = 0; i < words->file_count; i++)
+        add_said(making, part,
+                 (struct event){.dedupe_key = file_key(making, part, i),
+                                .text = STR(""),
+                                .attachments = attachments_write(&words->files[i], 1, arena_of_batch(making))},
+                 looped);
+}
+
+// ---- changed, and taken back ----
+
+// Only what was sent is: the store knows.
+static void add_act(struct making *making, const struct desk_part *part, struct str target, struct str suffix,
+                    struct event event)
+{
+    event.dedupe_key = ARENA_JOIN(arena_of_batch(making), target, STR("~"), suffix);
+    event.target_key = target;
+    event.sent_at_us = (part->updated_s < making->now_s ? part->updated_s : making->now_s) * 1000000;
+    add(making, part, event);
+}
+
+static void add_deletion(struct making *making, const struct desk_part *part, struct str target, struct str suffix)
+{
+    add_act(making, part, target, suffix, (struct event){.act = REPLY_DELETES, .text = STR("")});
+}
+
+static void add_gone(struct making *making, const struct desk_part *part)
+{
+    for (size_t i = 0; i < MOST_PIECES; i++)
+        add_deletion(making, part, piece_key(making, part, i), STR("gone"));
+    for (size_t i = 0; i < FILES_MAX; i++)
+        add_deletion(making, part, file_key(making, part, i), STR("gone"));
+}
+
+static struct str change_suffix(struct making *making, const struct desk_part *part, uint64_t digest)
+{
+    return arena_printf(arena_of_batch(making), "%" PRId64 "-%016" PRIx64, part->updated_s, digest);
+}
+
+// What the words had more of before is taken back, and what they had less of is said behind all the rest. (Files cannot be changed at a desk.)
+static void add_changes(struct making *making, const struct desk_part *part, const struct reply_words *words)
+{
+    for (size_t i = 0; i < MOST_PIECES; i++) {
+        struct str target = piece_key(making, part, i);
+        const struct reply_text *text = i < words->text_count ? &words->texts[i] : NULL;
+        uint64_t digest = text ? hash_strs((struct str[]){text->text, text->format}, 2) : 0;
+        struct str suffix = change_suffix(making, part, digest);
+        if (text)
+            add_act(making, part, target, suffix,
+                    (struct event){.act = REPLY_EDITS,
+                                   .behind_key = i ? piece_key(making, part, i - 1) : file_key(making, part, 0),
+                                   .text = text->text,
+                                   .format = text->format});
+        else
+            add_deletion(making, part, target, suffix);
+    }
+}
+
+static bool takes_acts_on(const struct making *making, const struct desk_part *part)
+{
+    return making->taking->platform && making->taking->platform->takes_acts &&
+           making->now_s - part->created_s <= ACTS_S;
+}
+
+// ---- parts ----
+
+static void take(struct making *making, const struct desk_part *part, bool is_new_part, bool looped)
+{
+    struct reply_words words;
+    bool acts = takes_acts_on(making, part), seen = made_s(part, making->now_s) <= making->taking->thread->taken_s;
+    bool changed = acts && seen && part->updated_s > part->created_s && !part->redacted;
+    if (part->redacted && acts)
+        add_gone(making, part);
+    if (part->redacted || !(is_new_part || changed))
+        return;
+    reply_words_make(making->taking->platform, part, arena_of_batch(making), &words);
+    if (is_new_part)
+        add_words(making, part, &words, looped);
+    if (changed)
+        add_changes(making, part, &words);
+}
+
+void reply_batch_make(struct reply_batch *batch, const struct reply_taking *taking, const struct desk_part *parts,
+                      size_t part_count, const struct bot_guard *guard)
+{
+    int64_t now_s = taking->now_us / 1000000, taken_s = taking->thread->taken_s;
+    struct making making = {.batch = batch, .taking = taking, .now_s = now_s};
+    size_t uncounted = first_uncounted(guard, parts, part_count, taken_s, now_s);
+    batch->taken_s = taken_s;
     batch->guard = *guard;
-    int64_t overlap_s = overlap_ends_s(now_us, keep_dedupe_us);
+    int64_t overlap_s = overlap_ends_s(taking->now_us, taking->keep_dedupe_us);
     for (size_t i = 0; i < part_count; i++) {
         const struct desk_part *part = &parts[i];
-        int64_t part_s = made_s(part, now_us / 1000000);
-        if (!is_new(part_s, thread->taken_s, overlap_s))
-            continue;
-        if (part_s > batch->taken_s)
+        int64_t part_s = made_s(part, now_s);
+        bool is_new_part = is_new(part_s, taken_s, overlap_s);
+        if (is_new_part && part_s > batch->taken_s)
             batch->taken_s = part_s;
-        if (!is_for_customer(account, part))
+        if (!is_for_customer(taking->account, part))
             continue;
-        bool looped = part->by_bot && i >= uncounted && !guard_lets(&batch->guard, part, part_s);
-        struct reply_text *texts = NULL;
-        size_t count = 0;
-        compose(source, html_of(part, &batch->arena), &batch->arena, &texts, &count);
+        bool counts = is_new_part && part->by_bot && i >= uncounted && !part->redacted;
+        bool looped = counts && !guard_lets(&batch->guard, part, part_s);
         batch->looped += looped;
-        for (size_t piece = 0; piece < count; piece++)
-            add(&making, part, &texts[piece], piece, looped);
+        take(&making, part, is_new_part, looped);
     }
 }
 

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TROUBLE_PAUSE_MS = 2000 };
+enum {
+    TROUBLE_PAUSE_MS = 2000,
+    REFUSED_PAUSE_MS = 5000, // the account has no room: that takes longer to pass
+};
 
 struct keeper {
     struct sources *sources;
@@ -24,7 +27,10 @@ struct keeper {
     struct loop_timer *timer;
     struct http_call *call;
     bool storing; // a batch or something learned is with the committer
-    bool gone;    // ended: freed when nothing is in progress
+    // Of the last step, those that no batch has taken yet; in the arenas of the step.
+    const struct event *events;
+    size_t event_count;
+    bool gone; // ended: freed when nothing is in progress
     struct job job;
     struct store_change change;
     struct store_source_learned learned;
@@ -136,6 +142,7 @@ static void on_answer(void *arg, const struct http_response *response)
 static void upkeep_begin(struct keeper *keeper)
 {
     struct source_upkeep *upkeep = &keeper->upkeep;
+    keeper->event_count = 0;
     arena_done(&upkeep->memory);
     arena_done(&upkeep->batch);
     *upkeep = (struct source_upkeep){
@@ -148,31 +155,57 @@ static void upkeep_begin(struct keeper *keeper)
 }
 
 // What was not stored is not confirmed: the steps begin anew, and the platform gives the same again.
-static void begin_anew(struct keeper *keeper)
+static void begin_anew_for(struct keeper *keeper, struct str why, int64_t pause_ms)
 {
     upkeep_begin(keeper);
-    rest(keeper, SOURCE_TROUBLE, STR("the store takes nothing now"),
-         clock_wall_us(keeper->sources->options.clock) + TROUBLE_PAUSE_MS * 1000);
+    rest(keeper, SOURCE_TROUBLE, why, clock_wall_us(keeper->sources->options.clock) + pause_ms * 1000);
 }
+
+static void begin_anew(struct keeper *keeper)
+{
+    begin_anew_for(keeper, STR("the store takes nothing now"), TROUBLE_PAUSE_MS);
+}
+
+static void store_events(struct keeper *keeper);
 
 static void on_stored(struct intake_batch *batch, int err)
 {
     struct keeper *keeper = batch->arg;
+    struct str refused = batch->refused; // static
     intake_batch_free(batch);
     keeper->storing = false;
     if (keeper->gone)
         keeper_free_if_done(keeper);
     else if (err)
         begin_anew(keeper);
+    else if (refused.p)
+        begin_anew_for(keeper, refused, REFUSED_PAUSE_MS);
+    else if (keeper->event_count)
+        store_events(keeper);
     else
         keep(keeper, NULL);
 }
 
-static void store_events(struct keeper *keeper, const struct source_step *step)
+// How many of the events go together. One with a file may be refused for that (quota.files) where those behind it would be taken,
+// which would be before it then when all come again: it is the last of its batch.
+static size_t batch_size(const struct keeper *keeper)
+{
+    size_t n = 0;
+    bool ends = false;
+    while (n < keeper->event_count && !ends)
+        ends = attachments_count(keeper->events[n++].attachments, FILE_WANTED) > 0 &&
+               keeper->sources->options.intake->most_file_bytes;
+    return n;
+}
+
+static void store_events(struct keeper *keeper)
 {
     const struct intake *intake = keeper->sources->options.intake;
-    struct intake_batch *batch = intake_batch_new(intake, account_ref(keeper->account), keeper->source, step->events,
-                                                  step->event_count);
+    size_t count = batch_size(keeper);
+    struct intake_batch *batch = intake_batch_new(intake, account_ref(keeper->account), keeper->source, keeper->events,
+                                                  count);
+    keeper->events += count;
+    keeper->event_count -= count;
     keeper->storing = true;
     if (intake_submit(intake, batch, keeper->sources->options.loop, on_stored, keeper))
         return;
@@ -264,7 +297,9 @@ static void keep(struct keeper *keeper, const struct http_response *last)
         break;
     case SOURCE_STORE:
         show(keeper, SOURCE_WELL, STR(""));
-        store_events(keeper, &step);
+        keeper->events = step.events;
+        keeper->event_count = step.event_count;
+        store_events(keeper);
         break;
     case SOURCE_LEARN:
         store_learned(keeper);

@@ -58,6 +58,12 @@ void tally_notice(struct tally *tally, enum tally_webhook answer, struct str des
             add(&tally->notices[answer][i], 1);
 }
 
+void tally_file(struct tally *tally, enum tally_file event, int64_t bytes)
+{
+    add(&tally->files[event], 1);
+    add(&tally->file_bytes, (uint64_t)bytes);
+}
+
 int64_t tally_bucket_us(int bucket)
 {
     return (int64_t)100 << bucket;
@@ -78,6 +84,13 @@ void tally_time(struct tally_histogram *histogram, int64_t us)
 const char *tally_event_name(enum tally_event event)
 {
     static const char *const names[] = {"accepted", "delivered", "skipped", "discarded", "duplicate"};
+    must((size_t)event < sizeof names / sizeof *names);
+    return names[event];
+}
+
+const char *tally_file_name(enum tally_file event)
+{
+    static const char *const names[] = {"kept", "retried", "failed"};
     must((size_t)event < sizeof names / sizeof *names);
     return names[event];
 }

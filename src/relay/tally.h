@@ -10,6 +10,9 @@ enum { TALLY_PLATFORMS = 16, TALLY_DESKS = 16, TALLY_BUCKETS = 24 };
 enum tally_event { TALLY_ACCEPTED, TALLY_DELIVERED, TALLY_SKIPPED, TALLY_DISCARDED, TALLY_DUPLICATE, TALLY_EVENTS };
 enum tally_doubt { DOUBT_FOUND, DOUBT_NOT_FOUND, DOUBT_RESENT, DOUBT_UNKNOWN, DOUBT_HELD, DOUBT_OUTCOMES };
 
+// What became of a try to fetch a file.
+enum tally_file { TALLY_FILE_KEPT, TALLY_FILE_RETRIED, TALLY_FILE_FAILED, TALLY_FILES };
+
 // What a webhook was answered for.
 enum tally_webhook {
     TALLY_WEBHOOK_TAKEN,    // its messages are stored (or were before)
@@ -35,6 +38,7 @@ struct tally {
     atomic_uint_fast64_t in_doubt[DOUBT_OUTCOMES];
     atomic_uint_fast64_t webhooks[TALLY_WEBHOOKS][TALLY_PLATFORMS];
     atomic_uint_fast64_t notices[TALLY_WEBHOOKS][TALLY_DESKS];
+    atomic_uint_fast64_t files[TALLY_FILES], file_bytes;
     struct tally_histogram webhook, delivery, commit;
 };
 
@@ -48,6 +52,9 @@ void tally_time(struct tally_histogram *histogram, int64_t us);
 void tally_webhook(struct tally *tally, enum tally_webhook answer, struct str platform);
 // The same of what came to /desks/{account}.
 void tally_notice(struct tally *tally, enum tally_webhook answer, struct str desk);
+// `bytes`: of one that was kept.
+void tally_file(struct tally *tally, enum tally_file event, int64_t bytes);
+const char *tally_file_name(enum tally_file event);        // "kept"
 const char *tally_webhook_name(enum tally_webhook answer); // "taken"
 const char *tally_event_name(enum tally_event event);      // "accepted"
 const char *tally_doubt_name(enum tally_doubt outcome);    // "found"

@@ -8,7 +8,9 @@ static bool is_wanted(struct board *board)
 
 void tell_accepted(struct board *board, const struct store_accept *accept)
 {
-    if (!is_wanted(board) || accept->result == ACCEPT_DUPLICATE)
+    bool joined = accept->result == ACCEPT_JOINED;
+    bool stored = accept->result == ACCEPT_STORED || accept->result == ACCEPT_STORED_TWIN;
+    if (!is_wanted(board) || !(stored || joined))
         return;
     struct news_item item = {
         .kind = NEWS_MESSAGE_ACCEPTED,
@@ -18,10 +20,10 @@ void tell_accepted(struct board *board, const struct store_accept *accept)
         .lane = accept->lane,
     };
     news_tell(board_news(board), &item);
-    if (accept->state != MESSAGE_DISCARDED)
+    if (accept->state != MESSAGE_DISCARDED && !joined)
         return;
-    item.kind = NEWS_MESSAGE_DISCARDED; // at once: it says nothing to an agent
-    item.word = reason_name(accept->reason);
+    item.kind = NEWS_MESSAGE_DISCARDED; // at once: it says nothing to an agent, or another message says it
+    item.word = reason_name(joined ? REASON_JOINED : accept->reason);
     news_tell(board_news(board), &item);
 }
 

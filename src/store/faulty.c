@@ -113,6 +113,19 @@ static int faulty_each_searched(struct store *store, void (*each)(void *arg, con
     return err ? err : f->inner->ops->each_searched(f->inner, each, arg);
 }
 
+static int faulty_wanted_files(struct store *store, struct store_wanted *wanted)
+{
+    struct faulty *f = faulty_of(store);
+    int err = fail_now(f);
+    return err ? err : f->inner->ops->wanted_files(f->inner, wanted);
+}
+
+static const uint8_t *faulty_link_key(struct store *store)
+{
+    struct store *inner = faulty_of(store)->inner;
+    return inner->ops->link_key(inner);
+}
+
 static int faulty_checkpoint(struct store *store, bool busy)
 {
     struct faulty *f = faulty_of(store);
@@ -152,6 +165,8 @@ static const struct store_ops faulty_ops = {
     .each_desk_health = faulty_each_desk_health,
     .each_news = faulty_each_news,
     .each_searched = faulty_each_searched,
+    .wanted_files = faulty_wanted_files,
+    .link_key = faulty_link_key,
     .checkpoint = faulty_checkpoint,
     .age_out = faulty_age_out,
     .hurry = faulty_hurry,

@@ -5,6 +5,10 @@
 
 #include "base/must.h"
 #include "base/table.h"
+#include "store/attached.h"
+#include "store/entry.h"
+#include "store/media_files.h"
+#include "store/memory_files.h"
 #include "store/memory_threads.h"
 #include "store/store.h"
 
@@ -22,11 +26,12 @@ struct attempt {
 };
 
 struct row {
-    struct arena arena;      // of what changes: last_error, desk_ref, attempts
+    struct arena arena;      // of what changes: last_error, desk_ref, attempts, text and attachments
     struct message *message; // one allocation; its place, state and texts of the last attempt are changed here
     struct attempt *attempts;
     uint64_t digest;
-    char *key; // source id and dedupe key
+    int64_t target_id; // of a reply that changes another; else 0
+    char *key;         // source id and dedupe key
     size_t key_size;
     struct row *twin;        // the next with the same key and another digest; the first stands in by_key
     struct row *prev, *next; // in its lane while pending, lowest place first
@@ -45,6 +50,7 @@ struct conversation {
     struct arena arena;
     struct str thread, name;
     struct link link;
+    struct str profile;
     struct conversation *goes_on_in; // NULL: messages of this thread are this one's
     bool gone_on_in;                 // another goes on here
     char *key;
@@ -82,6 +88,7 @@ struct memory {
     bool any_removed;
     struct health *healths;
     struct memory_threads threads;
+    struct memory_files files;
     bool order_changed; // of some account: callers may not know yet
 };
 
@@ -247,6 +254,9 @@ static const struct conversation *conversation_of(struct memory *m, struct store
     }
     if (accept->event.conversation_name.p && !str_eq(accept->event.conversation_name, c->name))
         c->name = arena_str(&c->arena, accept->event.conversation_name);
+    struct str profile = profile_merge(c->profile, &accept->event.profile, &c->arena);
+    if (profile.p)
+        c->profile = profile;
     return c;
 }
 
@@ -257,8 +267,8 @@ static struct link copy_link(const struct link *link, struct arena *arena)
 }
 
 // Of a pending message, or one that settles as it comes. `key` as in struct row; it is copied.
-static enum accept_result add_row(struct memory *m, const struct message *message, struct str dedupe_key,
-                                  uint64_t digest)
+static struct row *add_row(struct memory *m, const struct message *message, struct str dedupe_key, uint64_t digest,
+                           enum accept_result *out_result)
 {
     struct row *row = mem_new_of(struct row), *first;
     row->message = message_copy(message);
@@ -281,7 +291,8 @@ static enum accept_result add_row(struct memory *m, const struct message *messag
     count(m, MESSAGE_PENDING, message->state);
     if (message->state == MESSAGE_PENDING)
         enter_lane(m, row);
-    return first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
+    *out_result = first ? ACCEPT_STORED_TWIN : ACCEPT_STORED;
+    return row;
 }
 
 static const struct row *find_same(struct memory *m, const struct store_accept *accept)
@@ -308,28 +319,149 @@ static const struct conversation *replied_conversation(struct memory *m, struct 
     return c;
 }
 
-static void add_accepted(struct memory *m, struct store_accept *accept)
+static void add_accepted(struct memory *m, struct store_accept *accept, const struct store_entry *entry)
 {
     const struct event *event = &accept->event;
     accept->message_id = accept->place = ++m->last_number;
-    struct message message = {.id = accept->message_id,
-                              .place = accept->place,
-                              .lane = accept->lane,
-                              .account_id = accept->account_id,
-                              .source_id = accept->source_id,
-                              .conversation_id = accept->conversation_id,
-                              .direction = accept->direction,
-                              .state = accept->state,
-                              .reason = accept->reason,
-                              .sent_at_us = event->sent_at_us,
-                              .received_at_us = accept->received_at_us,
-                              .settled_at_us = accept->state == MESSAGE_PENDING ? 0 : accept->received_at_us,
-                              .sender_id = event->sender_id,
-                              .sender_name = event->sender_name,
-                              .text = event->text,
-                              .attachments = event->attachments,
-                              .format = event->format};
-    accept->result = add_row(m, &message, event->dedupe_key, event->digest);
+    struct message message = entry_message(accept, entry);
+    struct row *row = add_row(m, &message, entry->dedupe_key, event->digest, &accept->result);
+    row->target_id = entry->target_id;
+}
+
+static int64_t waiting_of(const struct memory *m, int64_t account_id)
+{
+    int64_t waiting = 0;
+    for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
+        waiting += lane->account_id == account_id ? (int64_t)lane->count : 0;
+    return waiting;
+}
+
+static bool is_over_quota(const struct memory *m, struct store_accept *accept, const struct store_entry *entry)
+{
+    accept->over_files = false;
+    if (accept->direction == REPLY || entry->state != MESSAGE_PENDING)
+        return false;
+    if (accept->most_waiting && waiting_of(m, accept->account_id) >= accept->most_waiting)
+        return true;
+    accept->over_files = accept->most_file_bytes && entry->wanted &&
+                         memory_files_bytes(&m->files, accept->account_id) >= accept->most_file_bytes;
+    return accept->over_files;
+}
+
+// What the reply says now: as it was changed last, by what has arrived or will.
+static const struct message *last_words(const struct memory *m, const struct row *target)
+{
+    const struct message *last = target->message;
+    for (const struct row *row = m->by_id; row; row = row->by_id.next) {
+        const struct message *each = row->message;
+        bool changes = row->target_id == target->message->id;
+        if (changes && each->state <= MESSAGE_DELIVERED && each->id > last->id)
+            last = each;
+    }
+    return last;
+}
+
+// What was said first under that key; NULL: nothing.
+static struct row *find_said(const struct memory *m, int64_t source_id, struct str dedupe_key)
+{
+    size_t key_size;
+    char *key = make_key(source_id, dedupe_key, &key_size);
+    struct row *row, *said = NULL;
+    HASH_FIND(by_key, m->by_key, key, key_size, row);
+    free(key);
+    for (; row; row = row->twin)
+        if (row->message->direction == REPLY && row->message->act == REPLY_SAYS &&
+            (!said || row->message->id < said->message->id))
+            said = row;
+    return said;
+}
+
+static bool arrives(const struct row *said)
+{
+    return said && (said->message->state == MESSAGE_PENDING || said->message->state == MESSAGE_DELIVERED);
+}
+
+// What the reply changes, as it was first said; one that never arrived is not changed, and one that is the same already. What
+// was never there, behind what was, is said: the words have grown.
+static void find_target(const struct memory *m, struct store_accept *accept, struct store_entry *entry)
+{
+    const struct event *event = &accept->event;
+    const struct row *target = find_said(m, accept->source_id, event->target_key);
+    if (!target && event->behind_key.p && arrives(find_said(m, accept->source_id, event->behind_key))) {
+        entry->act = REPLY_SAYS;
+        entry->dedupe_key = event->target_key;
+        return;
+    }
+    const struct message *last = arrives(target) ? last_words(m, target) : NULL;
+    bool same = last && event->act == REPLY_EDITS && str_eq(last->text, event->text) &&
+                str_eq(last->format, event->format);
+    if (!last || same)
+        accept->result = ACCEPT_NOTHING;
+    else
+        entry->target_id = target->message->id;
+}
+
+// The message whose album the event belongs to.
+static struct row *find_album(struct memory *m, const struct store_accept *accept)
+{
+    struct row *row = accept->event.album.n ? find_row(m, memory_album_find(&m->files, accept)) : NULL;
+    return row && album_may_join(row->message, &accept->event, accept->received_at_us) ? row : NULL;
+}
+
+static void join(struct memory *m, struct store_accept *accept, struct row *first)
+{
+    struct store_entry part = entry_joined(accept);
+    struct attachment *files;
+    int from;
+    add_accepted(m, accept, &part);
+    album_join(first->message, &accept->event, accept->wait_until_us, &first->arena, &from);
+    size_t count = attachments_read(accept->event.attachments, &first->arena, &files);
+    memory_files_want(&m->files, first->message->id, accept, from, files, count);
+    memory_album_set(&m->files, accept, first->message->id,
+                     album_until(first->message->received_at_us, accept->received_at_us));
+    accept->result = ACCEPT_JOINED;
+    accept->joined_id = first->message->id;
+    accept->lane = first->message->lane;
+}
+
+static void store_entry(struct memory *m, struct store_accept *accept, struct store_entry *entry)
+{
+    bool album = accept->direction != REPLY && accept->event.album.n;
+    if (entry->state == MESSAGE_PENDING && (entry->wanted || album))
+        entry->wait_until_us = accept->wait_until_us;
+    add_accepted(m, accept, entry);
+    if (entry->wanted)
+        memory_files_want(&m->files, accept->message_id, accept, 0, entry->files, entry->file_count);
+    if (album && entry->wait_until_us)
+        memory_album_set(&m->files, accept, accept->message_id,
+                         album_until(accept->received_at_us, accept->received_at_us));
+    accept->wait_until_us = entry->wait_until_us;
+}
+
+static void enter(struct memory *m, struct store_accept *accept, struct store_entry *entry)
+{
+    bool reply = accept->direction == REPLY;
+    const struct conversation *c = reply ? replied_conversation(m, accept) : conversation_of(m, accept);
+    accept->conversation_id = c->id;
+    accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
+    accept->profile = accept->out_arena ? arena_str(accept->out_arena, c->profile) : STR_NONE;
+    accept->lane = reply ? lane_id(LANE_REPLY, c->id)
+                         : inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
+    struct row *first = reply || entry->state != MESSAGE_PENDING ? NULL : find_album(m, accept);
+    if (first)
+        join(m, accept, first);
+    else
+        store_entry(m, accept, entry);
+}
+
+// What nobody will read is stored as it came.
+static void read_files(struct store_accept *accept, struct arena *arena, struct store_entry *entry)
+{
+    struct arena *out = accept->out_arena ? accept->out_arena : arena;
+    if (entry->state != MESSAGE_PENDING)
+        return;
+    entry->file_count = attached_read(&accept->event.attachments, out, &entry->files);
+    entry->wanted = attached_wanted(entry->files, entry->file_count);
 }
 
 static void apply_accept(struct memory *m, struct store_accept *accept)
@@ -347,35 +479,65 @@ static void apply_accept(struct memory *m, struct store_accept *accept)
         accept->message_id = same->message->id;
         return;
     }
-    const struct conversation *c = reply ? replied_conversation(m, accept) : conversation_of(m, accept);
-    accept->conversation_id = c->id;
-    accept->link = accept->out_arena ? copy_link(&c->link, accept->out_arena) : (struct link){0};
-    accept->lane = reply ? lane_id(LANE_REPLY, c->id)
-                         : inbound_lane(order_of(m, accept->account_id, accept->order), accept->account_id, c->id);
-    add_accepted(m, accept);
+    struct arena arena = {0};
+    struct store_entry entry = entry_of(accept);
+    struct str came = accept->event.attachments;
+    read_files(accept, &arena, &entry);
+    accept->result = ACCEPT_STORED;
+    if (reply && accept->event.act != REPLY_SAYS)
+        find_target(m, accept, &entry);
+    if (is_over_quota(m, accept, &entry))
+        accept->result = ACCEPT_OVER_QUOTA;
+    if (accept->result == ACCEPT_STORED)
+        enter(m, accept, &entry);
+    if (!accept->out_arena)
+        accept->event.attachments = came;
+    arena_done(&arena);
 }
 
 // Of a reply: what its agent shall read of it. Its number, never given twice, tells it from other notes of the reply.
 static void add_note(struct memory *m, const struct message *reply, struct store_outcome *o)
 {
-    char key[64];
+    char key[NOTE_KEY_SIZE];
     const struct stored_account *a = find_account(m, reply->account_id, STR_NONE);
-    enum order_rule order = a ? a->account->order : ORDER_ACCOUNT;
-    int64_t id = o->note_id = ++m->last_number;
-    snprintf(key, sizeof key, "note:%" PRId64, reply->id);
-    o->note_lane = inbound_lane(order, reply->account_id, reply->conversation_id);
-    struct message note = {.id = id,
-                           .place = id,
-                           .lane = o->note_lane,
-                           .account_id = reply->account_id,
-                           .source_id = reply->source_id,
-                           .conversation_id = reply->conversation_id,
-                           .direction = NOTE,
-                           .state = MESSAGE_PENDING,
-                           .sent_at_us = o->at_us,
-                           .received_at_us = o->at_us,
-                           .text = o->note};
-    add_row(m, &note, str_of(key), (uint64_t)id);
+    enum accept_result result;
+    o->note_id = ++m->last_number;
+    struct message note = entry_note(reply, o, a ? a->account->order : ORDER_ACCOUNT, key);
+    o->note_lane = note.lane;
+    add_row(m, &note, str_of(key), (uint64_t)note.id, &result);
+}
+
+// What follows a message that was delivered without it, as a message of its own.
+static void add_following(struct memory *m, const struct message *first, const struct memory_following *following,
+                          int64_t at_us, int64_t *out_lane, int64_t *out_id)
+{
+    char key[FOLLOWING_KEY_SIZE];
+    struct arena arena = {0};
+    const struct stored_account *a = find_account(m, first->account_id, STR_NONE);
+    *out_lane = *out_id = 0;
+    if ((!following->files && !following->text.n) || is_removed(m, first->account_id))
+        return;
+    int64_t id = *out_id = ++m->last_number;
+    *out_lane = inbound_lane(a ? a->account->order : ORDER_ACCOUNT, first->account_id, first->conversation_id);
+    following_key(first->id, following->files, key);
+    struct message message = {.id = id,
+                              .place = id,
+                              .lane = *out_lane,
+                              .account_id = first->account_id,
+                              .source_id = first->source_id,
+                              .conversation_id = first->conversation_id,
+                              .direction = INBOUND,
+                              .state = MESSAGE_PENDING,
+                              .sent_at_us = first->sent_at_us,
+                              .received_at_us = at_us,
+                              .sender_id = first->sender_id,
+                              .sender_name = first->sender_name,
+                              .text = following->text.p ? following->text : STR(""),
+                              .attachments = attached_some(first->attachments, following->files, &arena)};
+    enum accept_result result;
+    add_row(m, &message, str_of(key), (uint64_t)id, &result);
+    memory_files_copy(&m->files, first->id, following->files, id);
+    arena_done(&arena);
 }
 
 static void set_mark(struct memory *m, int64_t id, bool in_flight)
@@ -450,7 +612,7 @@ static void apply_outcome(struct memory *m, struct store_outcome *o)
 {
     struct row *row = find_row(m, o->message_id);
     o->applied = false;
-    o->note_lane = 0;
+    o->note_lane = o->follow_lane = o->follow_id = 0;
     if (row && row->message->state == MESSAGE_PENDING)
         set_outcome(m, row, o);
     else if (row && row->message->state == MESSAGE_SKIPPED && o->state == MESSAGE_DISCARDED)
@@ -466,6 +628,23 @@ static void apply_outcome(struct memory *m, struct store_outcome *o)
         set_mark(m, o->mark_next, true);
     if (row->message->direction == REPLY)
         follow_reply(m, row->message, o);
+    if (o->state != MESSAGE_PENDING) {
+        struct memory_following following;
+        memory_files_settled(&m->files, row->message, o, &following);
+        add_following(m, row->message, &following, o->at_us, &o->follow_lane, &o->follow_id);
+    }
+}
+
+static void apply_file(struct memory *m, struct store_file *file)
+{
+    struct row *row = find_row(m, file->message_id);
+    struct memory_following following;
+    file->applied = file->ready = file->changed = false;
+    file->follow_lane = file->follow_id = 0;
+    if (!row)
+        return;
+    memory_files_set(&m->files, row->message, file, &row->arena, &following);
+    add_following(m, row->message, &following, file->at_us, &file->follow_lane, &file->follow_id);
 }
 
 static void apply_retry(struct memory *m, struct store_retry *retry)
@@ -636,6 +815,7 @@ static void apply_account_gone(struct memory *m, struct store_account_gone *gone
         return;
     a->removed = m->any_removed = true;
     memory_threads_forget(&m->threads, gone->account_id);
+    memory_files_account_gone(&m->files, gone->account_id);
 }
 
 static int64_t account_of_source(const struct memory *m, int64_t source_id)
@@ -753,6 +933,12 @@ static void apply_change(struct memory *m, struct store_change *change)
         return;
     case STORE_NOTHING:
         return;
+    case STORE_FILE:
+        apply_file(m, change->file);
+        return;
+    case STORE_FILES_GONE:
+        memory_files_gone(&m->files, change->files_gone);
+        return;
     case STORE_RETRY:
         apply_retry(m, change->retry);
         return;
@@ -778,6 +964,9 @@ static struct message whole_message(struct memory *m, const struct row *row, str
     if (message.direction == REPLY && out_link)
         message.address = address_of(m, c);
     message.conversation_name = c->name;
+    const struct row *target = row->target_id ? find_row(m, row->target_id) : NULL;
+    if (target && target->message->state == MESSAGE_DELIVERED)
+        message.target_ref = target->message->desk_ref;
     if (out_link)
         *out_link = c->link;
     return message;
@@ -800,6 +989,7 @@ static int memory_load_lane(struct store *store, int64_t lane_number, int64_t af
         struct message message = whole_message(m, row, &link);
         entry->message = message_copy(&message);
         entry->link = copy_link(&link, &out->arena);
+        entry->profile = arena_str(&out->arena, find_conversation(m, message.conversation_id)->profile);
     }
     out->more = row != NULL;
     return unlock_memory(m);
@@ -891,6 +1081,20 @@ static int memory_each_searched(struct store *store, void (*each)(void *arg, con
     return unlock_memory(m);
 }
 
+static int memory_wanted_files(struct store *store, struct store_wanted *wanted)
+{
+    struct memory *m = lock_memory(store);
+    memory_files_wanted(&m->files, wanted);
+    return unlock_memory(m);
+}
+
+static const uint8_t *memory_link_key(struct store *store)
+{
+    static const uint8_t key[32] = "of the store that is in memory";
+    (void)store;
+    return key;
+}
+
 static int memory_checkpoint(struct store *store, bool busy)
 {
     (void)store, (void)busy;
@@ -941,6 +1145,8 @@ static int memory_age_out(struct store *store, int64_t bodies_before_us, int64_t
         struct message *message = row->message;
         bool due = (message->state == MESSAGE_DELIVERED || message->state == MESSAGE_DISCARDED) &&
                    message->settled_at_us < bodies_before_us;
+        if (due)
+            memory_files_forget(&m->files, message->id);
         if (due && message->received_at_us < dedupe_before_us) {
             forget_row(m, row);
             continue;
@@ -1008,6 +1214,7 @@ static void memory_close(struct store *store, bool clean)
     free_conversations(m);
     free_accounts(m);
     memory_threads_forget(&m->threads, 0);
+    memory_files_done(&m->files);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -1063,10 +1270,9 @@ static int reader_account_counts(struct store_reader *reader,
     const struct stored_account *a;
     for (a = m->accounts; a; a = a->next) {
         struct account_counts counts = {.account_id = a->account->id};
-        for (const struct lane *lane = m->lanes; lane; lane = lane->hh.next)
-            if (lane->account_id == counts.account_id)
-                counts.pending += (int64_t)lane->count;
-        if (counts.pending)
+        counts.pending = waiting_of(m, counts.account_id);
+        counts.file_bytes = memory_files_bytes(&m->files, counts.account_id);
+        if (counts.pending || counts.file_bytes)
             each(arg, &counts);
     }
     return unlock_memory(m);
@@ -1217,6 +1423,25 @@ static int reader_last_delivered(struct store_reader *reader, int64_t account_id
     return unlock_memory(m);
 }
 
+static void check_kept(void *arg, int64_t message_id, struct str hash, int64_t size)
+{
+    struct store_check *check = arg;
+    struct media_files *media = check->media;
+    if (!media || media->ops->find(media, hash) == size)
+        return;
+    check->ok = false;
+    if (check->finding)
+        check->finding(check->arg, &(struct store_finding){.kind = FINDING_FILE,
+                                                           .message_id = message_id,
+                                                           .text = STR("a file that a message has is not there"),
+                                                           .advice = STR("")});
+}
+
+static void check_files(struct memory *m, struct store_check *check)
+{
+    check->files = (int64_t)memory_files_each_kept(&m->files, check_kept, check);
+}
+
 static int reader_verify(struct store_reader *reader, struct store_check *check)
 {
     struct memory *m = lock_reader(reader);
@@ -1228,6 +1453,7 @@ static int reader_verify(struct store_reader *reader, struct store_check *check)
                 m->totals.accepted == counts[0] + counts[1] + counts[2] + counts[3];
     check->messages = (int64_t)m->row_count;
     check->conversations = check->lanes = check->damaged = 0;
+    check_files(m, check);
     if (!check->ok && check->finding)
         check->finding(check->arg, &(struct store_finding){.kind = FINDING_SUM,
                                                            .text = STR("the totals are not what the rows say"),
@@ -1285,6 +1511,8 @@ static const struct store_ops memory_ops = {
     .each_desk_health = memory_each_desk_health,
     .each_news = memory_each_news,
     .each_searched = memory_each_searched,
+    .wanted_files = memory_wanted_files,
+    .link_key = memory_link_key,
     .checkpoint = memory_checkpoint,
     .age_out = memory_age_out,
     .hurry = memory_hurry,

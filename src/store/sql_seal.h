@@ -13,10 +13,14 @@ int sql_seal_register(sqlite3 *db);
 #define SQL_ATTEMPT_SUM "row_sum(message_id, at, verdict, error)"
 #define SQL_THREAD_SUM "row_sum(account_id, desk_conversation, conversation_id, taken_s, news_at)"
 #define SQL_SEARCH_SUM "row_sum(account_id, until_s)"
-// Accounts from before `replies` have the sum that they would have now.
-#define SQL_ACCOUNT_SUM                                                                                                          \
-    "row_sum(id, name, active, order_rule, on_failure, in_doubt | (replies << 8), desk_platform, desk_token, "                   \
-    "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, defined_at, left_file, file_text, " \
+#define SQL_FILE_SUM                                                                                                   \
+    "row_sum(message_id, nth, account_id, state, told, attempts, next_attempt_at, size, hash, attachment)"
+#define SQL_ACCOUNT_FILES_SUM "row_sum(account_id, bytes)"
+#define SQL_ALBUM_SUM "row_sum(message_id, conversation_id, album, until_at)"
+// Accounts from before `replies` and `identity` have the sum that they would have now.
+#define SQL_ACCOUNT_SUM                                                                                                           \
+    "row_sum(id, name, active, order_rule, on_failure, in_doubt | (replies << 8) | (identity << 16), desk_platform, desk_token, " \
+    "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, defined_at, left_file, file_text, "  \
     "order_barrier, gone)"
 #define SQL_SOURCE_SUM                                                                                                 \
     "row_sum(id, account_id, name, gone, platform, token, secret, mode, take_over, api_url, made_secret, "             \

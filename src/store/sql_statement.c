@@ -31,7 +31,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_CONVERSATION] = {SQL_WRITER, "INSERT INTO conversations (id, source_id, thread, name, sum) "
                                              "VALUES (NULL, ?1, ?2, ?3, 0)"},
     [SQL_SET_CONVERSATION] = {SQL_WRITER, "UPDATE conversations SET name = ?2, desk_conversation = ?3, last_part = ?4, "
-                                          "note = ?5, sum = ?6, goes_on_in = ?7 WHERE id = ?1"},
+                                          "note = ?5, sum = ?6, goes_on_in = ?7, profile = ?8 WHERE id = ?1"},
     // Apart, and seldom: it costs an index.
     [SQL_SET_CONTACT] = {SQL_WRITER, "UPDATE conversations SET contact = ?2 WHERE id = ?1"},
     [SQL_GOES_ON_HERE] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS " FROM conversations c "
@@ -44,9 +44,19 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
         {SQL_WRITER,
          "INSERT INTO messages (id, place, lane, account_id, source_id, conversation_id, direction, state, reason, "
          "in_doubt, in_flight, late, body_gone, attempts, next_attempt_at, sent_at, received_at, changed_at, digest, "
-         "sum, dedupe_key, sender_id, sender_name, text, attachments, raw, format) "
-         "VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, 0, ?9, ?10, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
-         "?17, ?18, ?19)"},
+         "sum, dedupe_key, sender_id, sender_name, text, attachments, raw, format, act, target_id) "
+         "VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?20, ?9, ?10, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "
+         "?17, ?18, ?19, ?21, ?22)"},
+    // The reply as it was first said, not as it was changed: what changed it may have its key.
+    [SQL_FIND_TARGET] = {SQL_WRITER, "SELECT id, state FROM messages WHERE source_id = ?1 AND dedupe_key = ?2 "
+                                     "AND direction = 1 AND act = 0 ORDER BY id LIMIT 1"},
+    // As it was first said, and as it was changed since: the keys of changes stand in one range of the index.
+    [SQL_FIND_LAST_WORDS] = {SQL_WRITER,
+                             "SELECT id, text, format FROM messages WHERE source_id = ?1 AND dedupe_key = ?2 "
+                             "AND direction = 1 AND act = 0 UNION ALL "
+                             "SELECT id, text, format FROM messages WHERE source_id = ?1 AND dedupe_key > ?2 || '~' "
+                             "AND dedupe_key < ?2 || '~~' AND direction = 1 AND act > 0 AND state < 2 "
+                             "ORDER BY id DESC LIMIT 1"},
 
     [SQL_SET_OUTCOME] = {SQL_WRITER, "UPDATE messages SET state = ?2, reason = ?3, attempts = ?4, "
                                      "next_attempt_at = " SQL_NEXT_ATTEMPT
@@ -72,6 +82,51 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                        "(SELECT 1 FROM accounts a WHERE a.id = m.account_id AND a.gone = 1)"},
     [SQL_RETRY] = {SQL_WRITER, "UPDATE messages SET state = 0, reason = 0, place = ?2, late = 1, attempts = 0, "
                                "next_attempt_at = 0, lane = ?3, sum = ?4 WHERE id = ?1 AND state = 2"},
+
+    [SQL_GET_FILES] = {SQL_WRITER, "SELECT nth, account_id, state, told, attempts, next_attempt_at, size, hash, "
+                                   "attachment, " SQL_WHOLE(SQL_FILE_SUM) " FROM files WHERE message_id = ?1 "
+                                                                          "ORDER BY nth"},
+    [SQL_PUT_FILE] = {SQL_WRITER,
+                      "INSERT OR REPLACE INTO files (message_id, nth, account_id, state, told, attempts, "
+                      "next_attempt_at, size, hash, attachment, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+                      "?10, row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))"},
+    [SQL_DELETE_FILE] = {SQL_WRITER, "DELETE FROM files WHERE message_id = ?1 AND nth = ?2"},
+    [SQL_DELETE_WANTED] = {SQL_WRITER, "DELETE FROM files WHERE message_id = ?1 AND state = 0"},
+    [SQL_WANTED_OF_GONE] = {SQL_WRITER,
+                            "DELETE FROM files INDEXED BY files_wanted WHERE state = 0 AND account_id = ?1"},
+    [SQL_WANTED_FILES] =
+        {SQL_WRITER,
+         "SELECT f.message_id, f.nth, f.account_id, m.source_id, m.received_at, m.direction, f.attachment, f.attempts, "
+         "f.next_attempt_at FROM (SELECT * FROM files INDEXED BY files_wanted WHERE state = 0 "
+         "AND account_id NOT IN (?2, ?3, ?4, ?5) AND " SQL_WHOLE(
+             SQL_FILE_SUM) " ORDER BY next_attempt_at LIMIT ?1) f JOIN messages m ON m.id = f.message_id "
+                           "ORDER BY f.next_attempt_at, f.message_id, f.nth"},
+    [SQL_EACH_UNTOLD] = {SQL_WRITER, "SELECT message_id FROM files INDEXED BY files_untold WHERE told = 0 "
+                                     "UNION SELECT message_id FROM files INDEXED BY files_wanted WHERE state = 0 "
+                                     "UNION SELECT message_id FROM albums ORDER BY message_id"},
+    [SQL_ACCOUNT_HAS_HASH] = {SQL_WRITER,
+                              "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 "
+                              "AND account_id = ?2 LIMIT 1"},
+    [SQL_HASH_IS_KEPT] = {SQL_WRITER,
+                          "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 LIMIT 1"},
+    [SQL_DROP_HASH] = {SQL_WRITER, "INSERT OR IGNORE INTO dropped (hash) VALUES (?1)"},
+    [SQL_EACH_DROPPED] = {SQL_WRITER, "SELECT hash FROM dropped ORDER BY hash LIMIT ?1"},
+    [SQL_FORGET_DROPPED] = {SQL_WRITER, "DELETE FROM dropped WHERE hash = ?1"},
+    [SQL_GET_FILE_BYTES] = {SQL_WRITER, "SELECT bytes FROM account_files WHERE account_id = ?1 "
+                                        "AND " SQL_WHOLE(SQL_ACCOUNT_FILES_SUM)},
+    [SQL_SET_FILE_BYTES] = {SQL_WRITER, "INSERT OR REPLACE INTO account_files (account_id, bytes, sum) "
+                                        "VALUES (?1, ?2, row_sum(?1, ?2))"},
+    [SQL_COUNT_FILE_BYTES] = {SQL_WRITER,
+                              "SELECT ifnull(sum(size), 0) FROM (SELECT max(size) AS size FROM files "
+                              "INDEXED BY files_kept WHERE hash IS NOT NULL AND account_id = ?1 GROUP BY hash)"},
+    [SQL_SET_BODY] = {SQL_WRITER, "UPDATE messages SET text = ?2, attachments = ?3, sum = ?4 WHERE id = ?1"},
+    [SQL_SET_WAIT] = {SQL_WRITER, "UPDATE messages SET next_attempt_at = ?2 WHERE id = ?1 AND state = 0"},
+    [SQL_FIND_ALBUM] = {SQL_WRITER, "SELECT message_id FROM albums WHERE conversation_id = ?1 AND album = ?2 "
+                                    "AND " SQL_WHOLE(SQL_ALBUM_SUM)},
+    [SQL_GET_ALBUM] = {SQL_WRITER, "SELECT until_at FROM albums WHERE message_id = ?1 AND " SQL_WHOLE(SQL_ALBUM_SUM)},
+    [SQL_SET_ALBUM] = {SQL_WRITER, "INSERT OR REPLACE INTO albums (message_id, conversation_id, album, until_at, sum) "
+                                   "VALUES (?1, ?2, ?3, ?4, row_sum(?1, ?2, ?3, ?4))"},
+    [SQL_END_ALBUM] = {SQL_WRITER, "DELETE FROM albums WHERE message_id = ?1"},
 
     [SQL_GET_THREAD] = {SQL_WRITER,
                         "SELECT conversation_id, taken_s, news_at, " SQL_WHOLE(
@@ -113,14 +168,14 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_INSERT_ACCOUNT] =
         {SQL_WRITER, "INSERT INTO accounts (name, active, order_rule, on_failure, in_doubt, desk_platform, desk_token, "
                      "desk_client_secret, desk_api_url, desk_url, desk_secret, desk_probe, desk_rate_per_min, "
-                     "defined_at, left_file, file_text, replies) "
-                     "VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19)"},
+                     "defined_at, left_file, file_text, replies, identity) "
+                     "VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?19, ?20)"},
     [SQL_SET_ACCOUNT] =
         {SQL_WRITER, "UPDATE accounts SET name = ?2, active = ?3, order_rule = ?4, on_failure = ?5, in_doubt = ?6, "
                      "desk_platform = ?7, desk_token = ?8, desk_client_secret = ?9, desk_api_url = ?10, "
                      "desk_url = ?11, desk_secret = ?12, desk_probe = ?13, desk_rate_per_min = ?14, defined_at = ?15, "
                      "left_file = ?16, file_text = CASE WHEN ?18 THEN file_text ELSE ?17 END, "
-                     "replies = ?19 WHERE id = ?1"},
+                     "replies = ?19, identity = ?20 WHERE id = ?1"},
     [SQL_SET_ACCOUNT_ACTIVE] = {SQL_WRITER, "UPDATE accounts SET active = ?2 WHERE id = ?1 AND gone = 0"},
     [SQL_ACCOUNT_ACTIVE] = {SQL_WRITER, "SELECT active FROM accounts WHERE id = ?1"},
     // '#' stands in no name: the removed one is told from a new one of its name.
@@ -155,7 +210,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                           "SELECT id, name, active, order_rule, on_failure, in_doubt, desk_platform, "
                           "desk_token, desk_client_secret, desk_api_url, desk_url, desk_secret, "
                           "desk_probe, desk_rate_per_min, defined_at, left_file, file_text, order_barrier, " SQL_WHOLE(
-                              SQL_ACCOUNT_SUM) ", replies "
+                              SQL_ACCOUNT_SUM) ", replies, identity "
                                                "FROM accounts WHERE gone = 0 ORDER BY id"},
     [SQL_EACH_SOURCE] = {SQL_WRITER, "SELECT id, name, platform, token, secret, mode, take_over, api_url, made_secret, "
                                      "registered_url, gone, " SQL_WHOLE(
@@ -177,6 +232,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                  "(SELECT id FROM waiting WHERE id > ?1) ORDER BY lane, place, id"},
     [SQL_FRESH] = {BOTH, "SELECT m.id, m.lane, m.account_id FROM messages m NOT INDEXED WHERE " SQL_IS_FRESH
                          " ORDER BY m.id"},
+    [SQL_EACH_IN_LINE] = {SQL_WRITER, "SELECT account_id FROM line"},
     [SQL_LOAD_LANE] = {SQL_WRITER, "SELECT " SQL_LINE_COLUMNS ", " SQL_LINK_COLUMNS " FROM waiting w "
                                    "LEFT JOIN messages m ON m.id = w.id "
                                    "LEFT JOIN conversations c ON c.id = m.conversation_id "
@@ -204,8 +260,12 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_COUNT_IN_DOUBT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_in_doubt "
                                         "WHERE in_doubt = 1 AND state = 0"},
     [SQL_RECEIVED_AT] = {SQL_READER, "SELECT received_at FROM messages WHERE id = ?1"},
-    [SQL_ACCOUNT_COUNTS] = {SQL_READER, "SELECT account_id, count(*) FROM line GROUP BY account_id"},
-    [SQL_GET_MESSAGE] = {SQL_READER, READ_MESSAGES " WHERE m.id = ?1"},
+    [SQL_ACCOUNT_COUNTS] = {SQL_READER,
+                            "SELECT account_id, sum(waiting), sum(bytes) FROM "
+                            "(SELECT account_id, count(*) AS waiting, 0 AS bytes FROM line GROUP BY account_id "
+                            "UNION ALL SELECT account_id, 0, bytes FROM account_files WHERE bytes > 0) "
+                            "GROUP BY account_id"},
+    [SQL_GET_MESSAGE] = {BOTH, READ_MESSAGES " WHERE m.id = ?1"},
     [SQL_EACH_ATTEMPT] = {SQL_READER, "SELECT at, verdict, error, " SQL_WHOLE(
                                           SQL_ATTEMPT_SUM) " FROM attempts WHERE message_id = ?1 ORDER BY at"},
     [SQL_LANE_LINE] = {SQL_READER, "SELECT l.id, m.conversation_id FROM (SELECT place, id FROM line WHERE lane = ?1 "
@@ -246,4 +306,19 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_CHECK_SEARCHES] =
         {SQL_READER, "SELECT account_id, (SELECT a.name FROM accounts a WHERE a.id = account_id), " SQL_WHOLE(
                          SQL_SEARCH_SUM) " FROM desk_searches WHERE account_id > ?1 ORDER BY account_id LIMIT ?2"},
+    [SQL_CHECK_FILES] = {SQL_READER,
+                         "SELECT message_id, nth, size, hash, " SQL_WHOLE(
+                             SQL_FILE_SUM) ", EXISTS (SELECT 1 FROM messages m WHERE m.id = message_id) FROM files "
+                                           "WHERE (message_id, nth) > (?1, ?3) ORDER BY message_id, nth LIMIT ?2"},
+    [SQL_FILE_IS_KEPT] = {SQL_READER, "SELECT 1 FROM files WHERE message_id = ?1 AND nth = ?2 AND hash = ?3"},
+    [SQL_HASH_IS_KNOWN] = {SQL_READER, "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 "
+                                       "UNION ALL SELECT 1 FROM dropped WHERE hash = ?1 LIMIT 1"},
+    [SQL_CHECK_FILE_BYTES] =
+        {SQL_READER,
+         "SELECT account_id, sum(said), sum(counted), min(whole) FROM (SELECT account_id, bytes AS said, 0 AS counted, " SQL_WHOLE(
+             SQL_ACCOUNT_FILES_SUM) " AS whole FROM account_files UNION ALL SELECT account_id, 0, sum(size), 1 FROM "
+                                    "(SELECT account_id, max(size) AS size FROM files INDEXED BY files_kept "
+                                    "WHERE hash IS NOT NULL GROUP BY hash, account_id) GROUP BY account_id) "
+                                    "GROUP BY account_id HAVING sum(said) <> sum(counted) OR min(whole) = 0"},
+    [SQL_CHECK_ALBUMS] = {SQL_READER, "SELECT message_id FROM albums WHERE NOT " SQL_WHOLE(SQL_ALBUM_SUM)},
 };

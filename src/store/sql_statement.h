@@ -25,6 +25,8 @@ enum sql_statement {
     SQL_SET_WAITING,
     SQL_EACH_WAITING,
     SQL_INSERT_MESSAGE,
+    SQL_FIND_TARGET,
+    SQL_FIND_LAST_WORDS,
 
     SQL_SET_OUTCOME,
     SQL_SET_OUTCOME_TEXTS,
@@ -34,6 +36,28 @@ enum sql_statement {
     SQL_GET_REPLY,
     SQL_GET_SKIPPED,
     SQL_RETRY,
+
+    SQL_GET_FILES,
+    SQL_PUT_FILE,
+    SQL_DELETE_FILE,
+    SQL_DELETE_WANTED,
+    SQL_WANTED_OF_GONE,
+    SQL_WANTED_FILES,
+    SQL_EACH_UNTOLD,
+    SQL_ACCOUNT_HAS_HASH,
+    SQL_HASH_IS_KEPT,
+    SQL_DROP_HASH,
+    SQL_EACH_DROPPED,
+    SQL_FORGET_DROPPED,
+    SQL_GET_FILE_BYTES,
+    SQL_SET_FILE_BYTES,
+    SQL_COUNT_FILE_BYTES,
+    SQL_SET_BODY,
+    SQL_SET_WAIT,
+    SQL_FIND_ALBUM,
+    SQL_GET_ALBUM,
+    SQL_SET_ALBUM,
+    SQL_END_ALBUM,
 
     SQL_GET_THREAD,
     SQL_SET_THREAD,
@@ -78,6 +102,7 @@ enum sql_statement {
     SQL_DOUBT_RETRIED,
     SQL_LINE_UP,
     SQL_FRESH,
+    SQL_EACH_IN_LINE,
     SQL_LOAD_LANE,
     SQL_LOAD_FRESH,
     SQL_NEXT_LANE,
@@ -112,6 +137,11 @@ enum sql_statement {
     SQL_CHECK_ATTEMPTS,
     SQL_CHECK_THREADS,
     SQL_CHECK_SEARCHES,
+    SQL_CHECK_FILES,
+    SQL_FILE_IS_KEPT,
+    SQL_HASH_IS_KNOWN,
+    SQL_CHECK_FILE_BYTES,
+    SQL_CHECK_ALBUMS,
     SQL_COUNT
 };
 
@@ -129,9 +159,12 @@ extern const struct sql_statement_text sql_statements[SQL_COUNT];
     "m.source_id, m.conversation_id, m.direction, m.state, m.reason, "                                                 \
     "m.in_doubt, m.in_flight, m.late, m.attempts, m.next_attempt_at, m.sent_at, m.received_at, m.changed_at, "         \
     "m.digest, m.sum, m.dedupe_key, m.sender_id, m.sender_name, m.text, m.attachments, m.last_error, m.desk_ref, "     \
-    "m.format, c.thread, c.name"
+    "m.format, m.act, m.target_id, "                                                                                   \
+    "CASE WHEN m.act > 0 THEN (SELECT t.desk_ref FROM messages t WHERE t.id = m.target_id AND t.state = 1) END, "      \
+    "c.thread, c.name"
 #define SQL_LINK_COLUMNS                                                                                               \
-    "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in, c.account_waiting"
+    "c.contact, c.desk_conversation, c.last_part, c.note, c.sum, c.source_id, c.id, c.goes_on_in, c.account_waiting, " \
+    "c.profile"
 // A message whose conversation has gone is damaged, not absent: hence LEFT JOIN.
 #define SQL_MESSAGE_TABLES "messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
 // Of messages m, those that wait and do not stand in the table of what waits: sqlite_line.h, and the view `line`.

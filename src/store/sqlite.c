@@ -126,6 +126,11 @@ static int transact_once(struct sqlite_store *s, int (*body)(struct sqlite_store
     if (err)
         sqlite_known_forget_all(s->known);
     (err ? sqlite_fresh_undo : sqlite_fresh_commit)(s->line.fresh);
+    (err ? sqlite_noted_undo : sqlite_noted_commit)(&s->noted);
+    if (err)
+        sqlite_quota_undo(&s->quota);
+    else
+        sqlite_quota_commit(&s->quota, sqlite_waiting(s));
     // After some errors SQLite has rolled back already.
     if (err && !sqlite3_get_autocommit(s->sql.db) && sql_run(&s->sql, SQL_ROLLBACK) != 0)
         err = ERR_IO;
@@ -250,6 +255,11 @@ static struct str sqlite_id(struct store *store)
     return str_of(sqlite_of(store)->id);
 }
 
+static const uint8_t *sqlite_link_key(struct store *store)
+{
+    return sqlite_of(store)->link_key;
+}
+
 static int set_clean(struct sqlite_store *s, bool clean)
 {
     sqlite3_stmt *q = sql_get(&s->sql, SQL_SET_CLEAN);
@@ -285,6 +295,8 @@ static void free_store(struct sqlite_store *s)
     sql_close(&s->sql);
     sqlite_known_free(s->known);
     sqlite_fresh_free(s->line.fresh);
+    sqlite_noted_done(&s->noted);
+    sqlite_quota_done(&s->quota);
     close_log(s);
     sqlite_files_close(&s->files); // last: it holds the lock
     free(s);
@@ -315,6 +327,8 @@ static const struct store_ops sqlite_ops = {
     .each_desk_health = sqlite_each_desk_health,
     .each_news = sqlite_each_news,
     .each_searched = sqlite_each_searched,
+    .wanted_files = sqlite_wanted_files,
+    .link_key = sqlite_link_key,
     .checkpoint = sqlite_checkpoint,
     .age_out = sqlite_age_out,
     .hurry = sqlite_hurry,
@@ -373,21 +387,32 @@ static int open_database(struct sqlite_store *s)
     return err ? err : sql_prepare(&s->sql, SQL_WRITER);
 }
 
+// Links must not be signed with a key that anybody knows.
+static bool read_link_key(struct sqlite_store *s, sqlite3_stmt *q)
+{
+    const void *key = sqlite3_column_blob(q, 3);
+    bool whole = key && sqlite3_column_bytes(q, 3) == sizeof s->link_key;
+    if (whole)
+        memcpy(s->link_key, key, sizeof s->link_key);
+    return whole;
+}
+
 static int read_store_row(struct sqlite_store *s, bool *out_clean, int64_t *out_log_number)
 {
     sqlite3_stmt *q = NULL;
-    int code = sqlite3_prepare_v2(s->sql.db, "SELECT id, clean, log_number FROM store", -1, &q, NULL);
+    int code = sqlite3_prepare_v2(s->sql.db, "SELECT id, clean, log_number, link_key FROM store", -1, &q, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_step(q);
-    bool found = code == SQLITE_ROW;
+    bool found = code == SQLITE_ROW, key_is_whole = false;
     if (found) {
         snprintf(s->id, sizeof s->id, "%.*s", STR_ARG(sql_column_str(q, 0)));
         *out_clean = sql_column_int(q, 1) == 1;
         *out_log_number = sql_column_int(q, 2);
+        key_is_whole = read_link_key(s, q);
     }
     int err = sql_error(&s->sql, code);
     sqlite3_finalize(q);
-    return err ? err : found && *s->id ? 0 : ERR_CORRUPT;
+    return err ? err : found && *s->id && key_is_whole ? 0 : ERR_CORRUPT;
 }
 
 // What the file says of itself without its log. Before the file is open: S6.
@@ -561,6 +586,10 @@ static int make_ready(struct sqlite_store *s, int64_t log_bytes, int64_t *out_da
     if (err)
         return err;
     err = take_over(s);
+    if (!err || err == ERR_FULL) {
+        int loaded = sqlite_media_open(s);
+        err = loaded ? loaded : err;
+    }
     return err == ERR_FULL ? 0 : err ? err : sqlite_flush(&s->store);
 }
 

@@ -10,6 +10,8 @@
 #include "store/sqlite_files.h"
 #include "store/sqlite_known.h"
 #include "store/sqlite_line.h"
+#include "store/sqlite_noted.h"
+#include "store/sqlite_quota.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -22,6 +24,8 @@ struct sqlite_totals {
     int64_t moved_number;                   // last_number when the log was last empty
     int64_t lined_number;                   // what waits up to this id stands in the table `waiting`
 };
+
+struct sqlite_row;
 
 struct sqlite_store {
     struct store store; // first
@@ -38,6 +42,10 @@ struct sqlite_store {
     char *log_name;
     struct sqlite_known *known;
     struct sqlite_line line;
+    struct sqlite_noted
+        noted; // of pending and skipped messages those with files that are untold or wanted, or an album
+    struct sqlite_quota quota;
+    uint8_t link_key[32];
     struct sqlite_totals totals;
     bool totals_are_whole; // they were at the start
     int log_frames;        // in the log
@@ -69,6 +77,12 @@ ERR_CHECK int sqlite_transact(struct sqlite_store *s, int (*body)(struct sqlite_
 // Makes rows, indexes and line fit each other again, with the alarm (sqlite_mend.c).
 ERR_CHECK int sqlite_mend_told(struct sqlite_store *s);
 int sqlite_mend(struct sqlite_store *s, void *arg); // what its transaction does
+// How many wait, in the transaction under way or after the last one.
+static inline int64_t sqlite_waiting(const struct sqlite_store *s)
+{
+    const struct sqlite_totals *t = &s->totals;
+    return t->accepted - t->delivered - t->skipped - t->discarded;
+}
 // A settled or revived message in the totals.
 void sqlite_count(struct sqlite_store *s, enum message_state from, enum message_state to);
 // A checkpoint when the log has passed its size. The batch before it is safe whatever becomes of it.
@@ -111,6 +125,32 @@ ERR_CHECK int sqlite_set_waiting(struct sqlite_store *s, int64_t lane, int64_t a
 ERR_CHECK int sqlite_next_waiting(struct sqlite_line *line, int64_t account_id, int64_t after, struct lane_row *out);
 // A step of housekeeping: conversations that were found waiting once, and do so no longer.
 ERR_CHECK int sqlite_sweep_waiting(struct sqlite_store *s, bool *out_more);
+// sqlite_apply.c: a new message, pending or settled as it comes; its place is its id.
+ERR_CHECK int sqlite_insert_row(struct sqlite_store *s, const struct message *message, const struct sqlite_row *row,
+                                struct str raw);
+// sqlite_media.c: files of messages (struct store_file). The rows of an accepted message's files that are wanted.
+ERR_CHECK int sqlite_media_accept(struct sqlite_store *s, const struct store_accept *accept,
+                                  const struct attachment *files, size_t count);
+// Whether kept files of the account have that many bytes.
+ERR_CHECK int sqlite_media_is_over(struct sqlite_store *s, int64_t account_id, int64_t most, bool *out);
+// A message that parts of the event's album may join; its row with texts in the arena, out->id 0: there is none.
+ERR_CHECK int sqlite_album_find(struct sqlite_store *s, const struct store_accept *accept, struct arena *arena,
+                                struct message *out, struct sqlite_row *out_row);
+// The event joins that message.
+ERR_CHECK int sqlite_album_join(struct sqlite_store *s, const struct store_accept *accept, struct message *message,
+                                const struct sqlite_row *row, struct arena *arena);
+// The accepted message is the first of its album.
+ERR_CHECK int sqlite_album_begin(struct sqlite_store *s, const struct store_accept *accept);
+// A message that stands in `noted` was settled.
+ERR_CHECK int sqlite_media_settled(struct sqlite_store *s, struct store_outcome *o);
+ERR_CHECK int sqlite_file(struct sqlite_store *s, struct store_file *file);
+ERR_CHECK int sqlite_files_forget(struct sqlite_store *s, struct store_files_gone *gone);
+// The message's body goes.
+ERR_CHECK int sqlite_media_age(struct sqlite_store *s, int64_t message_id);
+ERR_CHECK int sqlite_media_account_gone(struct sqlite_store *s, int64_t account_id);
+// At the opening: `noted`.
+ERR_CHECK int sqlite_media_open(struct sqlite_store *s);
+int sqlite_wanted_files(struct store *store, struct store_wanted *wanted);
 // sqlite_threads.c: the link of a message's outcome names a thread at the desk for the first time.
 ERR_CHECK int sqlite_thread_add(struct sqlite_store *s, int64_t message_id, struct str desk_conversation,
                                 int64_t conversation_id, int64_t at_us);

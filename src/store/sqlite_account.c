@@ -32,6 +32,7 @@ static void bind_account(sqlite3_stmt *q, const struct store_account_put *put)
     sql_int(q, 16, a->left_file);
     sql_str(q, 17, put->file_text);
     sql_int(q, 19, a->replies);
+    sql_int(q, 20, a->identity);
 }
 
 static void bind_source(sqlite3_stmt *q, int64_t account_id, const struct source *source)
@@ -171,6 +172,8 @@ int sqlite_account_gone(struct sqlite_store *s, struct store_account_gone *gone)
     err = sql_finish(&s->sql, q);
     if (!err)
         err = sqlite_threads_forget(s, gone->account_id);
+    if (!err)
+        err = sqlite_media_account_gone(s, gone->account_id);
     return err ? err : seal_all(s, gone->account_id);
 }
 
@@ -231,6 +234,9 @@ static void read_account(sqlite3_stmt *q, struct account *a)
     a->order_barrier = sql_column_int(q, 17);
     a->damaged = !sql_column_int(q, 18);
     a->replies = sql_column_int(q, 19) ? REPLIES_AGENTS_AND_BOTS : REPLIES_AGENTS;
+    int64_t identity = sql_column_int(q, 20);
+    a->identity = identity == IDENTITY_PHONE || identity == IDENTITY_EMAIL ? (enum identity_policy)identity
+                                                                           : IDENTITY_NONE;
 }
 
 static void read_source(sqlite3_stmt *q, struct account *a, struct source *source)

@@ -12,6 +12,7 @@ struct aged_row {
     enum message_state state;
     bool whole_row;
     uint64_t sum; // without its body
+    bool files;   // it may have some
 };
 
 struct ageing {
@@ -39,6 +40,7 @@ static void add_row(struct ageing *ageing, struct message *m, struct sqlite_row 
         return; // its body has gone before
     struct aged_row *aged = &ageing->rows[ageing->count++];
     *aged = (struct aged_row){.id = m->id, .state = m->state, .whole_row = whole_row, .sum = row->sum};
+    aged->files = m->attachments.p || !whole;
     m->text = m->attachments = m->format = STR_NONE;
     if (whole) // else it stays known as damaged
         aged->sum = sqlite_row_sum(m, row);
@@ -97,8 +99,12 @@ static int age_rows(struct sqlite_store *s, void *arg)
 {
     struct ageing *ageing = arg;
     int err = 0;
-    for (size_t i = 0; i < ageing->count && !err; i++)
-        err = ageing->rows[i].whole_row ? remove_row(s, &ageing->rows[i]) : remove_body(s, &ageing->rows[i]);
+    for (size_t i = 0; i < ageing->count && !err; i++) {
+        const struct aged_row *row = &ageing->rows[i];
+        err = row->files ? sqlite_media_age(s, row->id) : 0;
+        if (!err)
+            err = row->whole_row ? remove_row(s, row) : remove_body(s, row);
+    }
     return err;
 }
 

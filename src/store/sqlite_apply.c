@@ -1,6 +1,8 @@
 // apply(): the changes of one batch, in one transaction. A crash before the commit's flush has ended leaves
 // nothing of it, or, when only the answer of the flush is missing, all of it.
 #include "base/must.h"
+#include "store/attached.h"
+#include "store/entry.h"
 #include "store/sqlite.h"
 #include "store/sqlite_row.h"
 
@@ -52,6 +54,7 @@ static int write_conversation(struct sqlite_store *s, const struct sqlite_conver
     sql_str(q, 5, conversation->link.note);
     sql_int(q, 6, (int64_t)sqlite_conversation_sum(conversation));
     sql_int(q, 7, conversation->goes_on_in);
+    sql_str(q, 8, conversation->profile);
     if (conversation->goes_on_in)
         sqlite_known_forget(s->known, conversation->id);
     else
@@ -85,11 +88,17 @@ static bool is_new_name(const struct sqlite_conversation *conversation, struct s
 }
 
 // A damaged conversation keeps its wrong sum whatever is learned of it, so that it stays known as damaged.
-static int rename_conversation(struct sqlite_store *s, struct sqlite_conversation *conversation, struct str name)
+static int learn_conversation(struct sqlite_store *s, struct sqlite_conversation *conversation,
+                              const struct event *event, struct arena *arena)
 {
-    if (!is_new_name(conversation, name) || !sqlite_conversation_is_whole(conversation))
+    struct str profile = profile_merge(conversation->profile, &event->profile, arena);
+    bool renamed = is_new_name(conversation, event->conversation_name);
+    if ((!renamed && !profile.p) || !sqlite_conversation_is_whole(conversation))
         return 0;
-    conversation->name = name;
+    if (renamed)
+        conversation->name = event->conversation_name;
+    if (profile.p)
+        conversation->profile = profile;
     return write_conversation(s, conversation);
 }
 
@@ -110,14 +119,34 @@ static sqlite3_stmt *ask_conversation(struct sqlite_store *s, int64_t id)
 
 // What the message takes of its conversation. The row's texts live as long as the statement stands on it. `out_waiting`:
 // whose messages wait there already (sqlite_waiting.c).
-static int use_conversation(struct sqlite_store *s, struct store_accept *accept,
-                            struct sqlite_conversation *conversation, int64_t *out_waiting)
+static void take_conversation(struct store_accept *accept, const struct sqlite_conversation *conversation,
+                              int64_t *out_waiting)
 {
     accept->conversation_id = conversation->id;
     *out_waiting = conversation->account_waiting;
-    if (accept->out_arena)
-        accept->link = copy_link(&conversation->link, accept->out_arena);
-    return rename_conversation(s, conversation, accept->event.conversation_name);
+    if (!accept->out_arena)
+        return;
+    accept->link = copy_link(&conversation->link, accept->out_arena);
+    accept->profile = arena_str(accept->out_arena, conversation->profile);
+}
+
+static int use_conversation(struct sqlite_store *s, struct store_accept *accept,
+                            struct sqlite_conversation *conversation, struct arena *arena, int64_t *out_waiting)
+{
+    int err = learn_conversation(s, conversation, &accept->event, arena);
+    take_conversation(accept, conversation, out_waiting);
+    return err;
+}
+
+// What is known of the thread, where the event says nothing new of it: to write it, it is read.
+static struct sqlite_conversation *find_known(struct sqlite_store *s, const struct store_accept *accept,
+                                              struct arena *arena)
+{
+    const struct event *event = &accept->event;
+    struct sqlite_conversation *known = sqlite_known_find(s->known, accept->source_id, event->conversation);
+    if (!known || is_new_name(known, event->conversation_name))
+        return NULL;
+    return profile_merge(known->profile, &event->profile, arena).p ? NULL : known;
 }
 
 // The thread has migrated: its messages belong to the conversation of the one before.
@@ -130,7 +159,7 @@ static int use_earlier(struct sqlite_store *s, struct store_accept *accept, int6
     if (code == SQLITE_ROW) {
         sqlite_conversation_read(q, 0, 2, &conversation);
         accept->thread = arena_str(accept->out_arena ? accept->out_arena : arena, conversation.thread);
-        err = use_conversation(s, accept, &conversation, out_waiting);
+        err = use_conversation(s, accept, &conversation, arena, out_waiting);
     }
     int end = sql_end(&s->sql, q, code);
     return err ? err : end;
@@ -141,10 +170,12 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
 {
     const struct event *event = &accept->event;
     struct sqlite_conversation conversation = {0};
-    struct sqlite_conversation *known = sqlite_known_find(s->known, accept->source_id, event->conversation);
-    accept->thread = STR_NONE;
-    if (known && !is_new_name(known, event->conversation_name))
-        return use_conversation(s, accept, known, out_waiting);
+    struct sqlite_conversation *known = find_known(s, accept, arena);
+    accept->thread = accept->profile = STR_NONE;
+    if (known) {
+        take_conversation(accept, known, out_waiting);
+        return 0;
+    }
     sqlite3_stmt *q = ask_thread(s, accept->source_id, event->conversation);
     int code = sqlite3_step(q), err = 0;
     int64_t earlier = 0;
@@ -156,7 +187,7 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
         if (whole && !earlier)
             sqlite_known_put(s->known, &conversation);
         if (!earlier)
-            err = use_conversation(s, accept, &conversation, out_waiting);
+            err = use_conversation(s, accept, &conversation, arena, out_waiting);
     }
     int end = sql_end(&s->sql, q, code);
     if (!err)
@@ -167,8 +198,11 @@ static int find_conversation(struct sqlite_store *s, struct store_accept *accept
         return use_earlier(s, accept, earlier, arena, out_waiting);
     conversation = (struct sqlite_conversation){
         .source_id = accept->source_id, .thread = event->conversation, .name = event->conversation_name};
+    conversation.profile = profile_merge(STR_NONE, &event->profile, arena);
     err = insert_conversation(s, &conversation);
     accept->link = (struct link){0};
+    if (accept->out_arena)
+        accept->profile = arena_str(accept->out_arena, conversation.profile);
     accept->conversation_id = conversation.id;
     return err;
 }
@@ -184,7 +218,7 @@ static int look_up(struct sqlite_store *s, int64_t source_id, struct str thread,
         if (!sqlite_conversation_is_whole(out))
             out->goes_on_in = out->id; // known as damaged: it neither moves nor is moved to
     }
-    out->thread = out->name = STR_NONE;
+    out->thread = out->name = out->profile = STR_NONE;
     out->link = (struct link){0};
     return sql_end(&s->sql, q, code);
 }
@@ -276,10 +310,12 @@ static void bind_message(sqlite3_stmt *q, const struct message *m, const struct 
     sql_str(q, 17, m->attachments);
     sql_str(q, 18, raw);
     sql_str(q, 19, m->format);
+    sql_int(q, 20, m->next_attempt_us);
+    sql_int(q, 21, m->act);
+    sql_int(q, 22, row->target_id);
 }
 
-// A new message, pending or settled as it comes; its place is its id.
-static int insert_row(struct sqlite_store *s, const struct message *message, const struct sqlite_row *row,
+int sqlite_insert_row(struct sqlite_store *s, const struct message *message, const struct sqlite_row *row,
                       struct str raw)
 {
     sqlite3_stmt *q = sql_get(&s->sql, SQL_INSERT_MESSAGE);
@@ -290,7 +326,7 @@ static int insert_row(struct sqlite_store *s, const struct message *message, con
     return err || message->state != MESSAGE_PENDING ? err : sqlite_line_enter(s, message);
 }
 
-static int insert_message(struct sqlite_store *s, struct store_accept *accept)
+static int insert_message(struct sqlite_store *s, struct store_accept *accept, const struct store_entry *entry)
 {
     const struct event *event = &accept->event;
     enum order_rule order = accept->order;
@@ -301,25 +337,9 @@ static int insert_message(struct sqlite_store *s, struct store_accept *accept)
     accept->message_id = accept->place = ++s->totals.last_number;
     accept->lane = accept->direction == REPLY ? lane_id(LANE_REPLY, accept->conversation_id)
                                               : inbound_lane(order, accept->account_id, accept->conversation_id);
-    struct message message = {.id = accept->message_id,
-                              .place = accept->place,
-                              .lane = accept->lane,
-                              .account_id = accept->account_id,
-                              .source_id = accept->source_id,
-                              .conversation_id = accept->conversation_id,
-                              .direction = accept->direction,
-                              .state = accept->state,
-                              .reason = accept->reason,
-                              .sent_at_us = event->sent_at_us,
-                              .received_at_us = accept->received_at_us,
-                              .conversation = accept->thread.p ? accept->thread : event->conversation,
-                              .sender_id = event->sender_id,
-                              .sender_name = event->sender_name,
-                              .text = event->text,
-                              .attachments = event->attachments,
-                              .format = event->format};
-    struct sqlite_row row = {.digest = event->digest, .dedupe_key = event->dedupe_key};
-    return insert_row(s, &message, &row, event->raw);
+    struct message message = entry_message(accept, entry);
+    struct sqlite_row row = {.digest = event->digest, .dedupe_key = entry->dedupe_key, .target_id = entry->target_id};
+    return sqlite_insert_row(s, &message, &row, event->raw);
 }
 
 // What an event takes of its conversation; it may be its first.
@@ -349,16 +369,149 @@ static int reply_conversation(struct sqlite_store *s, struct store_accept *accep
         accept->thread = arena_str(out, conversation.thread);
         if (accept->out_arena)
             accept->link = copy_link(&conversation.link, out);
+        accept->profile = arena_str(out, conversation.profile);
         *out_waiting = conversation.account_waiting;
     }
     err = sql_end(&s->sql, q, code);
     return err ? err : conversation.id ? 0 : ERR_CORRUPT;
 }
 
+// What nobody will read is stored as it came.
+static void read_files(struct store_accept *accept, struct arena *arena, struct store_entry *entry)
+{
+    struct arena *out = accept->out_arena ? accept->out_arena : arena;
+    if (entry->state != MESSAGE_PENDING || !accept->event.attachments.p)
+        return;
+    entry->file_count = attached_read(&accept->event.attachments, out, &entry->files);
+    entry->wanted = attached_wanted(entry->files, entry->file_count);
+}
+
+// Replies are never refused: agents wrote them at the desk.
+static int look_at_quota(struct sqlite_store *s, struct store_accept *accept, const struct store_entry *entry)
+{
+    bool over = false;
+    int err = 0;
+    if (accept->direction == REPLY || entry->state != MESSAGE_PENDING)
+        return 0;
+    if (accept->most_waiting)
+        err = sqlite_quota_is_over(s, accept->account_id, accept->most_waiting, &over);
+    accept->over_files = false;
+    if (!err && !over && accept->most_file_bytes && entry->wanted) {
+        err = sqlite_media_is_over(s, accept->account_id, accept->most_file_bytes, &accept->over_files);
+        over = accept->over_files;
+    }
+    if (over)
+        accept->result = ACCEPT_OVER_QUOTA;
+    return err;
+}
+
+// Whether the reply says that already: as it was changed last, by what has arrived or will.
+static int says_already(struct sqlite_store *s, const struct store_accept *accept, bool *out)
+{
+    const struct event *event = &accept->event;
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_LAST_WORDS);
+    sql_int(q, 1, accept->source_id);
+    sql_str(q, 2, event->target_key);
+    int code = sqlite3_step(q);
+    *out = code == SQLITE_ROW && str_eq(sql_column_str(q, 1), event->text) &&
+           str_eq(sql_column_str(q, 2), event->format);
+    return sql_end(&s->sql, q, code);
+}
+
+// What was said under that key; `out_id` 0: nothing that has arrived or will. Nothing at all: `out_never`.
+static int find_said(struct sqlite_store *s, int64_t source_id, struct str key, int64_t *out_id, bool *out_never)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_FIND_TARGET);
+    sql_int(q, 1, source_id);
+    sql_str(q, 2, key);
+    int code = sqlite3_step(q);
+    int64_t state = code == SQLITE_ROW ? sql_column_int(q, 1) : MESSAGE_DISCARDED;
+    bool arrives = state == MESSAGE_PENDING || state == MESSAGE_DELIVERED;
+    *out_never = code != SQLITE_ROW;
+    *out_id = arrives ? sql_column_int(q, 0) : 0;
+    return sql_end(&s->sql, q, code);
+}
+
+// What is changed was never there, but what stands before it is: the words have grown, and this is said.
+static int grow(struct sqlite_store *s, struct store_accept *accept, struct store_entry *entry)
+{
+    int64_t before = 0;
+    bool never;
+    int err = find_said(s, accept->source_id, accept->event.behind_key, &before, &never);
+    if (before) {
+        entry->act = REPLY_SAYS;
+        entry->dedupe_key = accept->event.target_key;
+    } else {
+        accept->result = ACCEPT_NOTHING;
+    }
+    return err;
+}
+
+// What the reply changes; one that never arrived is not changed, and one that is the same already.
+static int find_target(struct sqlite_store *s, struct store_accept *accept, struct store_entry *entry)
+{
+    const struct event *event = &accept->event;
+    bool same = false, never;
+    if (accept->direction != REPLY || event->act == REPLY_SAYS)
+        return 0;
+    int err = find_said(s, accept->source_id, event->target_key, &entry->target_id, &never);
+    if (!err && never && event->behind_key.p)
+        return grow(s, accept, entry);
+    if (!err && entry->target_id && event->act == REPLY_EDITS)
+        err = says_already(s, accept, &same);
+    if (!entry->target_id || same)
+        accept->result = ACCEPT_NOTHING;
+    return err;
+}
+
+// As a row of its own it only says that it was here.
+static int join(struct sqlite_store *s, struct store_accept *accept, struct message *first,
+                const struct sqlite_row *first_row, struct arena *arena)
+{
+    struct store_entry part = entry_joined(accept);
+    int err = insert_message(s, accept, &part);
+    if (!err)
+        err = sqlite_album_join(s, accept, first, first_row, arena);
+    accept->result = ACCEPT_JOINED;
+    accept->joined_id = first->id;
+    accept->lane = first->lane;
+    return err;
+}
+
+// A message of its own.
+static int store_entry(struct sqlite_store *s, struct store_accept *accept, struct store_entry *entry, int64_t waiting)
+{
+    bool album = accept->direction != REPLY && accept->event.album.n;
+    if (entry->state == MESSAGE_PENDING && (entry->wanted || album))
+        entry->wait_until_us = accept->wait_until_us;
+    int err = insert_message(s, accept, entry);
+    if (!err && entry->state == MESSAGE_PENDING)
+        err = sqlite_set_waiting(s, accept->lane, accept->account_id, waiting);
+    if (!err && entry->wanted)
+        err = sqlite_media_accept(s, accept, entry->files, entry->file_count);
+    if (!err && album && entry->wait_until_us)
+        err = sqlite_album_begin(s, accept);
+    accept->wait_until_us = entry->wait_until_us;
+    return err;
+}
+
+static int enter(struct sqlite_store *s, struct store_accept *accept, struct store_entry *entry, struct arena *arena)
+{
+    struct message first = {0};
+    struct sqlite_row first_row;
+    bool reply = accept->direction == REPLY;
+    int64_t waiting = 0;
+    int err = reply ? reply_conversation(s, accept, arena, &waiting) : enter_conversation(s, accept, arena, &waiting);
+    if (!err && !reply && accept->event.album.n && entry->state == MESSAGE_PENDING)
+        err = sqlite_album_find(s, accept, arena, &first, &first_row);
+    if (err)
+        return err;
+    return first.id ? join(s, accept, &first, &first_row, arena) : store_entry(s, accept, entry, waiting);
+}
+
 static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
 {
-    bool reply = accept->direction == REPLY;
-    must(accept->event.dedupe_key.p && (reply || accept->event.conversation.p));
+    must(accept->event.dedupe_key.p && (accept->direction == REPLY || accept->event.conversation.p));
     must(accept->state == MESSAGE_PENDING || accept->state == MESSAGE_DISCARDED);
     bool gone;
     int err = find_key(s, accept);
@@ -372,12 +525,16 @@ static int apply_accept(struct sqlite_store *s, struct store_accept *accept)
         accept->reason = REASON_ORPHANED;
     }
     struct arena arena = {0};
-    int64_t waiting = 0;
-    err = reply ? reply_conversation(s, accept, &arena, &waiting) : enter_conversation(s, accept, &arena, &waiting);
-    if (!err)
-        err = insert_message(s, accept);
-    if (!err && accept->state == MESSAGE_PENDING)
-        err = sqlite_set_waiting(s, accept->lane, accept->account_id, waiting);
+    struct store_entry entry = entry_of(accept);
+    struct str came = accept->event.attachments;
+    read_files(accept, &arena, &entry);
+    err = look_at_quota(s, accept, &entry);
+    if (!err && accept->result != ACCEPT_OVER_QUOTA)
+        err = find_target(s, accept, &entry);
+    if (!err && accept->result != ACCEPT_OVER_QUOTA && accept->result != ACCEPT_NOTHING)
+        err = enter(s, accept, &entry, &arena);
+    if (!accept->out_arena)
+        accept->event.attachments = came;
     arena_done(&arena);
     return err;
 }
@@ -405,7 +562,9 @@ static int set_outcome(struct sqlite_store *s, struct store_outcome *o)
     o->applied = !err && sqlite3_changes(s->sql.db) == 1;
     if (o->applied)
         sqlite_count(s, MESSAGE_PENDING, o->state);
-    return o->applied && settles ? sqlite_line_leave(s, o->message_id) : err;
+    err = o->applied && settles ? sqlite_line_leave(s, o->message_id) : err;
+    return !err && o->applied && settles && sqlite_noted_has(&s->noted, o->message_id) ? sqlite_media_settled(s, o)
+                                                                                       : err;
 }
 
 static int discard_skipped(struct sqlite_store *s, struct store_outcome *o)
@@ -419,7 +578,7 @@ static int discard_skipped(struct sqlite_store *s, struct store_outcome *o)
     o->applied = !err && sqlite3_changes(s->sql.db) == 1;
     if (o->applied)
         sqlite_count(s, MESSAGE_SKIPPED, MESSAGE_DISCARDED);
-    return err;
+    return o->applied && sqlite_noted_has(&s->noted, o->message_id) ? sqlite_media_settled(s, o) : err;
 }
 
 static int insert_attempt(struct sqlite_store *s, const struct store_outcome *o)
@@ -490,27 +649,16 @@ static int look_whether_it_waits(struct sqlite_store *s, const struct store_outc
 static int insert_note(struct sqlite_store *s, const struct message *reply, struct store_outcome *o)
 {
     enum order_rule order = ORDER_ACCOUNT;
-    int64_t barrier, id = o->note_id = ++s->totals.last_number;
-    char key[64];
+    int64_t barrier;
+    char key[NOTE_KEY_SIZE];
     int err = sqlite_order_get(s, reply->account_id, &order, &barrier);
     if (err)
         return err;
-    snprintf(key, sizeof key, "note:%" PRId64, reply->id);
-    o->note_lane = inbound_lane(order, reply->account_id, reply->conversation_id);
-    struct message note = {.id = id,
-                           .place = id,
-                           .lane = o->note_lane,
-                           .account_id = reply->account_id,
-                           .source_id = reply->source_id,
-                           .conversation_id = reply->conversation_id,
-                           .direction = NOTE,
-                           .state = MESSAGE_PENDING,
-                           .sent_at_us = o->at_us,
-                           .received_at_us = o->at_us,
-                           .conversation = reply->conversation,
-                           .text = o->note};
-    struct sqlite_row row = {.digest = (uint64_t)id, .dedupe_key = str_of(key)};
-    err = insert_row(s, &note, &row, STR_NONE);
+    o->note_id = ++s->totals.last_number;
+    struct message note = entry_note(reply, o, order, key);
+    o->note_lane = note.lane;
+    struct sqlite_row row = {.digest = (uint64_t)note.id, .dedupe_key = str_of(key)};
+    err = sqlite_insert_row(s, &note, &row, STR_NONE);
     return err ? err : sqlite_set_waiting(s, note.lane, note.account_id, 0);
 }
 
@@ -543,7 +691,7 @@ static int follow_reply(struct sqlite_store *s, struct store_outcome *o)
 
 static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
 {
-    o->note_lane = 0;
+    o->note_lane = o->follow_lane = o->follow_id = 0;
     int err = set_outcome(s, o);
     if (!err && !o->applied && o->reason == REASON_DAMAGED && o->lane)
         err = look_whether_it_waits(s, o);
@@ -630,6 +778,10 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return sqlite_desk_health(s, change->desk_health);
     case STORE_NOTHING:
         return 0;
+    case STORE_FILE:
+        return sqlite_file(s, change->file);
+    case STORE_FILES_GONE:
+        return sqlite_files_forget(s, change->files_gone);
     case STORE_RETRY:
         return apply_retry(s, change->retry);
     case STORE_ACCOUNT_GONE:

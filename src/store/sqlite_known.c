@@ -75,7 +75,7 @@ void sqlite_known_put(struct sqlite_known *known, const struct sqlite_conversati
 {
     const struct link *link = &conversation->link;
     size_t size = conversation->thread.n + conversation->name.n + link->contact.n + link->conversation.n +
-                  link->last_part.n + link->note.n;
+                  link->last_part.n + link->note.n + conversation->profile.n;
     struct entry *entry = mem_new(sizeof *entry + size);
     char *end = entry->texts;
     entry->conversation = *conversation;
@@ -85,6 +85,7 @@ void sqlite_known_put(struct sqlite_known *known, const struct sqlite_conversati
     keep_text(&entry->conversation.link.conversation, &end);
     keep_text(&entry->conversation.link.last_part, &end);
     keep_text(&entry->conversation.link.note, &end);
+    keep_text(&entry->conversation.profile, &end);
     entry->by_thread = place_of_thread(known, conversation->source_id, conversation->thread);
     entry->by_id = place_of_id(known, conversation->id);
     drop(*entry->by_thread); // after its texts were copied: they may be those of `conversation`

@@ -102,14 +102,28 @@ static int write_entry(struct sqlite_store *s, int64_t lane, int64_t place, int6
 
 int sqlite_line_enter(struct sqlite_store *s, const struct message *m)
 {
+    sqlite_quota_change(&s->quota, m->account_id, 1);
     if (m->place != m->id)
         return write_entry(s, m->lane, m->place, m->id, m->account_id);
     sqlite_fresh_add(s->line.fresh, (struct sqlite_fresh_message){m->id, m->lane, m->account_id});
     return 0;
 }
 
+static int leave_quota(struct sqlite_store *s, int64_t id)
+{
+    sqlite3_stmt *q = sql_get(&s->sql, SQL_ACCOUNT_OF_MESSAGE);
+    sql_int(q, 1, id);
+    int code = sqlite3_step(q);
+    if (code == SQLITE_ROW)
+        sqlite_quota_change(&s->quota, sql_column_int(q, 0), -1);
+    return sql_end(&s->sql, q, code);
+}
+
 int sqlite_line_leave(struct sqlite_store *s, int64_t id)
 {
+    int counted = s->quota.counting ? leave_quota(s, id) : 0;
+    if (counted)
+        return counted;
     if (sqlite_fresh_remove(s->line.fresh, id))
         return 0;
     sqlite3_stmt *q = sql_get(&s->sql, SQL_LEAVE_LINE);

@@ -27,6 +27,7 @@ static int read_entry(struct sqlite_store *s, sqlite3_stmt *q, struct str addres
     entry->link = (struct link){
         arena_str(&page->arena, conversation.link.contact), arena_str(&page->arena, conversation.link.conversation),
         arena_str(&page->arena, conversation.link.last_part), arena_str(&page->arena, conversation.link.note)};
+    entry->profile = arena_str(&page->arena, conversation.profile);
     return 0;
 }
 

@@ -55,6 +55,7 @@ int sqlite_mend(struct sqlite_store *s, void *arg)
 {
     (void)arg;
     sqlite_known_forget_all(s->known);
+    sqlite_quota_forget(&s->quota);
     int err = sqlite_line_move_all(s);
     if (!err)
         err = mend_rows(s);

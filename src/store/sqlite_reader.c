@@ -152,7 +152,8 @@ static int reader_account_counts(struct store_reader *reader,
     sqlite3_stmt *q = sql_get(&r->sql, SQL_ACCOUNT_COUNTS);
     int code;
     while ((code = sqlite3_step(q)) == SQLITE_ROW) {
-        struct account_counts counts = {.account_id = sql_column_int(q, 0), .pending = sql_column_int(q, 1)};
+        struct account_counts counts = {
+            .account_id = sql_column_int(q, 0), .pending = sql_column_int(q, 1), .file_bytes = sql_column_int(q, 2)};
         each(arg, &counts);
     }
     return sql_end(&r->sql, q, code);

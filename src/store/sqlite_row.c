@@ -24,7 +24,7 @@ static void read_numbers(sqlite3_stmt *q, struct message *m)
     m->received_at_us = sql_column_int(q, 15);
     m->settled_at_us = m->state == MESSAGE_PENDING ? 0 : sql_column_int(q, 16);
     // A damaged number must not become a word that no table has.
-    if (m->reason < REASON_NONE || m->reason > REASON_LOOP)
+    if (m->reason < REASON_NONE || m->reason > REASON_JOINED)
         m->reason = REASON_DAMAGED;
     if (m->direction < INBOUND || m->direction > NOTE)
         m->direction = INBOUND;
@@ -34,7 +34,8 @@ static bool is_in_range(sqlite3_stmt *q)
 {
     static const struct {
         int column, most;
-    } bounds[] = {{6, NOTE}, {7, MESSAGE_DISCARDED}, {8, REASON_LOOP}, {9, 1}, {10, 1}, {11, 1}, {12, INT32_MAX}};
+    } bounds[] = {{6, NOTE}, {7, MESSAGE_DISCARDED}, {8, REASON_JOINED}, {9, 1}, {10, 1},
+                  {11, 1},   {12, INT32_MAX},        {27, REPLY_DELETES}};
     for (size_t i = 0; i < COUNT(bounds); i++) {
         int64_t n = sql_column_int(q, bounds[i].column);
         if (n < 0 || n > bounds[i].most)
@@ -72,8 +73,13 @@ void sqlite_row_read(sqlite3_stmt *statement, struct message *out, struct sqlite
     out->last_error = sql_column_str(statement, 24);
     out->desk_ref = sql_column_str(statement, 25);
     out->format = sql_column_str(statement, 26);
-    out->conversation = sql_column_str(statement, 27);
-    out->conversation_name = sql_column_str(statement, 28);
+    out->act = (enum reply_act)sql_column_int(statement, 27);
+    out_row->target_id = sql_column_int(statement, 28);
+    out->target_ref = sql_column_str(statement, 29);
+    out->conversation = sql_column_str(statement, 30);
+    out->conversation_name = sql_column_str(statement, 31);
+    if (out->act < REPLY_SAYS || out->act > REPLY_DELETES)
+        out->act = REPLY_SAYS;
 }
 
 // An absent text and an empty one differ, and hash_strs does not tell them apart.
@@ -101,8 +107,12 @@ uint64_t sqlite_row_sum(const struct message *message, const struct sqlite_row *
                          (int64_t)row->digest,
                          message->sent_at_us,
                          message->received_at_us,
-                         presence(texts, count)};
-    texts[0] = (struct str){(const char *)numbers, sizeof numbers};
+                         presence(texts, count),
+                         message->act,
+                         row->target_id};
+    // Likewise those that change no other.
+    bool acts = message->act != REPLY_SAYS || row->target_id;
+    texts[0] = (struct str){(const char *)numbers, sizeof numbers - (acts ? 0 : 2 * sizeof *numbers)};
     return hash_strs(texts, count);
 }
 
@@ -126,18 +136,21 @@ void sqlite_conversation_read(sqlite3_stmt *statement, int first, int link, stru
     out->id = sql_column_int(statement, link + 6);
     out->goes_on_in = sql_column_int(statement, link + 7);
     out->account_waiting = sql_column_int(statement, link + 8);
+    out->profile = sql_column_str(statement, link + 9);
 }
 
 uint64_t sqlite_conversation_sum(const struct sqlite_conversation *conversation)
 {
     const struct link *link = &conversation->link;
     struct str texts[] = {STR_NONE,           conversation->thread, conversation->name, link->contact,
-                          link->conversation, link->last_part,      link->note};
-    // Rows from before goes_on_in have the sum that they would have now.
-    int64_t moved = (int64_t)((uint64_t)conversation->goes_on_in << COUNT(texts));
-    int64_t numbers[] = {conversation->id, conversation->source_id, presence(texts, COUNT(texts)) ^ moved};
+                          link->conversation, link->last_part,      link->note,         conversation->profile};
+    // Rows without a profile, and from before goes_on_in, have the sum that they had.
+    enum { FIRST_TEXTS = 7 };
+    size_t count = COUNT(texts) - !conversation->profile.p;
+    int64_t moved = (int64_t)((uint64_t)conversation->goes_on_in << FIRST_TEXTS);
+    int64_t numbers[] = {conversation->id, conversation->source_id, presence(texts, count) ^ moved};
     texts[0] = (struct str){(const char *)numbers, sizeof numbers};
-    return hash_strs(texts, COUNT(texts));
+    return hash_strs(texts, count);
 }
 
 bool sqlite_conversation_is_whole(const struct sqlite_conversation *conversation)

@@ -1,5 +1,6 @@
 #include "store/sqlite_schema.h"
 
+#include "base/chance.h"
 #include "base/must.h"
 #include "store/sql_seal.h"
 
@@ -16,14 +17,22 @@
 //   messages: (source_id, dedupe_key, digest) once; (lane, place) once among state 0
 //   in_flight = 1 only with state 0
 //   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
-//   sum fits the columns that never change (row.c); conversations.sum fits the whole row, and so do those of accounts,
-//   sources, attempts, totals, desk_threads and desk_searches (sql_seal.h)
+//   sum fits the columns that never change (row.c), and attachments and text, which files and parts of an album change;
+//   conversations.sum fits the whole row, and so do those of accounts, sources, attempts, totals, desk_threads, desk_searches,
+//   files, account_files and albums (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
 //   waiting has each row with state 0 and an id up to totals.lined_number, and of those behind it some; a row with late = 1
 //           and state 0 always. Nothing else
 //   with state 1 or 2 changed_at is not received_at, or next_attempt_at is 1; with state 3 there is a reason: so a row whose
 //           state alone is damaged can be told
 //   account_waiting is the account of each pending message in the conversation's lanes; without any it may be 0 or not
+//   files has a row for each file of a message that is to be fetched, was fetched, or could not be: among the first FILES_MAX
+//   of its attachments, not of discarded messages while it is wanted, and not when the body has gone. What a row says of a settled
+//   one, attachments of its message say, too. told = 0: when its message is delivered (if it was: when it is settled) it follows
+//   account_files: the bytes of the account's kept files, each hash once
+//   dropped has each hash that lost a row and has not been given out since to be removed; it may have rows again
+//   albums: pending messages that parts may join, in a conversation one of each name
+//   act > 0 only with direction 1, and then target_id is a reply of the same source with act = 0, or was before it aged out
 //   desk_threads has each thread that a conversation's link names, with the newest of its conversations; and an account with
 //   threads has a row in desk_searches
 static const char *const migrations[] = {
@@ -260,6 +269,56 @@ static const char *const migrations[] = {
     " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
     " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
     " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
+
+    // Files that messages came with (sqlite_media.c), what agents change of their replies, what is known of a customer. A file is
+    // found by when it is wanted, by its bytes, and by its message while an agent may have to be told of it.
+    "ALTER TABLE messages ADD COLUMN act INTEGER NOT NULL DEFAULT 0;"       // 0 says, 1 edits, 2 deletes
+    "ALTER TABLE messages ADD COLUMN target_id INTEGER NOT NULL DEFAULT 0;" // the reply that it changes; 0 = none
+    "ALTER TABLE conversations ADD COLUMN profile TEXT;"                    // JSON: model/message.h, profile_write
+    "CREATE TABLE files ("
+    " message_id INTEGER NOT NULL, nth INTEGER NOT NULL," // which of its attachments, from 0
+    " account_id INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"           // 0 wanted, 1 kept, 2 failed
+    " told INTEGER NOT NULL,"            // nothing needs to follow its message on its account
+    " attempts INTEGER NOT NULL,"        // to fetch it
+    " next_attempt_at INTEGER NOT NULL," // while wanted
+    " size INTEGER NOT NULL,"            // of a kept one, bytes
+    " hash TEXT,"                        // of a kept one
+    " attachment TEXT,"                  // while wanted, as JSON
+    " sum INTEGER,"
+    " PRIMARY KEY (message_id, nth)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX files_wanted ON files(next_attempt_at, account_id) WHERE state = 0;"
+    "CREATE INDEX files_kept ON files(hash, account_id, size) WHERE hash IS NOT NULL;"
+    "CREATE INDEX files_untold ON files(message_id) WHERE told = 0;"
+    "CREATE TABLE dropped (hash TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE account_files (account_id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, sum INTEGER) STRICT;"
+    "CREATE TABLE albums ("
+    " message_id INTEGER PRIMARY KEY, conversation_id INTEGER NOT NULL, album TEXT NOT NULL,"
+    " until_at INTEGER NOT NULL," // further parts are waited for until then
+    " sum INTEGER"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX albums_named ON albums(conversation_id, album);"
+    "ALTER TABLE store ADD COLUMN link_key BLOB;" // links to files are signed with it
+    "UPDATE store SET link_key = secret(32);"
+    "DROP VIEW readable_messages;"
+    "CREATE VIEW readable_messages AS SELECT m.id, a.name AS account, s.name AS source, s.platform,"
+    " CASE m.direction WHEN 0 THEN 'inbound' WHEN 1 THEN 'reply' ELSE 'note' END AS direction,"
+    " c.thread AS conversation, c.name AS conversation_name, m.sender_id, m.sender_name, m.text, m.format,"
+    " CASE m.act WHEN 1 THEN 'edits' WHEN 2 THEN 'deletes' ELSE 'says' END AS act, m.attachments,"
+    " CASE m.state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'skipped' ELSE 'discarded' END AS state,"
+    " CASE m.reason WHEN 1 THEN 'rejected' WHEN 2 THEN 'gave_up' WHEN 3 THEN 'by_hand' WHEN 4 THEN 'damaged'"
+    " WHEN 5 THEN 'no_meaning' WHEN 6 THEN 'orphaned' WHEN 7 THEN 'unknown_kind' WHEN 8 THEN 'loop' WHEN 9 THEN 'joined' WHEN 0 THEN '' ELSE m.reason END AS reason,"
+    " m.in_doubt, m.late, m.attempts, m.last_error, m.desk_ref,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.sent_at / 1e6, 'unixepoch') AS sent_at,"
+    " strftime('%Y-%m-%dT%H:%M:%fZ', m.received_at / 1e6, 'unixepoch') AS received_at,"
+    " CASE WHEN m.state <> 0 THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.changed_at / 1e6, 'unixepoch') END AS settled_at,"
+    " CASE WHEN m.state = 0 AND m.next_attempt_at > 0"
+    " THEN strftime('%Y-%m-%dT%H:%M:%fZ', m.next_attempt_at / 1e6, 'unixepoch') END AS next_attempt_at"
+    " FROM messages m LEFT JOIN conversations c ON c.id = m.conversation_id"
+    " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
+
+    "ALTER TABLE accounts ADD COLUMN identity INTEGER NOT NULL DEFAULT 0;", // 0 none, 1 phone, 2 email
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours
@@ -267,6 +326,23 @@ enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's data
 int sqlite_schema_newest(void)
 {
     return (int)(sizeof migrations / sizeof *migrations);
+}
+
+// secret(n): that many bytes fit for keys. SQLite's own chance is not made for them.
+static void secret(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    unsigned char bytes[64];
+    int n = sqlite3_value_int(values[0]);
+    must(count == 1 && n > 0 && n <= (int)sizeof bytes);
+    chance_secret(bytes, (size_t)n);
+    sqlite3_result_blob(context, bytes, n, SQLITE_TRANSIENT);
+}
+
+static int register_functions(sqlite3 *db)
+{
+    int code = sqlite3_create_function_v2(db, "secret", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, secret, NULL, NULL,
+                                          NULL);
+    return code == SQLITE_OK ? sql_seal_register(db) : code;
 }
 
 // A crash within leaves the version before: all of one migration is one transaction.
@@ -309,7 +385,7 @@ static int check_application(struct sql *sql, int64_t version)
 int sqlite_schema_migrate(struct sql *sql)
 {
     int64_t version = 0;
-    int err = sql_error(sql, sql_seal_register(sql->db)); // migrations read sums
+    int err = sql_error(sql, register_functions(sql->db)); // migrations read sums
     if (!err)
         err = sql_exec(sql, "PRAGMA user_version", &version);
     if (!err)

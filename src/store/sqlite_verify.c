@@ -355,6 +355,8 @@ static int check_all(struct check *check)
     if (!err)
         err = verify_rows(check);
     if (!err)
+        err = verify_files(check);
+    if (!err)
         end_order(check);
     return err || !check->asked->deep ? err : verify_file(check);
 }
@@ -375,7 +377,7 @@ static void say_more(struct check *check)
 int sqlite_reader_verify(struct store_reader *reader, struct store_check *asked)
 {
     struct check check = {.reader = sqlite_reader_of(reader), .asked = asked, .order = order_check_new()};
-    asked->messages = asked->conversations = asked->lanes = asked->damaged = 0;
+    asked->messages = asked->conversations = asked->lanes = asked->damaged = asked->files = 0;
     sqlite_reader_begin(check.reader);
     int err = check_all(&check);
     // Damage that keeps SQLite from reading on is a finding, and the end of the look.

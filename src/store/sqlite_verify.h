@@ -1,5 +1,5 @@
 // What the files of verify share: sqlite_verify.c (the sum, messages, all together), sqlite_verify_rows.c (rows of other tables,
-// the file).
+// the file), sqlite_verify_files.c (files of messages).
 #pragma once
 #include "store/sqlite_reader.h"
 #include "store/sqlite_verify_order.h"
@@ -26,4 +26,6 @@ void verify_tell_progress(const struct check *check, const char *part, int64_t d
 ERR_CHECK int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more));
 // Conversations, accounts, sources, attempts.
 ERR_CHECK int verify_rows(struct check *check);
+// Files of messages.
+ERR_CHECK int verify_files(struct check *check);
 ERR_CHECK int verify_file(struct check *check);

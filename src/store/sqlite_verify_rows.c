@@ -199,9 +199,9 @@ static int check_structure(struct check *check, const char *pragma, const char *
 
 static int check_tables(struct check *check)
 {
-    static const char *const tables[] = {"messages",    "waiting", "conversations", "attempts",
-                                         "accounts",    "sources", "desk_threads",  "desk_searches",
-                                         "desk_health", "totals",  "store"};
+    static const char *const tables[] = {"messages", "waiting",      "conversations", "attempts",      "accounts",
+                                         "sources",  "desk_threads", "desk_searches", "desk_health",   "totals",
+                                         "store",    "files",        "dropped",       "account_files", "albums"};
     int err = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++) {
         err = check_structure(check, "PRAGMA integrity_check(%Q)", tables[i]);

@@ -15,12 +15,20 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "model/account.h"
+#include "model/attachment.h"
 #include "model/message.h"
 
 #include <stdatomic.h>
 
 struct store;
 struct store_reader;
+
+enum {
+    // A message that parts of an album may join waits so long after the last one, even when all its files are settled, and for
+    // their sake so long after the first one at most.
+    ALBUM_PART_US = 1000000,
+    ALBUM_US = 10000000,
+};
 
 // Where an inbound message of that conversation stands in line.
 static inline int64_t inbound_lane(enum order_rule order, int64_t account_id, int64_t conversation_id)
@@ -32,6 +40,9 @@ enum accept_result {
     ACCEPT_STORED,
     ACCEPT_STORED_TWIN, // stored, but another event with the same key and another digest was there: warn
     ACCEPT_DUPLICATE,   // stored before: answered 2xx, nothing changed
+    ACCEPT_JOINED,      // a part of an album: stored as discarded (`joined`), its files and words in `joined_id`
+    ACCEPT_NOTHING,     // an act on a reply that is not here, or a change to what it says already: nothing is stored
+    ACCEPT_OVER_QUOTA,  // not stored: the account has too much that waits, or too many bytes of files (`over_files`)
 };
 
 // A source's event to be stored, or a reply to go to that source. A reply stands in the lane of its conversation's
@@ -43,16 +54,26 @@ struct store_accept {
     enum message_state state; // MESSAGE_PENDING, or MESSAGE_DISCARDED with a reason for kinds without meaning
     enum reason reason;
     int64_t received_at_us;
-    struct event event;      // borrowed. Of a reply `conversation` is not looked at: `conversation_id` says whose it is
+    // With files to be fetched, or of an album: the message waits for them until then (its next_attempt_us), unless all are
+    // settled before. Wall time; 0 = it does not wait. Out, when stored: its next_attempt_us.
+    int64_t wait_until_us;
+    // The account's bounds: pending messages, bytes of its kept files (a message with files to be fetched is refused beyond). 0 = none
+    int64_t most_waiting, most_file_bytes;
+    // Borrowed. Of a reply `conversation` is not looked at: `conversation_id` says whose it is. Out, when stored, with
+    // out_arena: `attachments` as they were stored (too many files are not fetched).
+    struct event event;
     int64_t conversation_id; // of a reply; else out
     // Out, when stored: in `out_arena` if texts are wanted for handing the message on (NULL: ids only).
     enum accept_result result;
     int64_t message_id, place, lane;
+    int64_t joined_id; // ACCEPT_JOINED: the message whose row was changed; `lane` is its lane, which must look again
+    bool over_files;   // ACCEPT_OVER_QUOTA
     // Of the conversation, where it is not event.conversation: that thread has migrated. Of a reply always. In out_arena.
     struct str thread;
     struct str address; // of a reply: as in struct message; in out_arena
     struct arena *out_arena;
-    struct link link; // of the conversation as stored; texts in out_arena
+    struct link link;   // of the conversation as stored; texts in out_arena
+    struct str profile; // of the conversation as it is now, as JSON; in out_arena
 };
 
 // What an attempt, or a person, made of a message. Only a pending message changes state (and a skipped one
@@ -80,7 +101,74 @@ struct store_outcome {
     struct str note;
     int64_t note_lane; // out; 0 = none was stored
     int64_t note_id;   // out, with note_lane
-    bool applied;      // out
+    uint32_t
+        files_told; // with MESSAGE_DELIVERED: as in struct delivery. What of an inbound message is settled and not among them
+                    // becomes a message that follows it, at the tail of the lane, in the same transaction
+    // With MESSAGE_DELIVERED: how many bytes of its text the attempt had. A part of an album may have joined it meanwhile: what
+    // it appended follows, too. Not known: all of it.
+    struct {
+        bool known;
+        size_t bytes;
+    } text_told;
+    int64_t follow_lane; // out; 0 = nothing follows now
+    int64_t follow_id;   // out, with follow_lane
+    bool applied;        // out
+};
+
+// What became of one try to fetch a file of a message. The message's attachments tell it from then on; when it is the last one
+// that a pending message waited for, the message may go (its next_attempt_us is 0); when an inbound message was delivered without
+// it, it follows as a message of its own, in the same transaction.
+struct store_file {
+    int64_t message_id;
+    int nth;               // which of its attachments, from 0
+    enum file_state state; // FILE_WANTED: to be tried again at next_attempt_us
+    int attempts;
+    int64_t next_attempt_us;
+    struct str hash, mime, why; // as in struct attachment
+    int64_t size, at_us;
+    bool applied; // out: the file was wanted (its message may be settled or gone)
+    // Out, when applied:
+    int64_t account_id, source_id, lane; // of the message
+    bool ready;                          // the message waited for this, and may go: its lane must look again
+    bool changed; // the message is pending and its attachments changed: what is in memory of it is old
+    int64_t follow_lane, follow_id; // 0 = nothing follows
+};
+
+// Kept files that no message has any more, at most `limit`, are forgotten by the store: their bytes are to be removed then. Not
+// those that were forgotten by it once and are kept again meanwhile.
+struct store_files_gone {
+    size_t limit;
+    struct arena *arena;
+    // Beside those: files that are there, of which nobody knows whether a message has them (a crash, a message that went meanwhile).
+    // Those that none has are among `hashes`, in the arena or as given, beyond `limit`.
+    const struct str *asked;
+    size_t asked_count;
+    const struct str *hashes; // out
+    size_t count;             // out
+    bool more;                // out
+};
+
+// A file that is to be fetched.
+struct wanted_file {
+    int64_t message_id;
+    int nth;
+    int64_t account_id, source_id, received_at_us;
+    enum direction direction; // REPLY: from the desk, to the platform
+    struct attachment file;
+    int attempts;
+    int64_t next_attempt_us;
+    int64_t account_bytes; // of the account's kept files, each hash once
+};
+
+enum { WANTED_NOT_OF = 4 };
+// Asks for those that are due first.
+struct store_wanted {
+    size_t limit;
+    int64_t not_of[WANTED_NOT_OF]; // accounts that have enough under way; 0: none
+    struct arena *arena;
+    struct wanted_file *files; // out
+    size_t count;              // out
+    int64_t due_us;            // out: when the next one behind them is due; 0 = there is none
 };
 
 // One message's in-flight mark, on or off (it does nothing to a settled message).
@@ -212,6 +300,8 @@ enum store_change_kind {
     STORE_THREAD,
     STORE_TAKEN,
     STORE_SEARCHED,
+    STORE_FILE,
+    STORE_FILES_GONE,
 };
 
 struct store_change {
@@ -231,6 +321,8 @@ struct store_change {
         struct store_thread *thread;
         struct store_taken *taken;
         struct store_searched *searched;
+        struct store_file *file;
+        struct store_files_gone *files_gone;
     };
 };
 
@@ -238,6 +330,7 @@ struct store_change {
 struct lane_entry {
     struct message *message; // owned by whoever takes the page (message_free)
     struct link link;        // texts in the page's arena
+    struct str profile;      // of the conversation's customer, as JSON; in the page's arena
 };
 // A row that is not what was stored comes with `reason` REASON_DAMAGED and whatever could be read of it: it is
 // never sent, but set aside as skipped.
@@ -274,6 +367,7 @@ struct attempt_record {
 
 struct account_counts {
     int64_t account_id, pending;
+    int64_t file_bytes; // of kept files of its messages
 };
 
 struct lane_filter {
@@ -323,7 +417,9 @@ struct store_check {
                      int64_t of); // part: "the sum", "messages" ...; of 0: not known
     void *arg;
     // Out.
-    bool ok;                                // nothing but notes was found
+    bool ok;                   // nothing but notes was found
+    struct media_files *media; // where the kept files lie; NULL: they are not looked at. Deep: their bytes, too
+    int64_t files;             // looked at
     int64_t messages, conversations, lanes; // looked at
     int64_t damaged; // rows that are not what was stored, but for those that a person has discarded
 };
@@ -366,6 +462,10 @@ struct store_ops {
     // Accounts with threads: how far the desk was searched. Until it was, from when its first thread was made.
     int (*each_searched)(struct store *store, void (*each)(void *arg, const struct store_searched *searched),
                          void *arg);
+    // Files to be fetched.
+    int (*wanted_files)(struct store *store, struct store_wanted *wanted);
+    // The key that links to kept files are signed with: random, made with the store. Lives as long as it.
+    const uint8_t *(*link_key)(struct store *store); // 32 bytes
     // Moves written pages from the log into the file when the log has passed its size; short. Called when idle
     // and now and then. Never shrinks the log.
     // `busy`: more work waits, which it would hold up; only when the log has grown far.
@@ -390,7 +490,7 @@ struct store_reader_ops {
     // From any thread: the call under way and all later ones end soon with ERR_BUSY, for going down.
     void (*interrupt)(struct store_reader *reader);
     int (*totals)(struct store_reader *reader, struct store_totals *out);
-    // Pending per account, those with any; `each` is called per account.
+    // Pending messages and bytes of files per account, those with any; `each` is called per account.
     int (*account_counts)(struct store_reader *reader, void (*each)(void *arg, const struct account_counts *counts),
                           void *arg);
     // In order of acceptance, id > after_id, at most `limit`. The message is borrowed during the call.

@@ -26,6 +26,7 @@ INTERCOM = {
     "/contacts/{contact_id}/unarchive": ["post"],
     "/conversations": ["get", "post"],
     "/conversations/deleted": ["get"],
+    "/conversations/redact": ["post"],
     "/conversations/search": ["post"],
     "/conversations/{conversation_id}": ["get", "put", "delete"],
     "/conversations/{conversation_id}/reply": ["post"],
@@ -37,8 +38,9 @@ INTERCOM = {
 BODY_NEEDED = ("post", "put")
 NO_BODY = ("/contacts/{contact_id}/archive", "/contacts/{contact_id}/unarchive")
 
-TELEGRAM = ["getMe", "getUpdates", "setWebhook", "deleteWebhook", "getWebhookInfo", "sendMessage", "sendChatAction",
-            "answerCallbackQuery", "getFile"]
+TELEGRAM = ["getMe", "getUpdates", "setWebhook", "deleteWebhook", "getWebhookInfo", "sendMessage", "sendPhoto",
+            "sendDocument", "sendVoice", "sendAudio", "sendVideo", "sendAnimation", "editMessageText", "editMessageCaption",
+            "deleteMessage", "sendChatAction", "answerCallbackQuery", "getFile"]
 
 INTERCOM_HEAD = """\
 # Made by tests/contract/cut_description.py; not to be edited.

@@ -41,6 +41,10 @@ class Proxy:
     def on_answer(self, method, target, status, headers, body):
         pass
 
+    def translated(self, body):
+        """The body of an answer as it is given back."""
+        return body
+
     def watch(self, look, *args):
         with self.lock:
             try:
@@ -68,7 +72,7 @@ class Proxy:
                     upstream.request(self.command, self.path, body or None,
                                      {name: value for name, value in headers.items() if name not in HOP})
                     answer = upstream.getresponse()
-                    data = answer.read()
+                    data = proxy.translated(answer.read())
                 except DROPPED:
                     self.close_connection = True
                     return

@@ -6,6 +6,8 @@
     contract.check()
 
 Requests below /sandbox/ pass unseen."""
+import email.parser
+import email.policy
 import json
 import os
 import re
@@ -83,6 +85,18 @@ class Types:
         return self.value(self.methods[method]["returns"], answer["result"], f"{where}.result")
 
 
+def parts_of(kind, body):
+    """{name: text, or {} for a file} of a body in multipart/form-data."""
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+    assert message.is_multipart() and not message.defects, f"{kind}: {message.defects}"
+    found = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        assert name and name not in found, f"a part without a name of its own: {name}"
+        found[name] = {} if part.get_filename() is not None else part.get_payload(decode=True).decode()
+    return found
+
+
 def parameters_of(types, method, target, headers, body):
     """The parameters of a call as JSON values, wherever they stand."""
     query = target.partition("?")[2]
@@ -90,10 +104,12 @@ def parameters_of(types, method, target, headers, body):
     if body and kind == "application/json":
         return json.loads(body)
     texts = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-    if body:
+    if body and kind == "multipart/form-data":
+        texts.update(parts_of(headers["content-type"], body))
+    elif body:
         texts.update(urllib.parse.parse_qsl(body.decode(), keep_blank_values=True))
     plain = {field["name"]: field["types"] for field in types.methods.get(method, {}).get("fields", [])}
-    return {name: text if "String" in plain.get(name, ()) else json.loads(text) for name, text in texts.items()}
+    return {name: text if "String" in plain.get(name, ()) or isinstance(text, dict) else json.loads(text) for name, text in texts.items()}
 
 
 class TelegramContract(Proxy):
@@ -120,7 +136,7 @@ class TelegramContract(Proxy):
 
     def on_answer(self, method, target, status, headers, body):
         name = self.method_of(target)
-        if name in self.types.methods:
+        if name and name in self.types.methods:
             self.breaches += self.types.answer(name, status, json.loads(body))
 
     def check(self):

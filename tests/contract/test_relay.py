@@ -1,5 +1,7 @@
 """The real relay between the two stand-ins, with every request, answer and update held to the official descriptions: polling and
 webhook, both ways, and with answers and notifications lost, so that look-ups are held to them too."""
+import base64
+import hashlib
 import itertools
 import os
 import re
@@ -91,8 +93,9 @@ def test_what_the_relay_asks_is_what_the_descriptions_allow(tmp_path, mode):
             assert applied(sandbox) == expected
             desk.check()
             platform.check()
-            # Steady state is one call a message: beside the messages there are only the contacts' look-up and creation.
-            assert len(desk.requests) <= 70 + 7 * 2 + 2
+            # Steady state is one call a message: beside the messages there are only the contacts' look-up and creation, and what a contact
+            # is told of its customer, which is tried without attributes where the workspace has none of that name.
+            assert len(desk.requests) <= 70 + 7 * 4 + 2
 
 
 def wait_until_answered(sandbox, count, relay, timeout_s=30):
@@ -242,3 +245,33 @@ def test_replies_that_cannot_be_delivered_come_back_as_notes(tmp_path):
         thread = sandbox.control(sandbox.intercom, "GET", f"inbox?conversation={chat.conversations[5]}")["thread"]["parts"]
         assert [each["author"] for each in thread] == [None, None, None, "Alex Agent", "Robin Relay"]
     run_both_ways(tmp_path, [5, 6], doings)
+
+
+# ---- files, edits, what is taken back
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\x40\0\0\0\xf0\x08\2\0\0\0" + bytes(range(256)) * 4
+OGG = b"OggS\0\2" + bytes(20) + b"\1\x13OpusHead\1" + bytes(range(256)) * 4
+
+
+def test_files_both_ways_edits_and_redactions(tmp_path):
+    def doings(sandbox, chat):
+        for said in ({"mime": "image/png", "caption": "look"}, {"mime": "application/pdf", "file_name": "\u00fc.pdf"}, {"mime": "audio/ogg"}):
+            sandbox.control(sandbox.telegram, "POST", "telegram/file", {"token": TOKEN, "customer": 5, "size": 20000, **said})
+        at_desk = lambda: [a for e in sandbox.journal(sandbox.intercom) if e["kind"] == "reply" for a in e["attachments"]]
+        chat.until(lambda: len(at_desk()) == 3, at_desk)
+        upload = lambda data, name, mime: {"name": name, "content_type": mime, "data": base64.b64encode(data).decode()}
+        part = sandbox.control(sandbox.intercom, "POST", "inbox/reply", {"conversation": chat.conversations[5], "body": "two files", "attachment_files": [
+            upload(PNG, "a.png", "image/png"), upload(OGG, "v.ogg", "audio/ogg")]})["id"]
+        chat.act(5, "reply", body="then words")
+        chat.wait(5, "two files", "", "", "then words")
+        files = [each["file"] for each in sandbox.control(sandbox.telegram, "GET", "telegram/received?chat=5")["items"]]
+        assert [each and (each["kind"], each["sha256"]) for each in files] == [
+            None, ("photo", hashlib.sha256(PNG).hexdigest()), ("voice", hashlib.sha256(OGG).hexdigest()), None]
+        time.sleep(1.1)  # the desk's times are whole seconds
+        chat.act(5, "edit", part=part, body="two new files")
+        chat.act(5, "reply", body="last")
+        chat.wait(5, "two new files", "", "", "then words", "last")
+        chat.act(5, "redact", part=part)
+        chat.wait(5, "then words", "last")
+        chat.until(lambda: len(chat.received(5)) == 2, lambda: chat.received(5))
+    run_both_ways(tmp_path, [5], doings)

@@ -170,6 +170,23 @@ def test_contact_search(client):
                code="invalid_sort_order")
 
 
+def test_contacts_are_found_by_phone_and_by_address(client):
+    """As the relay asks for one person across sources."""
+    def search(field, value):
+        return client.ask("POST", "/contacts/search", {"query": {"operator": "AND", "value": [
+            {"field": field, "operator": "=", "value": value}, {"field": "role", "operator": "=", "value": "user"}]}, "pagination": {"per_page": 2}})
+    first = client.contact("c:1", phone="+15550001111", email="ann@example.com")
+    client.contact("c:2", phone="+15550002222")
+    client.ask("POST", "/contacts", {"role": "lead", "phone": "+15550002222"})
+    assert [c["id"] for c in search("phone", "+15550001111")["data"]] == [c["id"] for c in search("email", "ann@example.com")["data"]] == [first["id"]]
+    assert [c["external_id"] for c in search("phone", "+15550002222")["data"]] == ["c:2"]
+    assert search("phone", "+1555000111")["data"] == [] and search("email", "ann@example.org")["total_count"] == 0
+    for i in range(2):
+        client.contact(f"c:{i + 3}", phone="+15550001111")
+    several = search("phone", "+15550001111")
+    assert (len(several["data"]), several["total_count"]) == (2, 3)
+
+
 def test_custom_attributes_must_be_defined(client):
     made = client.ask("POST", "/data_attributes", {"name": "origin", "model": "contact", "data_type": "string"})
     assert made["full_name"] == "custom_attributes.origin"

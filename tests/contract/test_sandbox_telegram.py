@@ -148,7 +148,7 @@ def test_send_message_refusals(sandbox, bot):
     assert kinds == ["message", "my_chat_member", "my_chat_member"]
 
 
-def test_files_actions_and_buttons(sandbox, bot):
+def test_actions_and_buttons(sandbox, bot):
     sandbox.say("hello", 5, TOKEN)
     assert bot.call("sendChatAction", chat_id=5, action="typing") is True
     assert "query ID is invalid" in bot.call("answerCallbackQuery", 400, callback_query_id="4382bfdwdsb323b2d9")["description"]
@@ -161,9 +161,6 @@ def test_files_actions_and_buttons(sandbox, bot):
     assert bot.call("answerCallbackQuery", callback_query_id=press["id"]) is True
     assert shown()["answered"]
     assert [each["answered"] for each in sandbox.journal(sandbox.telegram) if each["kind"] == "callback_query"] == [True]
-    path = bot.call("getFile", file_id="AwADBAADbXXX")["file_path"]
-    assert http_call(sandbox.telegram, "GET", f"/file/bot{TOKEN}/{path}").body == b"a file of the stand-in\n"
-    bot.call("getFile", 400)
 
 
 # ---- polling

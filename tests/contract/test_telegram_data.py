@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sandbox_process import ROOT
-from telegram_contract import Types
+from telegram_contract import Types, parameters_of
 
 DATA = os.path.join(ROOT, "tests", "data", "telegram")
 TYPES = Types()
@@ -41,6 +41,28 @@ def replies(key):
 @pytest.mark.parametrize("case", replies("sends"), ids=lambda case: case["what"])
 def test_every_request_of_a_reply_is_a_call(case):
     assert TYPES.call("sendMessage", case["request"]) == []
+
+
+@pytest.mark.parametrize("case", replies("uploads"), ids=lambda case: case["what"])
+def test_every_upload_is_a_call(case):
+    form = "".join(f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value if isinstance(value, str) else json.dumps(value)}\r\n'
+                   for name, value in case["fields"].items())
+    form += f'--b\r\ncontent-disposition: form-data; name="{case["field"]}"; filename="{case["filename"]}"\r\n\r\nbytes\r\n--b--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    parameters = parameters_of(TYPES, case["method"], f"/bot1:x/{case['method']}", headers, form.encode())
+    assert set(parameters) == {*case["fields"], case["field"]}
+    assert TYPES.call(case["method"], parameters) == []
+
+
+@pytest.mark.parametrize("case", replies("acts"), ids=lambda case: case["what"])
+def test_every_act_is_a_call(case):
+    assert TYPES.call(case["method"], case["request"]) == []
+
+
+def test_what_no_form_may_hold_is_seen():
+    assert TYPES.call("sendPhoto", {"chat_id": "1", "photo": {}, "text": "t"}) == ["sendPhoto.text: no such member"]
+    assert TYPES.call("sendPhoto", {"chat_id": "1"}) == ["sendPhoto.photo: is missing"]
+    assert TYPES.call("deleteMessage", {"chat_id": 1, "message_id": "77"}) == ["deleteMessage.message_id: '77' is no Integer"]
 
 
 @pytest.mark.parametrize("case", replies("replies"), ids=lambda case: case["what"])

@@ -12,7 +12,7 @@ enum {
     LIFE_EACH = 5, // messages of each, the last of them in the second round
     LIFE_MESSAGES = LIFE_CONVERSATIONS * LIFE_EACH,
     LIFE_TAKEN_MOST = 400,
-    LIFE_DESK_BYTES = 8 << 20,
+    LIFE_DESK_BYTES = 16 << 20,
 };
 
 // How a process ended: its exit status.

@@ -26,7 +26,8 @@ static void check_attachments(struct str attachments)
 static void check_part(const struct desk_part *part, const struct desk_part *before)
 {
     must(part->id.n >= 1 && part->id.n <= 128 + 7 && part->created_s > 0 && !part->ours);
-    must(part->html.p && (part->html.n || part->attachments.n));
+    must(part->html.p && part->updated_s >= part->created_s);
+    must(part->redacted ? !part->html.n && !part->attachments.p : part->html.n || part->attachments.n);
     must(!before || before->created_s <= part->created_s);
     if (part->attachments.p)
         check_attachments(part->attachments);

@@ -13,8 +13,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct source source = {
     .account = STR("a"), .name = STR("b"), .token = STR("1:x"), .secret = STR("s"), .platform = STR("telegram")};
 
+static void check_files(const struct event *event)
+{
+    struct arena arena = {0};
+    struct attachment *files;
+    size_t count = attachments_read(event->attachments, &arena, &files);
+    must((count > 0) == (event->attachments.p != NULL));
+    must(attachments_count(event->attachments, FILE_WANTED) <= FILES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        must(files[i].kind.n && files[i].name.n && files[i].state != FILE_KEPT && !files[i].url.p);
+        must(files[i].state != FILE_WANTED || (files[i].ref.n && files[i].why.n == 0));
+        must(files[i].state != FILE_FAILED || (files[i].why.n && !files[i].ref.p));
+    }
+    arena_done(&arena);
+}
+
+static void check_profile(const struct profile *profile)
+{
+    must(!profile->phone.p || (profile->phone.p[0] == '+' && profile->phone.n >= 6 && profile->phone.n <= 16));
+    must(str_is_utf8(profile->name) && str_is_utf8(profile->username) && str_is_utf8(profile->language));
+}
+
 static void check_event(const struct event *event)
 {
+    check_files(event);
+    check_profile(&event->profile);
+    must(!event->album.n || event->attachments.n);
     must(event->dedupe_key.n && event->conversation.n && event->sender_id.n && event->text.p);
     must(event->digest != 0 || str_eq_c(event->conversation, "unreadable"));
     must(str_is_utf8(event->text) && str_index(event->text, 0, 0) == event->text.n);

@@ -1,5 +1,6 @@
 // Whatever an agent's HTML is, what becomes of it can be sent: texts of at most 4096 UTF-16 units with something to read in
-// them, entities that fit them; and of plain words none is lost. Whatever Telegram answers, an attempt ends.
+// them, entities that fit them; and of plain words none is lost. Whatever Telegram answers, an attempt ends, and no file
+// is fetched from elsewhere.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "base/must.h"
 #include "platform/platform.h"
 
-enum { UNITS_MAX = 4096, ENTITIES_MAX = 100, REQUESTS_MAX = 3 };
+enum { UNITS_MAX = 4096, ENTITIES_MAX = 100, REQUESTS_MAX = 5 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -144,26 +145,72 @@ static void compose(struct str html)
 
 // Answers -------------------------------------------------------------------------------------------------
 
-static void deliver(struct str body, int status)
+static const struct source source = {.token = STR("1:x"), .platform = STR("telegram")};
+
+#define FILE_OF(state) "[{\"kind\":\"image\",\"mime\":\"image/png\",\"size\":1,\"url\":\"https://d/1\"," state "}]"
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define MESSAGE                                                                                                        \
+    .conversation = STR("-5:7"), .text = STR("t"), .format = STR("[{\"type\":\"bold\",\"offset\":0,\"length\":1}]")
+
+static const struct message messages[] = {
+    {MESSAGE},
+    {MESSAGE, .attachments = STR(FILE_OF("\"state\":\"kept\",\"hash\":\"" HASH "\""))},
+    {MESSAGE, .attachments = STR(FILE_OF("\"state\":\"failed\",\"why\":\"w\""))},
+    {MESSAGE, .act = REPLY_EDITS, .target_ref = STR("77")},
+    {MESSAGE, .act = REPLY_DELETES, .target_ref = STR("-5:77")},
+};
+
+static void deliver(const struct message *message, struct str body, int status)
 {
-    static const struct source source = {.token = STR("1:x"), .platform = STR("telegram")};
-    static const struct message message = {.conversation = STR("-5:7"),
-                                           .text = STR("t"),
-                                           .format = STR("[{\"type\":\"bold\",\"offset\":0,\"length\":1}]")};
     struct arena arena = {0};
-    struct delivery delivery = {.source = &source, .message = &message, .now_us = 1700000000000000, .arena = &arena};
+    struct delivery delivery = {.source = &source, .message = message, .now_us = 1700000000000000, .arena = &arena};
     struct http_response response = {.failure = HTTP_ANSWERED, .written = true, .status = status, .body = body};
     struct delivery_step step;
     int requests = 0;
     platform_telegram.receiver->step(&delivery, NULL, &step);
     while (step.kind == DELIVERY_SEND) {
-        must(++requests <= REQUESTS_MAX);
+        must(++requests <= REQUESTS_MAX && step.writes == (message->act == REPLY_SAYS));
         platform_telegram.receiver->step(&delivery, &response, &step);
     }
     must(step.verdict.kind == VERDICT_DELIVERED || step.verdict.error.n);
     must(step.verdict.kind != VERDICT_WAIT || step.verdict.until_us > delivery.now_us);
     must(step.verdict.until_us <= delivery.now_us + INT64_C(3600000000));
+    must(message->act == REPLY_SAYS || !step.verdict.maybe_applied);
     platform_telegram.receiver->probe_verdict(&response, delivery.now_us, &arena);
+    arena_done(&arena);
+}
+
+// Files ---------------------------------------------------------------------------------------------------
+
+// No path leads out of the bot's own files.
+static void check_address(struct str url)
+{
+    static const struct str start = STR("https://api.telegram.org/file/bot1:x/");
+    must(str_starts(url, start) && url.n > start.n);
+    struct str path = str_sub(url, start.n - 1, url.n);
+    must(!memmem(path.p, path.n, "//", 2) && !memmem(path.p, path.n, "/../", 4) && !str_ends(path, STR("/..")));
+    for (size_t i = 0; i < path.n; i++)
+        must(path.p[i] > ' ' && path.p[i] < 0x7F && !strchr("?#\\", path.p[i]));
+}
+
+static void fetch(struct str body, int status)
+{
+    struct arena arena = {0};
+    struct file_fetch fetch = {
+        .source = &source, .file = {.ref = STR("f")}, .max_size = 1000, .arena = &arena, .now_us = 1700000000000000};
+    struct http_response response = {.failure = HTTP_ANSWERED, .written = true, .status = status, .body = body};
+    struct http_response gone = {.failure = HTTP_ANSWERED, .written = true, .status = 404, .body = body};
+    struct file_step step;
+    int requests = 0;
+    platform_telegram.fetch_file(&fetch, NULL, &step);
+    while (step.kind != FILE_END) {
+        must(++requests <= REQUESTS_MAX && step.trusted);
+        if (step.kind == FILE_GET)
+            check_address(step.request.target);
+        platform_telegram.fetch_file(&fetch, step.kind == FILE_GET ? &gone : &response, &step);
+    }
+    must(step.verdict.kind != VERDICT_DELIVERED && step.verdict.error.n);
+    must(step.verdict.until_us <= fetch.now_us + INT64_C(3600000000));
     arena_done(&arena);
 }
 
@@ -172,7 +219,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const int statuses[] = {200, 400, 401, 403, 404, 429, 500};
     struct str text = {(const char *)data, size};
     compose(text);
-    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
-        deliver(text, statuses[i]);
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        for (size_t j = 0; j < sizeof messages / sizeof *messages; j++)
+            deliver(&messages[j], text, statuses[i]);
+        fetch(text, statuses[i]);
+    }
     return 0;
 }

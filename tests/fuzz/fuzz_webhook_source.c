@@ -14,6 +14,8 @@ static void check_event(const struct event *event)
     must(event->dedupe_key.n >= 1 && event->dedupe_key.n <= 256);
     must(event->conversation.n >= 1 && event->conversation.n <= 256);
     must(event->sender_id.n >= 1 && event->sender_id.n <= 256);
+    must(!event->profile.phone.p || (event->profile.phone.p[0] == '+' && event->profile.phone.n <= 16));
+    must(!event->profile.email.p || (event->profile.email.n >= 3 && event->profile.email.n <= 254));
     must(event->text.p && str_is_utf8(event->text) && str_index(event->text, 0, 0) == event->text.n);
     if (event->attachments.p) {
         yyjson_doc *doc = json_read(event->attachments);

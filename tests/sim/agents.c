@@ -78,9 +78,10 @@ int agents_find(const struct sim *sim, int desk, struct str key, int *out_piece)
         name = str_sub(name, source.n, name.n);
     if (!str_starts(key, part) || !str_to_i64(name, &id))
         return -1;
-    if (cut < key.n && !str_to_i64(str_sub(key, cut + 1, key.n), &piece))
+    bool is_file = cut + 1 < key.n && key.p[cut + 1] == 'f';
+    if (cut < key.n && !str_to_i64(str_sub(key, cut + 1 + is_file, key.n), &piece))
         return -1;
-    *out_piece = (int)piece - 1;
+    *out_piece = (int)piece - 1 + (is_file ? FILE_PIECES : 0);
     for (int i = 0; i < sim->agents->count; i++) {
         const struct spoken *s = agents_spoken(sim, i);
         if (s->desk == desk && s->part == id && s->begins == begins)
@@ -193,6 +194,35 @@ static const char *draw_type(struct chance *c, bool note)
     return types[chance_below(c, sizeof types / sizeof *types)];
 }
 
+// Where somebody has a channel that takes no replies, files would be words.
+static bool may_send_files(const struct sim *sim, int desk)
+{
+    for (int a = 0; a < sim->plan.accounts; a++)
+        if (sim->plan.desk_of[a] == desk && !sim->plan.telegram[a])
+            return false;
+    return true;
+}
+
+static int draw_files(const struct sim *sim, int desk, int number, int nth)
+{
+    struct chance c = sim_chance(sim, 'g', sim_mix((uint64_t)number, (uint64_t)nth));
+    return may_send_files(sim, desk) && draw_percent(&c, sim->plan.answer_files) ? (int)draw(&c, 1, 2) : 0;
+}
+
+static const char *attachments(int desk, int spoken, int count, struct arena *arena)
+{
+    struct str list = STR("");
+    char name[40];
+    for (int i = 0; i < count; i++) {
+        file_name(file_of_spoken(spoken, i), name, sizeof name);
+        list = arena_printf(arena,
+                            "%.*s%s{\"type\":\"upload\",\"name\":\"%s\",\"url\":\"http://desk%d.test/files/%s\","
+                            "\"content_type\":\"image/png\",\"filesize\":20}",
+                            STR_ARG(list), i ? "," : "[", name, desk, name);
+    }
+    return count ? ARENA_JOIN(arena, list, STR("]")).p : NULL;
+}
+
 static bool say(struct sim *sim, int desk, int number, int nth, struct chance *c, uint64_t pick, bool bot)
 {
     struct agents *agents = sim->agents;
@@ -211,9 +241,14 @@ static bool say(struct sim *sim, int desk, int number, int nth, struct chance *c
         .paragraphs = draw_percent(c, sim->plan.long_replies) ? (int)draw(c, 2, 400) : 1,
     };
     said.part_type = draw_type(c, said.note);
+    struct arena arena = {0};
+    int files = draw_files(sim, desk, number, nth);
+    said.attachments = attachments(desk, agents->count, files, &arena);
     int64_t lag_us = draw_percent(c, 50) ? draw(c, 0, LAG_US) : 0;
-    if (!intercom || agents->count == MOST_SPOKEN ||
-        !intercom_desk_say(intercom, &said, desk_now_us(sim), sim->healing ? 0 : lag_us))
+    bool is_said = intercom && agents->count < MOST_SPOKEN &&
+                   intercom_desk_say(intercom, &said, desk_now_us(sim), sim->healing ? 0 : lag_us);
+    arena_done(&arena);
+    if (!is_said)
         return false;
     agents->spoken[agents->count] = (struct spoken){
         .desk = desk,
@@ -228,6 +263,7 @@ static bool say(struct sim *sim, int desk, int number, int nth, struct chance *c
         .note = said.note,
         .redacted = said.redacted,
         .late = said.late_us > 0,
+        .files = files,
         .html = repeat(paragraph, said.paragraphs),
     };
     sim_trace(sim, "desk %d: %s says r%d in thread %d to k%d, part %lld, %s%s%s%s, %d paragraphs", desk,

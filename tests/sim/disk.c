@@ -260,6 +260,24 @@ static void corrupt(struct disk *disk, struct store_change *change)
         if (change->kind == STORE_OUTCOME)
             change->outcome->moved_to = STR_NONE;
         break;
+    case BREAK_UNTOLD:
+        if (change->kind == STORE_OUTCOME)
+            change->outcome->files_told = 0;
+        break;
+    case BREAK_TOLD:
+        if (change->kind == STORE_OUTCOME)
+            change->outcome->files_told = UINT32_MAX;
+        break;
+    case BREAK_ALBUM:
+        if (change->kind == STORE_ACCEPT && change->accept->event.album.n)
+            change->accept->event.text = STR("");
+        break;
+    case BREAK_GIVE_UP:
+        if (change->kind == STORE_FILE && change->file->state == FILE_WANTED) {
+            change->file->state = FILE_FAILED;
+            change->file->why = STR("no answer");
+        }
+        break;
     case BREAK_DEDUPE:
         if (change->kind == STORE_ACCEPT)
             change->accept->event.digest = chance_next(&disk->chance);
@@ -495,6 +513,22 @@ static int disk_each_searched(struct store *store, void (*each)(void *arg, const
     return inner->ops->each_searched(inner, each, arg);
 }
 
+static int disk_wanted_files(struct store *store, struct store_wanted *wanted)
+{
+    struct sim *sim = disk_of(store)->sim;
+    int err = error_now(sim);
+    if (err && err != ERR_FULL)
+        return err;
+    arm(sim);
+    return disarm(sim, sim->disk->ops->wanted_files(sim->disk, wanted));
+}
+
+static const uint8_t *disk_link_key(struct store *store)
+{
+    struct store *inner = disk_of(store)->sim->disk;
+    return inner->ops->link_key(inner);
+}
+
 static int disk_checkpoint(struct store *store, bool busy)
 {
     struct sim *sim = disk_of(store)->sim;
@@ -541,6 +575,8 @@ static const struct store_ops disk_ops = {
     .each_desk_health = disk_each_desk_health,
     .each_news = disk_each_news,
     .each_searched = disk_each_searched,
+    .wanted_files = disk_wanted_files,
+    .link_key = disk_link_key,
     .checkpoint = disk_checkpoint,
     .age_out = disk_age_out,
     .hurry = disk_hurry,

@@ -22,7 +22,8 @@ const char *const breakage_names[BREAKAGES] = {
     "nothing", "answer-early", "lose-commit", "lose-message", "forget", "drop-marks", "repeat", "overlap",  "swap",
     "alter",   "phantom",      "dedupe",      "count",        "sum",    "stuck",      "switch", "doubt",    "guard",
     "discard", "age",          "migrate",     "removal",      "flush",  "taken",      "news",   "part-key", "reverse",
-    "sweep",   "note",         "resend",      "hold",         "moved",  "chat",       "pace",
+    "sweep",   "note",         "resend",      "hold",         "moved",  "chat",       "pace",   "untold",   "told",
+    "bytes",   "give-up",      "follow",      "left",         "album",  "stranger",
 };
 
 uint64_t sim_mix(uint64_t a, uint64_t b)
@@ -163,6 +164,7 @@ static void change_source(struct sim *sim, int number, int which)
     const struct account *now = which < sim->plan.sources[number] ? process_account(sim, number) : NULL;
     if (!now)
         return;
+    sim->sources_changed = true;
     struct account *next = account_copy(now);
     account_unref(now);
     char name[20];
@@ -186,6 +188,7 @@ static void add_account(struct sim *sim, int number)
 static void remove_or_add(struct sim *sim, int number)
 {
     const struct account *now = process_account(sim, number);
+    sim->sources_changed = true;
     if (now)
         process_remove_account(sim, number);
     else
@@ -361,7 +364,7 @@ static void on_sweep(struct sim *sim, struct sim_event *event);
 static bool is_settled(struct sim *sim)
 {
     return oracle_is_through(sim) && platforms_are_through(sim) && process_is_up(sim) && !process_is_asked(sim) &&
-           oracle_has_heard_agents(sim);
+           oracle_has_heard_agents(sim) && oracle_has_files(sim);
 }
 
 static void on_calm(struct sim *sim, struct sim_event *event)
@@ -372,6 +375,7 @@ static void on_calm(struct sim *sim, struct sim_event *event)
     }
     oracle_judge_end(sim);
     oracle_judge_ageing(sim);
+    oracle_judge_files(sim);
     process_show_alarms(sim);
     disk_verify(sim);
     sim->over = true;
@@ -389,6 +393,7 @@ static void on_sweep(struct sim *sim, struct sim_event *event)
     }
     if (sim_now(sim) - sim->healing_since_us > (int64_t)HEAL_MOST_S * SECOND) {
         oracle_judge_end(sim);
+        oracle_judge_files(sim);
         sim_fail(sim, "A8", "%d s after all faults ended the webhooks are not all answered", HEAL_MOST_S);
         return;
     }
@@ -447,6 +452,7 @@ static void begin(struct sim *sim)
     sim->world = world_new(sim);
     sim->platforms = platforms_new(sim);
     sim->agents = agents_new(sim);
+    sim->files = files_new(sim);
     for (int a = 0; a < plan->accounts; a++)
         put_account(sim, a);
     process_start(sim);
@@ -463,6 +469,7 @@ static void end(struct sim *sim)
     world_free(sim->world);
     platforms_free(sim->platforms);
     agents_free(sim->agents);
+    files_free(sim->files);
     oracle_free(sim->oracle);
     sim->store->ops->close(sim->store, false);
     for (struct heap_item *top; (top = heap_top(&sim->events));) {

@@ -32,7 +32,8 @@ struct part {
     enum voice voice;
     bool redacted;
     int paragraphs; // how often the text stands there
-    char type[20], text[1000];
+    char type[20], text[2400];
+    char attachments[800]; // as JSON; "": none
 };
 
 struct intercom_desk {
@@ -102,6 +103,12 @@ static void write_author(const struct intercom_desk *desk, struct json *json, co
     json_close(json, '}');
 }
 
+static void write_attachments(struct json *json, const struct part *part)
+{
+    json_key(json, "attachments");
+    json_raw(json, part->attachments[0] ? str_of(part->attachments) : STR("[]"));
+}
+
 static const struct part *part_of(const struct intercom_desk *desk, int64_t id)
 {
     return &desk->parts[id - 1];
@@ -115,6 +122,7 @@ static void write_part(const struct intercom_desk *desk, struct json *json, cons
     write_id(json, "id", "", part->id);
     json_key_int(json, "created_at", part->created_s);
     write_text(json, "body", part, html);
+    write_attachments(json, part);
     write_author(desk, json, part);
     json_key(json, "redacted");
     json_bool(json, part->redacted);
@@ -140,6 +148,7 @@ static void write_thread(const struct intercom_desk *desk, struct json *json, in
                                           : STR("admin_initiated"));
     write_id(json, "id", "", first->id);
     write_text(json, "body", first, html);
+    write_attachments(json, first);
     write_author(desk, json, first);
     json_key(json, "redacted");
     json_bool(json, first->redacted);
@@ -328,6 +337,19 @@ static void thread_changed(struct thread *thread, int64_t now_us, int64_t search
     thread->updated_s = now_us / SECOND;
 }
 
+// So many files came with it: uploads, or by their addresses.
+static void take_files(struct part *part, yyjson_val *root)
+{
+    size_t count = yyjson_arr_size(yyjson_obj_get(root, "attachment_files")) +
+                   yyjson_arr_size(yyjson_obj_get(root, "attachment_urls"));
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < sizeof part->attachments - 60; i++)
+        n += (size_t)snprintf(part->attachments + n, sizeof part->attachments - n,
+                              "%s{\"type\":\"upload\",\"name\":\"f\"}", i ? "," : "[");
+    if (count)
+        snprintf(part->attachments + n, sizeof part->attachments - n, "]");
+}
+
 // Something is said in the thread, by its customer or by the relay itself.
 static struct part *take(struct handling *h, int thread)
 {
@@ -342,6 +364,7 @@ static struct part *take(struct handling *h, int thread)
     part->created_s = desk->own_clock || ours ? h->now_us / SECOND : created_s;
     snprintf(part->type, sizeof part->type, "%.*s", STR_ARG(type.n ? type : STR("comment")));
     snprintf(part->text, sizeof part->text, "%.*s", STR_ARG(body));
+    take_files(part, h->root);
     thread_changed(&desk->threads[thread], h->now_us, h->search_lag_us);
     h->out->thread = thread;
     h->out->conversation = desk->contacts[desk->threads[thread].contact].conversation;
@@ -519,6 +542,8 @@ bool intercom_desk_say(struct intercom_desk *desk, struct intercom_said *said, i
     };
     snprintf(part->type, sizeof part->type, "%s", said->part_type);
     snprintf(part->text, sizeof part->text, "%s", said->html);
+    if (said->attachments)
+        snprintf(part->attachments, sizeof part->attachments, "%s", said->attachments);
     thread_changed(&desk->threads[said->thread], now_us, search_lag_us);
     said->part = part->id;
     said->conversation = desk->contacts[desk->threads[said->thread].contact].conversation;

@@ -19,6 +19,7 @@ enum {
 struct oracle *oracle_new(struct sim *sim)
 {
     struct oracle *o = mem_new_of(struct oracle);
+    oracle_files_init(o);
     for (int a = 0; a < sim->plan.accounts; a++) {
         o->accounts[a].stored_active = true;
         o->accounts[a].id = a + 1;
@@ -105,8 +106,7 @@ static bool has_twin_note(const struct sim *sim, int event)
     return false;
 }
 
-// Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
-static bool is_ambiguous(const struct sim *sim, int event)
+bool oracle_is_ambiguous(const struct sim *sim, int event)
 {
     const struct event_plan *plan = &sim->plan.event[event];
     bool anew = sim->oracle->accounts[plan->account].id !=
@@ -225,6 +225,8 @@ int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int con
     (void)writes;
     if (probe)
         return -1;
+    if (event >= 0 && sim->oracle->said[event].is_joined) // its words are another's now
+        event = -1;
     if (event >= 0 && !sim->oracle->said[event].id) {
         oracle_complain(sim, "A2", event, "a request leaves for a message that is not stored");
         return -1;
@@ -272,25 +274,42 @@ void oracle_weather(struct sim *sim, int desk)
     sim->oracle->weather_since_us[desk] = sim_now(sim);
 }
 
-void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text)
+// Or as much of it as an attempt had that began before another part of its album was joined.
+static bool is_text_of(const struct said *s, struct str whole, struct str text)
+{
+    bool begins = s->joined_count && text.n < whole.n && str_starts(whole, text) && whole.p[text.n] == '\n';
+    return str_eq(whole, text) || begins;
+}
+
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text,
+                    const struct sight *sight)
 {
     struct buf expected;
-    (void)desk;
+    struct arena arena = {0};
+    struct sight seen = *sight;
     if (event < 0 || !sim->oracle->said[event].id) {
         sim_fail(sim, "A2", "the desk has a message that nobody sent: %.*s", STR_ARG(text));
         return;
     }
     struct said *s = &sim->oracle->said[event];
+    if (s->direction == INBOUND)
+        text = sight_read(sim, text, &arena, &seen);
     oracle_text(sim, event, true, &expected);
-    s->thread = thread;
-    s->was_there = true;
-    if (!str_eq(text, buf_str(&expected)))
+    bool as_said = is_text_of(s, buf_str(&expected), text) || oracle_file_of_reply(sim, event) >= 0;
+    bool words = oracle_files_applied(sim, desk, event, thread, text, &seen);
+    if (words && !as_said)
         oracle_complain(sim, "A3", event, "its text is another at the desk");
     buf_done(&expected);
+    arena_done(&arena);
+    if (words)
+        s->thread = thread;
+    s->was_there |= words;
     if (conversation != sim->plan.event[event].conversation)
         oracle_complain(sim, "A3", event, "it is in another conversation at the desk");
-    bool may_repeat = s->direction == REPLY ? s->sent_doubtful || s->reborn : is_ambiguous(sim, event);
-    if (s->applied++ && !sim->options->beyond_settle && !may_repeat)
+    bool may_repeat = s->direction == REPLY ? s->sent_doubtful || s->reborn : oracle_is_ambiguous(sim, event);
+    s->applied += words;
+    // Of one without words each file is looked at.
+    if (words && s->applied > 1 && (text.n || s->direction != INBOUND) && !sim->options->beyond_settle && !may_repeat)
         oracle_complain(sim, "A5", event, "it stands twice at the desk");
 }
 
@@ -302,6 +321,7 @@ void oracle_deleted(struct sim *sim, int desk, int thread)
         if (s->applied && s->thread == thread && oracle_receiver(sim, i) == desk)
             s->applied = 0;
     }
+    oracle_files_deleted(sim, desk, thread);
 }
 
 int oracle_event_of(const struct sim *sim, int64_t message_id)
@@ -326,6 +346,11 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
 {
     struct oracle *o = sim->oracle;
     bool reply = accept->direction == REPLY;
+    if (accept->result == ACCEPT_NOTHING) { // what was never said to the customer is not taken back
+        if (accept->event.act == REPLY_SAYS)
+            sim_fail(sim, "A1", "what was said is not stored");
+        return;
+    }
     int event = reply ? oracle_number_of_reply(sim, accept) : event_of_key(accept->event.dedupe_key);
     if (event < 0)
         return;
@@ -352,14 +377,20 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
     s->id = accept->message_id;
     s->place = accept->place;
     s->epoch = account->epoch;
-    s->state = accept->state;
+    s->state = accept->result == ACCEPT_JOINED ? MESSAGE_DISCARDED : accept->state;
     s->received_us = s->settled_us = accept->received_at_us;
     o->event_of_id[s->id] = event + 1;
     o->accepted++;
     o->counts[s->state]++;
     sim->result->accepted++;
     sim_trace(sim, "stored: %s%d is message %lld%s", reply ? "reply " : "e", event, (long long)s->id,
-              s->state == MESSAGE_DISCARDED ? ", discarded" : "");
+              accept->result == ACCEPT_JOINED ? ", joined"
+              : s->state == MESSAGE_DISCARDED ? ", discarded"
+                                              : "");
+    if (accept->result == ACCEPT_JOINED)
+        oracle_see_joined(sim, event, accept);
+    else
+        oracle_see_files(sim, event, accept);
 }
 
 static void check_attempts(struct sim *sim, int event, const struct store_outcome *outcome)
@@ -405,10 +436,11 @@ static void check_outcome(struct sim *sim, int event, const struct store_outcome
         oracle_check_reply_outcome(sim, event, outcome);
     check_attempts(sim, event, outcome);
     check_skips(sim, event, outcome);
-    if (outcome->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, event))
+    if (outcome->state == MESSAGE_DELIVERED && !s->was_there && !oracle_is_ambiguous(sim, event))
         oracle_complain(sim, "A1", event, "recorded as delivered, and the desk does not have it");
-    if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && s->applied && is_marked_first(sim, event) &&
-        !sim->options->beyond_settle && !is_ambiguous(sim, event))
+    bool noted = s->noted_there || oracle_files_note(sim, event, outcome);
+    if (outcome->state != MESSAGE_DELIVERED && !outcome->in_doubt && !noted && s->applied &&
+        is_marked_first(sim, event) && !sim->options->beyond_settle && !oracle_is_ambiguous(sim, event))
         oracle_complain(sim, "DOUBT", event, "the desk has it, and it is recorded as not in doubt");
 }
 
@@ -418,8 +450,8 @@ static void set_mark(struct sim *sim, int64_t id, bool on)
     struct said *s = oracle_find(sim->oracle, id, &event);
     if (!s || s->state != MESSAGE_PENDING)
         return;
-    if (!on && s->applied && !s->in_doubt && is_marked_first(sim, event) && !is_ambiguous(sim, event) &&
-        !sim->options->beyond_settle)
+    if (!on && s->applied && !s->in_doubt && !s->noted_there && is_marked_first(sim, event) &&
+        !oracle_is_ambiguous(sim, event) && !sim->options->beyond_settle)
         oracle_complain(sim, "DOUBT", event, "the desk has it, and its mark goes without a doubt instead");
     s->in_flight = on;
     s->marked_by = sim->life;
@@ -453,6 +485,7 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     s->attempts = outcome->attempts;
     s->in_doubt = outcome->in_doubt;
     s->doubted |= s->in_doubt;
+    s->noted_there |= oracle_files_note(sim, event, outcome);
     s->in_flight = outcome->in_flight && s->state == MESSAGE_PENDING;
     s->held = s->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
     s->by_hand &= !s->held;
@@ -460,6 +493,10 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     s->discard_due = s->discard_asked && s->state == MESSAGE_PENDING;
     s->discard_asked = false;
     sim->result->delivered += s->state == MESSAGE_DELIVERED;
+    if (s->direction == INBOUND && s->state == MESSAGE_DELIVERED)
+        oracle_files_delivered(sim, event, outcome);
+    if (outcome->reason == REASON_BY_HAND) // the wait was that message's, as where a person discards what waits
+        o->limited_until_us[sim->plan.event[event].conversation] = 0;
     if (outcome->mark_next)
         set_mark(sim, outcome->mark_next, true);
 }
@@ -571,6 +608,9 @@ static void see(struct sim *sim, const struct store_change *change)
         break;
     case STORE_NOTHING:
         break;
+    case STORE_FILE:
+        oracle_see_file(sim, change->file);
+        break;
     case STORE_RETRY:
         see_retry(sim, change->retry);
         break;
@@ -663,7 +703,11 @@ static void take_back(struct sim *sim)
         s->received_us = was->received_us;
         s->settled_us = was->settled_us;
         s->marked_by = was->marked_by;
+        s->joined_count = was->joined_count;
+        s->is_joined = was->is_joined;
+        s->noted_there = was->noted_there;
     }
+    oracle_files_take_back(o, before);
     memcpy(o->event_of_id, before->event_of_id, sizeof o->event_of_id);
     memcpy(o->rules, before->rules, sizeof o->rules);
     memcpy(o->counts, before->counts, sizeof o->counts);
@@ -700,6 +744,11 @@ static bool has_aged(const struct sim *sim, const struct said *s, bool whole_row
 static bool may_have_aged(const struct sim *sim, const struct said *s, bool whole_row)
 {
     return has_aged(sim, s, whole_row, 0);
+}
+
+bool oracle_has_aged(const struct sim *sim, const struct said *s, int64_t since_us)
+{
+    return has_aged(sim, s, false, since_us);
 }
 
 // A comparison of the store with the model.
@@ -744,6 +793,9 @@ static void look_at_row(void *arg, const struct message *message)
         differs(look, event, "its place is another");
     else if (!str_eq(message->text, buf_str(&expected)) && (message->text.n || !may_have_aged(look->sim, s, false)))
         differs(look, event, "its text is another in the store");
+    else if (s->state != MESSAGE_DISCARDED && !may_have_aged(look->sim, s, false) &&
+             !oracle_files_are(look->sim, event, message->attachments))
+        differs(look, event, "what became of its files is another in the store");
     buf_done(&expected);
 }
 
@@ -954,7 +1006,7 @@ void oracle_judge_end(struct sim *sim)
             oracle_complain(sim, "A8", i, "not settled long after all faults ended");
         else if (s->in_flight)
             oracle_complain(sim, "MARK", i, "its mark is left when all is settled");
-        else if (s->state == MESSAGE_DELIVERED && !s->was_there && !is_ambiguous(sim, i))
+        else if (s->state == MESSAGE_DELIVERED && !s->was_there && !oracle_is_ambiguous(sim, i))
             oracle_complain(sim, "A1", i, "recorded as delivered, and the desk does not have it");
     }
     oracle_judge_replies(sim);

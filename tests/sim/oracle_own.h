@@ -6,6 +6,7 @@ enum {
     MOST_IDENTITIES = 256,
     MOST_SKIPS = 5,
     MOST_THREADS = 400, // of a desk, whose news are modelled
+    MOST_PARTS_OF_ALBUM = 8,
 };
 
 struct said {
@@ -39,6 +40,24 @@ struct said {
     bool left_marked;   // by a process that ended, and no outcome has come since
     int helped;         // how often it was held and tried again while all heals
     bool moved;         // its request was told that the chat has moved
+    // With files (oracle_files.c):
+    int joined[MOST_PARTS_OF_ALBUM], joined_count; // parts of its album that went into it, in order
+    bool is_joined;                                // or it went into another one
+    int follows;                                   // a message of its own behind that one; -1: it is none
+    size_t there_bytes;                            // of its text, that stand at the desk
+    bool noted_there;                              // the relay has stored that they are there, and its files are to go
+};
+
+// A file that somebody sent.
+struct file_model {
+    int number; // of the message that it is of now; -1: of none
+    int nth;    // of its attachments
+    enum file_state state;
+    bool told;                  // nothing needs to follow on its account
+    int shown;                  // how often it, or that it cannot be had, stands at the desk
+    bool was_shown, was_missed; // it, or that it cannot be had, stood there
+    int desk, thread;           // there
+    bool reborn;
 };
 
 struct account_model {
@@ -77,6 +96,7 @@ struct oracle {
     int64_t bot_until_us[MOST_BOTS];              // for several of those
     int64_t linked_us[MOST_CONVERSATIONS];        // since when its counterpart at the desk is known; 0: it is not
     int resent;                                   // that this process must have counted
+    struct file_model files[FILE_IDS];
     struct oracle *before; // as it was before a transaction that may be on the disk; NULL: there is none such
 };
 
@@ -85,7 +105,35 @@ void oracle_complain(struct sim *sim, const char *code, int event, const char *w
 // Whom it goes to: a desk, or a bot.
 int oracle_receiver(const struct sim *sim, int event);
 
-// oracle_replies.c. The number of the reply that is stored under this key; -1: nobody said it.
+// Another that says the same in its conversation was in doubt, too: which of them stands there cannot be told.
+bool oracle_is_ambiguous(const struct sim *sim, int event);
+// So long ago that it may be forgotten, or the bodies are gone `since_us` already.
+bool oracle_has_aged(const struct sim *sim, const struct said *s, int64_t since_us);
+
+// oracle_files.c.
+void oracle_files_init(struct oracle *o);
+// An event, or a reply, was stored with its files.
+void oracle_see_files(struct sim *sim, int event, const struct store_accept *accept);
+void oracle_see_joined(struct sim *sim, int event, const struct store_accept *accept);
+void oracle_see_file(struct sim *sim, const struct store_file *to);
+// A customer's message was delivered.
+void oracle_files_delivered(struct sim *sim, int event, const struct store_outcome *outcome);
+// What arrives of a message with files, or may have: false: it is the rest of one whose words are there.
+bool oracle_files_applied(struct sim *sim, int desk, int event, int thread, struct str base, const struct sight *sight);
+// The words of a message with files are there, and the relay has learned so: it is in doubt no longer, and not through.
+bool oracle_files_note(const struct sim *sim, int event, const struct store_outcome *outcome);
+void oracle_files_deleted(struct sim *sim, int desk, int thread);
+// The store's word of them is the model's.
+bool oracle_files_are(const struct sim *sim, int event, struct str attachments);
+void oracle_files_take_back(struct oracle *o, const struct oracle *before);
+// A reply that is a file; -1: it is words.
+int oracle_file_of_reply(const struct sim *sim, int event);
+
+// oracle_replies.c. One more message; -1 when there is no room.
+int oracle_number_new(struct sim *sim, int account, int conversation, enum direction direction, struct str text);
+// It may be ill, as often as customers' messages are.
+void oracle_draw_illness(struct sim *sim, int number);
+// The number of the reply that is stored under this key; -1: nobody said it.
 int oracle_number_of_reply(struct sim *sim, const struct store_accept *accept);
 void oracle_check_reply(struct sim *sim, int event, const struct store_accept *accept);
 // A request with a reply leaves; `s->asked` and what was sent before are as they were.

@@ -24,7 +24,7 @@ enum {
 // ---- numbers ----
 
 // One more message; -1 when there is no room.
-static int number_new(struct sim *sim, int account, int conversation, enum direction direction, struct str text)
+int oracle_number_new(struct sim *sim, int account, int conversation, enum direction direction, struct str text)
 {
     if (sim->numbers == MOST_EVENTS) {
         sim_fail(sim, "SIM", "more messages than the simulator has room for");
@@ -33,7 +33,7 @@ static int number_new(struct sim *sim, int account, int conversation, enum direc
     int number = sim->numbers++;
     sim->plan.event[number] = (struct event_plan){.account = account, .conversation = conversation};
     struct said *s = &sim->oracle->said[number];
-    *s = (struct said){.direction = direction, .text = mem_dup(text.p ? text.p : "", text.n)};
+    *s = (struct said){.direction = direction, .follows = -1, .text = mem_dup(text.p ? text.p : "", text.n)};
     return number;
 }
 
@@ -44,11 +44,13 @@ uint64_t oracle_name(const struct sim *sim, int event)
         return sim_mix(agents_spoken(sim, s->spoken)->name, (uint64_t)s->piece);
     if (s->direction == NOTE)
         return sim_mix(oracle_name(sim, s->note_of), 1000 + (uint64_t)s->notes);
+    if (s->follows >= 0)
+        return sim_mix(oracle_name(sim, s->follows), 2000 + (uint64_t)s->piece);
     return (uint64_t)event;
 }
 
 // As often as customers' messages are.
-static void draw_illness(struct sim *sim, int number)
+void oracle_draw_illness(struct sim *sim, int number)
 {
     int ill = 0;
     for (int i = 0; i < sim->plan.events; i++)
@@ -79,13 +81,25 @@ int oracle_number_of_reply(struct sim *sim, const struct store_accept *accept)
     int number = find_reply(sim, spoken, piece);
     if (number >= 0)
         return number;
-    number = number_new(sim, account, agents_spoken(sim, spoken)->conversation, REPLY, accept->event.text);
+    number = oracle_number_new(sim, account, agents_spoken(sim, spoken)->conversation, REPLY, accept->event.text);
     if (number < 0)
         return -1;
     sim->oracle->said[number].spoken = spoken;
     sim->oracle->said[number].piece = piece;
-    draw_illness(sim, number);
+    oracle_draw_illness(sim, number);
     return number;
+}
+
+// What parts of its album say stands behind it, a line each.
+static void add_joined(const struct sim *sim, const struct said *s, struct buf *out)
+{
+    char text[200];
+    for (int i = 0; i < s->joined_count; i++) {
+        event_text(sim, s->joined[i], text, sizeof text);
+        if (out->n && *text)
+            buf_add_char(out, '\n');
+        buf_add_str(out, str_of(text));
+    }
 }
 
 void oracle_text(const struct sim *sim, int event, bool at_desk, struct buf *out)
@@ -93,9 +107,10 @@ void oracle_text(const struct sim *sim, int event, bool at_desk, struct buf *out
     const struct said *s = &sim->oracle->said[event];
     char text[200];
     buf_init(out, 1 << 20);
-    if (s->direction == INBOUND) {
+    if (s->direction == INBOUND && !s->text) {
         event_text(sim, event, text, sizeof text);
         buf_add_str(out, str_of(text));
+        add_joined(sim, s, out);
         return;
     }
     bool html = at_desk && s->direction == NOTE;
@@ -119,6 +134,10 @@ static int compose(const struct sim *sim, int spoken, int piece, struct str text
 {
     const struct spoken *s = agents_spoken(sim, spoken);
     struct arena arena = {0};
+    if (piece >= FILE_PIECES) {
+        *out_same = piece < FILE_PIECES + s->files && !text.n;
+        return 1;
+    }
     if (!sim->plan.telegram[agents_account(sim, spoken)]) { // nobody takes it, and it says so
         struct html_text plain;
         html_text_read(s->html, &arena, &plain);
@@ -186,7 +205,8 @@ void oracle_check_reply(struct sim *sim, int event, const struct store_accept *a
     bool loop = sim->clock_was_far || (spoken->bot && bot_parts(sim, spoken) > LOOP_MOST);
     if (accept->reason == REASON_LOOP && !loop)
         oracle_complain(sim, "A1", event, "taken for one of a loop of bots");
-    check_place(sim, event, accept);
+    if (accept->reason != REASON_ORPHANED) // nobody will read it
+        check_place(sim, event, accept);
 }
 
 // ---- a reply leaves ----
@@ -288,7 +308,7 @@ static void take_note(struct sim *sim, int event, const struct store_outcome *ou
 {
     struct oracle *o = sim->oracle;
     int account = sim->plan.event[event].account;
-    int number = number_new(sim, account, sim->plan.event[event].conversation, NOTE, outcome->note);
+    int number = oracle_number_new(sim, account, sim->plan.event[event].conversation, NOTE, outcome->note);
     if (number < 0)
         return;
     struct said *note = &o->said[number];
@@ -302,7 +322,7 @@ static void take_note(struct sim *sim, int event, const struct store_outcome *ou
     o->accepted++;
     o->counts[MESSAGE_PENDING]++;
     sim->result->accepted++;
-    draw_illness(sim, number);
+    oracle_draw_illness(sim, number);
     sim_trace(sim, "stored: note %d is message %lld, of reply %d: %.*s", number, (long long)note->id, event,
               STR_ARG(outcome->note));
 }
@@ -458,6 +478,11 @@ static bool is_stored(const struct sim *sim, int spoken)
     int count = compose(sim, spoken, 0, STR(""), &same);
     for (int piece = 0; piece < count; piece++) {
         int number = find_reply(sim, spoken, piece);
+        if (number < 0 || !sim->oracle->said[number].id)
+            return false;
+    }
+    for (int i = 0; i < agents_spoken(sim, spoken)->files; i++) {
+        int number = find_reply(sim, spoken, FILE_PIECES + i);
         if (number < 0 || !sim->oracle->said[number].id)
             return false;
     }

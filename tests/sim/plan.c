@@ -226,6 +226,45 @@ static void make_keeping(struct plan *plan, struct chance *c)
         plan->keep_bodies_us = plan->keep_dedupe_us = 30 * (int64_t)86400 * SECOND;
 }
 
+static struct action *saying(struct plan *plan, int event)
+{
+    for (size_t i = 0; i < plan->action_count; i++)
+        if (plan->actions[i].kind == ACT_SAY && plan->actions[i].a == event)
+            return &plan->actions[i];
+    return NULL;
+}
+
+// The parts of an album are said within a moment, more or less.
+static void make_album(struct plan *plan, struct chance *c, int event)
+{
+    const struct action *before = saying(plan, event - 1);
+    plan->event[event].album = true;
+    saying(plan, event)->at_us = before->at_us + (draw_percent(c, 80) ? draw(c, 0, 300000) : draw(c, 0, 4 * SECOND));
+}
+
+enum { ALBUM_PARTS = 4 };
+
+static void make_files(struct plan *plan, struct chance *c)
+{
+    int percent = (int)PICK(c, 0, 0, 10, 40), albums = (int)PICK(c, 0, 10, 50);
+    plan->file_faults = (int)PICK(c, 0, 20, 100, 400);
+    plan->bad_files = (int)PICK(c, 0, 5, 30);
+    plan->media_wait_ms = PICK(c, 15000, 15000, 1000, 60000, 600000);
+    plan->public_links = draw_percent(c, 50);
+    plan->answer_files = (int)PICK(c, 0, 10, 40);
+    int parts = 0;
+    for (int i = 0; i < plan->events; i++) {
+        struct event_plan *event = &plan->event[i];
+        if (event->twin || !draw_percent(c, percent))
+            continue;
+        event->files = (int)PICK(c, 1, 1, 1, 2, MOST_FILES);
+        event->wordless = draw_percent(c, 20);
+        parts = i && plan->event[i - 1].files && plan->event[i - 1].conversation == event->conversation ? parts + 1 : 1;
+        if (parts > 1 && parts <= ALBUM_PARTS && draw_percent(c, albums))
+            make_album(plan, c, i);
+    }
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct chance c;
@@ -240,6 +279,8 @@ void plan_make(struct plan *plan, uint64_t seed)
     make_ways_back(plan, &c);
     make_answers(plan, &c);
     make_weather_of_bots(plan, &c);
+    chance_init(&c, sim_mix(seed, 'm'));
+    make_files(plan, &c);
 }
 
 void plan_done(struct plan *plan)

@@ -43,7 +43,9 @@ void platforms_free(struct platforms *platforms)
 void event_text(const struct sim *sim, int event, char *out, size_t size)
 {
     static const char *const words[] = {"order", "thanks", "where <b>is</b> it", "100 & more", "caf\xC3\xA9"};
-    if (sim->plan.event[event].twin)
+    if (sim->plan.event[event].wordless)
+        *out = 0;
+    else if (sim->plan.event[event].twin)
         snprintf(out, size, "ok");
     else
         snprintf(out, size, "e%d. %s, %s", event, words[event % 5], words[event / 5 % 5]);

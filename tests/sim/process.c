@@ -62,19 +62,24 @@ struct process {
     struct committer *committer;
     struct dispatcher *dispatcher;
     struct replies *replies;
+    struct media *media;
+    struct media_links links;
     struct intake intake;
     struct by_hand_ports by_hand;
     struct loop_task *tasks, **tasks_tail;        // of the relay loop, in order of posting
+    struct loop_task *media_tasks, **media_tail;  // the same of the media thread
     bool loop_runs, committer_runs, flusher_runs; // an event for it is on its way
-    int jobs;                                     // with the committer
-    int64_t armed_us, replies_armed_us;
+    bool media_runs, poked;
+    int jobs; // with the committer
+    int64_t armed_us, replies_armed_us, media_armed_us;
+    struct loop_task poke;
     struct parked *parked;
     struct parked_notice *notices;
     struct question *questions;
     int64_t since_us;
-    bool dying, doomed;     // dying: being wound up, nothing counts any more
-    bool stopping, stopped; // orderly
-    int stop_step;          // enum above
+    bool dying, doomed;                    // dying: being wound up, nothing counts any more
+    bool stopping, stopped, media_stopped; // orderly
+    int stop_step;                         // enum above
     int64_t cut_at_us;
     struct chance chance;
 };
@@ -118,6 +123,58 @@ static void post(struct process *p, struct loop_task *task)
     p->loop_runs = true;
     int64_t slow = draw_percent(&p->chance, 2) ? 20000 : 200;
     sim_after_here(p->sim, draw(&p->chance, 1, slow), on_loop, NULL);
+}
+
+// ---- the media thread ----
+
+static void run_media_task(struct process *p)
+{
+    struct loop_task *task = p->media_tasks;
+    p->media_tasks = (struct loop_task *)task->node.next;
+    if (!p->media_tasks)
+        p->media_tail = &p->media_tasks;
+    task->run(task);
+}
+
+static void on_media_loop(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    (void)event;
+    p->media_runs = false;
+    if (p->media_tasks)
+        run_media_task(p);
+    if (p->media_tasks && !p->media_runs) {
+        p->media_runs = true;
+        sim_after_here(sim, draw(&p->chance, 1, 30), on_media_loop, NULL);
+    }
+}
+
+static void media_post(struct process *p, struct loop_task *task)
+{
+    task->node.next = NULL;
+    *p->media_tail = task;
+    p->media_tail = (struct loop_task **)&task->node.next;
+    if (p->media_runs || p->dying)
+        return;
+    p->media_runs = true;
+    int64_t slow = draw_percent(&p->chance, 5) ? 200000 : 500; // it may be at a slow disk
+    sim_after_here(p->sim, draw(&p->chance, 1, slow), on_media_loop, NULL);
+}
+
+static void on_poke(struct loop_task *task)
+{
+    struct process *p = (struct process *)((char *)task - offsetof(struct process, poke));
+    p->poked = false;
+    media_poke(p->media);
+}
+
+static void media_wake(struct process *p)
+{
+    if (p->poked)
+        return;
+    p->poked = true;
+    p->poke.run = on_poke;
+    media_post(p, &p->poke);
 }
 
 // ---- the committer ----
@@ -218,6 +275,9 @@ static void announce(void *arg, struct announcement *list)
         }
         return;
     }
+    for (const struct announcement *a = list; a; a = a->next)
+        if (a->wants_files)
+            media_wake(p);
     struct announce_task *task = mem_new_of(struct announce_task);
     task->process = p;
     task->list = list;
@@ -340,6 +400,95 @@ static void replies_arm(void *arg, int64_t at_us)
         sim_after_here(p->sim, at_us - sim_now(p->sim) + draw(&p->chance, 0, 999), on_replies_timer, NULL)->n = at_us;
 }
 
+// As media_thread.c does: what is stored of a file goes by the relay loop, so that lanes hear of it in the order of commits.
+struct told_task {
+    struct loop_task task; // first
+    struct process *process;
+    struct job *job;
+};
+
+static void on_told(struct loop_task *task)
+{
+    struct told_task *told = (struct told_task *)task;
+    struct job *job = told->job;
+    for (size_t i = 0; i < job->change_count && !job->err; i++) {
+        if (job->changes[i].kind != STORE_FILE)
+            continue;
+        struct store_file file = *job->changes[i].file;
+        if (told->process->sim->options->breakage == BREAK_FOLLOW)
+            file.follow_lane = 0;
+        dispatcher_file_settled(told->process->dispatcher, &file);
+    }
+    media_post(told->process, &job->task);
+    free(told);
+}
+
+static void media_job_done(struct job *job)
+{
+    struct process *p = job->owner;
+    p->jobs--;
+    if (job->kind != JOB_CHANGES) {
+        media_post(p, &job->task);
+        return;
+    }
+    struct told_task *told = mem_new_of(struct told_task);
+    told->process = p;
+    told->job = job;
+    told->task.run = on_told;
+    post(p, &told->task);
+}
+
+static bool media_submit(void *arg, struct job *job)
+{
+    struct process *p = arg;
+    job->owner = p;
+    job->done = media_job_done;
+    if (!committer_submit(p->committer, job))
+        return false;
+    p->jobs++;
+    wake_committer(p, commit_takes(p));
+    return true;
+}
+
+static void *media_send(void *arg, const struct http_request *request, bool trusted, const struct media_sink *sink,
+                        int64_t timeout_ms, void (*done)(void *done_arg, const struct http_response *response),
+                        void *done_arg)
+{
+    struct process *p = arg;
+    if (p->dying || p->media_stopped)
+        sim_fail(p->sim, "A7", "a file is fetched after the stop");
+    return files_send(p->sim, request, trusted, sink, timeout_ms, done, done_arg);
+}
+
+static void media_cancel(void *arg, void *call)
+{
+    files_cancel(((struct process *)arg)->sim, call);
+}
+
+static void on_media_timer(struct sim *sim, struct sim_event *event)
+{
+    struct process *p = sim->process;
+    if (event->n != p->media_armed_us)
+        return;
+    p->media_armed_us = 0;
+    media_tick(p->media);
+}
+
+static void media_arm(void *arg, int64_t at_us)
+{
+    struct process *p = arg;
+    if (at_us == p->media_armed_us)
+        return;
+    p->media_armed_us = at_us;
+    if (at_us && !p->dying)
+        sim_after_here(p->sim, at_us - sim_now(p->sim) + draw(&p->chance, 0, 999), on_media_timer, NULL)->n = at_us;
+}
+
+static void on_media_stopped(void *arg)
+{
+    ((struct process *)arg)->media_stopped = true;
+}
+
 static void port_linked(void *arg, int64_t account_id)
 {
     replies_linked(((struct process *)arg)->replies, account_id);
@@ -385,6 +534,7 @@ static void make_replies(struct process *p)
             .seed = chance_next(&p->chance),
             .timeout_ms = sim->plan.timeout_ms,
             .keep_dedupe_us = sim->plan.keep_dedupe_us,
+            .media_wait_us = sim->plan.media_wait_ms * 1000,
         },
         &(struct replies_ports){
             .arg = p,
@@ -392,6 +542,32 @@ static void make_replies(struct process *p)
             .send = replies_send,
             .cancel = port_cancel,
             .arm = replies_arm,
+        });
+}
+
+static void make_media(struct process *p)
+{
+    struct sim *sim = p->sim;
+    p->links = (struct media_links){
+        .base = STR("http://relay.test"), .is_public = sim->plan.public_links, .lifetime_us = 86400 * (int64_t)SECOND};
+    p->media = media_new(
+        &(struct media_options){
+            .directory = p->directory,
+            .board = p->board,
+            .tally = p->tally,
+            .clock = &sim->clock.clock,
+            .files = files_kept(sim),
+            .seed = chance_next(&p->chance),
+            .max_size = 1000,
+            .timeout_ms = sim->plan.timeout_ms,
+        },
+        &(struct media_ports){
+            .arg = p,
+            .submit = media_submit,
+            .send = media_send,
+            .cancel = media_cancel,
+            .arm = media_arm,
+            .stopped = on_media_stopped,
         });
 }
 
@@ -430,6 +606,8 @@ static void make_core(struct process *p)
             .window = plan->window,
             .concurrency = plan->concurrency,
             .memory_messages = plan->memory_messages,
+            .media_wait_ms = plan->media_wait_ms,
+            .links = &p->links,
         },
         &(struct dispatcher_ports){
             .arg = p,
@@ -441,6 +619,7 @@ static void make_core(struct process *p)
             .stopped = port_stopped,
         });
     make_replies(p);
+    make_media(p);
     p->by_hand = (struct by_hand_ports){
         .arg = p,
         .submit = by_hand_submit,
@@ -453,7 +632,13 @@ static void make_core(struct process *p)
         .settle_ms = plan->settle_ms,
     };
     p->intake = (struct intake){
-        .directory = p->directory, .committer = p->committer, .tally = p->tally, .clock = &sim->clock.clock};
+        .directory = p->directory,
+        .committer = p->committer,
+        .tally = p->tally,
+        .clock = &sim->clock.clock,
+        .board = p->board,
+        .media_wait_us = plan->media_wait_ms * 1000,
+    };
 }
 
 static void on_restart(struct sim *sim, struct sim_event *event)
@@ -476,6 +661,7 @@ void process_start(struct sim *sim)
     p->sim = sim;
     p->since_us = sim_now(sim);
     p->tasks_tail = &p->tasks;
+    p->media_tail = &p->media_tasks;
     p->directory = directory_new();
     p->board = board_new();
     p->tally = tally_new();
@@ -489,6 +675,7 @@ void process_start(struct sim *sim)
     sim->disk->ops->each_searched(sim->disk, restore_searched, p->replies);
     dispatcher_start(p->dispatcher);
     replies_start(p->replies);
+    media_start(p->media);
     sim_after_here(sim, IDLE_S * (int64_t)SECOND, on_idle, NULL);
 }
 
@@ -520,17 +707,21 @@ static void wind_up(struct process *p)
 {
     bool worked;
     do {
-        while (p->tasks)
-            run_task(p);
+        while (p->tasks || p->media_tasks)
+            if (p->tasks)
+                run_task(p);
+            else
+                run_media_task(p);
         worked = committer_turn(p->committer);
         worked |= committer_flush(p->committer);
-    } while (worked || p->tasks);
+    } while (worked || p->tasks || p->media_tasks);
 }
 
 static void process_free(struct process *p, bool crashed)
 {
     struct sim *sim = p->sim;
-    must(p->stopped && !p->tasks);
+    must(p->stopped && p->media_stopped && !p->tasks && !p->media_tasks);
+    media_free(p->media);
     dispatcher_free(p->dispatcher);
     replies_free(p->replies);
     committer_free(p->committer);
@@ -562,6 +753,7 @@ void process_crash(struct sim *sim)
     p->dying = true;
     sim->store_dead = true;
     if (p->stop_step < STOP_LANES) {
+        media_stop(p->media);
         replies_stop(p->replies);
         dispatcher_stop(p->dispatcher);
     }
@@ -583,6 +775,7 @@ static void on_stopping(struct sim *sim, struct sim_event *event)
     bool late = p->stop_step > STOP_CALLS && sim_now(sim) >= p->cut_at_us;
     if (p->stop_step == STOP_DOORS && ((!p->parked && !p->notices) || late)) {
         p->stop_step = STOP_LANES;
+        media_stop(p->media);
         replies_stop(p->replies);
         dispatcher_stop(p->dispatcher);
     }
@@ -591,7 +784,7 @@ static void on_stopping(struct sim *sim, struct sim_event *event)
         committer_hurry(p->committer);
         dispatcher_cut(p->dispatcher);
     }
-    if (!p->stopped || p->stop_step < STOP_LANES) {
+    if (!p->stopped || !p->media_stopped || p->stop_step < STOP_LANES) {
         sim_after_here(sim, 5000, on_stopping, NULL);
         return;
     }
@@ -632,6 +825,26 @@ static void on_committed(struct job *job)
         sim_after_here(p->sim, draw(&p->chance, 10, 2000), on_answer_given, parked);
 }
 
+static struct str files_of(struct sim *sim, int number, struct arena *arena)
+{
+    struct attachment files[MOST_FILES];
+    int count = sim->plan.event[number].files;
+    for (int i = 0; i < count; i++)
+        files[i] = file_attachment(sim, file_of_event(number, i), arena);
+    return attachments_write(files, (size_t)count, arena);
+}
+
+// It has the name of its first part.
+static struct str album_of(const struct sim *sim, int number, struct arena *arena)
+{
+    bool goes_on = number + 1 < sim->plan.events && sim->plan.event[number + 1].album;
+    if (!sim->plan.event[number].album && !goes_on)
+        return STR_NONE;
+    while (sim->plan.event[number].album)
+        number--;
+    return arena_printf(arena, "album-%d", number);
+}
+
 static struct event make_event(struct sim *sim, struct arena *arena, const struct account *account, int number)
 {
     char text[200];
@@ -644,6 +857,8 @@ static struct event make_event(struct sim *sim, struct arena *arena, const struc
     struct str who = arena_str(arena, str_of(name));
     thread_name(sim, sim->plan.event[number].conversation, true, name, sizeof name);
     return (struct event){
+        .attachments = files_of(sim, number, arena),
+        .album = album_of(sim, number, arena),
         .migrated_from = knows && first && sim->options->breakage != BREAK_MIGRATE ? who : STR_NONE,
         .dedupe_key = arena_printf(arena, "key-%d", number),
         .conversation = knows && migrated ? arena_str(arena, str_of(name)) : who,

@@ -14,6 +14,7 @@
 #include "relay/by_hand.h"
 #include "relay/dispatcher.h"
 #include "relay/intake.h"
+#include "relay/media.h"
 #include "store/store.h"
 
 #include <setjmp.h>
@@ -30,6 +31,8 @@ enum {
     MOST_BOTS = MOST_ACCOUNTS * MOST_SOURCES,
     MOST_RECEIVERS = MOST_DESKS + MOST_BOTS, // desks, then the bots of sources
     MOST_SPOKEN = 600,                       // by agents
+    MOST_FILES = 4,                          // of one message, or one thing that an agent says
+    FILE_IDS = (MOST_EVENTS + MOST_SPOKEN) * MOST_FILES,
 };
 
 // ---- what is drawn at the start (plan.c) ----
@@ -87,6 +90,9 @@ struct event_plan {
     enum illness illness;
     bool twin;     // says the same as others do
     bool together; // in one webhook with the event before
+    int files;     // that come with it
+    bool album;    // of one album with the event before
+    bool wordless;
 };
 
 struct desk_plan {
@@ -121,6 +127,12 @@ struct plan {
     int64_t desk_us, commit_us;                       // usual times
     int lost_notices, late_notices, doubled_notices;  // of a hundred
     int bots, long_replies, answer_twins, late_parts; // of a hundred things that are said
+    // Files (files.c).
+    int answer_files;      // of a hundred things that agents say
+    int file_faults;       // of a thousand requests for files
+    int bad_files;         // of a hundred files: they cannot be had
+    bool public_links;     // desks reach our own links
+    int64_t media_wait_ms; // for files
 };
 
 // ---- one run ----
@@ -161,6 +173,14 @@ enum breakage {
     BREAK_MOVED,    // where a chat has gone to is forgotten
     BREAK_CHAT,     // a reply goes to another chat
     BREAK_PACE,     // how long a chat wants to be left alone is not heard
+    BREAK_UNTOLD,   // files that the desk has count as not told
+    BREAK_TOLD,     // files that the desk does not have count as told
+    BREAK_BYTES,    // of a file something else is kept
+    BREAK_GIVE_UP,  // the first failure to fetch a file is taken for the last
+    BREAK_FOLLOW,   // nobody is told of a file that follows
+    BREAK_LEFT,     // bytes that no message has any more stay
+    BREAK_ALBUM,    // the words of albums get lost
+    BREAK_STRANGER, // addresses that customers wrote are trusted
     BREAKAGES,
 };
 extern const char *const breakage_names[BREAKAGES];
@@ -219,6 +239,7 @@ struct sim {
     int64_t away_us;
     bool healing, over;
     bool clock_was_set;
+    bool sources_changed;            // or accounts were removed
     bool clock_was_far;              // from that of the desks, by minutes
     int number_of[MOST_ACCOUNT_IDS]; // of an account, by its id; one that is added again has another id
     int64_t healing_since_us;
@@ -226,6 +247,7 @@ struct sim {
     struct oracle *oracle;
     struct platforms *platforms;
     struct agents *agents;
+    struct files *files;
     int numbers; // of messages that were given: the plan's events, then one for each reply and each note
     struct used *used;
     size_t used_size;
@@ -344,8 +366,9 @@ struct intercom_said {
     bool begins;   // another thread
     bool bot, note, redacted;
     const char *part_type;
-    int64_t late_us;  // until those who read the thread see it
-    const char *html; // of one paragraph
+    int64_t late_us;         // until those who read the thread see it
+    const char *html;        // of one paragraph
+    const char *attachments; // JSON; NULL: none
     int paragraphs;
     // Out:
     int thread, conversation;
@@ -372,6 +395,43 @@ bool platforms_are_through(const struct sim *sim);
 // The customer's group has become a supergroup.
 bool platform_has_migrated(const struct sim *sim, int conversation);
 
+// ---- files (files.c) ----
+
+// A file that somebody sends has a number: of a customer's message, or of what an agent said.
+enum file_nature { FILE_FINE, FILE_LARGE, FILE_GONE }; // the last two cannot be had
+struct files *files_new(struct sim *sim);
+void files_free(struct files *files);
+static inline int file_of_event(int event, int nth)
+{
+    return event * MOST_FILES + nth;
+}
+static inline int file_of_spoken(int spoken, int nth)
+{
+    return (MOST_EVENTS + spoken) * MOST_FILES + nth;
+}
+enum file_nature file_nature(struct sim *sim, int file);
+// "e12-0.png", "r3-1.png", and back: the first such name in the text; -1: there is none.
+void file_name(int file, char *out, size_t size);
+int file_named(struct str text);
+void file_bytes(const struct sim *sim, int file, char *out, size_t size);
+void file_hash(const struct sim *sim, int file, char out[FILE_HASH_SIZE + 1]);
+// What the platform, or the desk, tells of it.
+struct attachment file_attachment(const struct sim *sim, int file, struct arena *arena);
+// The bytes that are kept. Outlives the process.
+struct media_files *files_kept(const struct sim *sim);
+bool files_have(const struct sim *sim, struct str hash);
+// Whether these are the bytes of that file.
+bool file_is(const struct sim *sim, int file, struct str bytes);
+// Those that lie there and that were kept before then, one after the other, by `*at` (0 at first). False: no more.
+bool files_next_kept(const struct sim *sim, size_t *at, int64_t before_us, struct str *out_hash);
+// The request's body, with what is in its files; STR_NONE: one of them is not there.
+struct str files_body(const struct sim *sim, const struct http_request *request, struct arena *arena);
+// As the port `send` of relay/media.h.
+void *files_send(struct sim *sim, const struct http_request *request, bool trusted, const struct media_sink *sink,
+                 int64_t timeout_ms, void (*done)(void *arg, const struct http_response *response), void *arg);
+void files_cancel(struct sim *sim, void *call);
+struct str base64_decode(struct str text, struct arena *arena);
+
 // ---- agents (agents.c) ----
 
 struct spoken {
@@ -384,7 +444,9 @@ struct spoken {
     bool late; // to be seen
     struct str html;
     bool gone; // the thread was deleted
+    int files; // sent with it: pieces FILE_PIECES and up
 };
+enum { FILE_PIECES = 1000 };
 
 struct agents *agents_new(struct sim *sim);
 void agents_free(struct agents *agents);
@@ -416,8 +478,31 @@ void oracle_acknowledged(struct sim *sim, int event);
 int oracle_sent(struct sim *sim, int desk, uint64_t identity, int event, int conversation, bool probe, bool writes);
 void oracle_ended(struct sim *sim, int desk, int event, const struct http_response *response, enum weather outage,
                   bool delivered);
+// A file, or a word about it, as it arrives.
+struct file_seen {
+    int file; // -1: nobody's
+    enum file_sight {
+        SEEN_WHOLE,
+        SEEN_LINK,
+        SEEN_NAMED,
+        SEEN_FOLLOWS,
+        SEEN_FAILED
+    } sight; // _NAMED: it is kept at the relay
+};
+enum { MOST_SEEN = 64 };
+struct sight {
+    struct file_seen seen[MOST_SEEN];
+    int count;
+};
+void sight_add(struct sight *sight, int file, enum file_sight how);
+// What a text says of files is taken from it, line by line. The rest, in the arena.
+struct str sight_read(struct sim *sim, struct str text, struct arena *arena, struct sight *out);
+// A link to a kept file, or bytes that are called so: whose. -1: nobody's.
+int sight_of_link(const struct sim *sim, struct str url);
+int sight_of_bytes(const struct sim *sim, struct str bytes, int named);
 // The desk has it now.
-void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text);
+void oracle_applied(struct sim *sim, int desk, int event, int conversation, int thread, struct str text,
+                    const struct sight *sight);
 // Agents deleted it there.
 void oracle_deleted(struct sim *sim, int desk, int thread);
 // A reading request leaves: of the whole desk, or of that thread (>= 0).
@@ -433,6 +518,10 @@ void oracle_refused(struct sim *sim, int event, bool of_chat);
 void oracle_moved(struct sim *sim, int event);
 int oracle_event_of(const struct sim *sim, int64_t message_id); // -1: none
 void oracle_repeated(struct sim *sim, int event);               // the receiver knew the id
+// An upload cannot be read: its bytes are gone.
+void oracle_bytes_gone(struct sim *sim, int event);
+bool oracle_has_files(const struct sim *sim); // none is wanted any more
+void oracle_judge_files(struct sim *sim);
 void oracle_active(struct sim *sim, int account, bool active, bool answered);
 void oracle_removed(struct sim *sim, int account); // that was answered
 void oracle_resumed(struct sim *sim, uint64_t identity);

@@ -29,16 +29,52 @@ struct str bot_token(int account, int source, struct arena *arena)
     return arena_printf(arena, "%d:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 100 + account * MOST_SOURCES + source);
 }
 
+// "...; name="chat_id"\r\n\r\n1007\r\n--..."
+static struct str form_value(const struct call *call, const char *mark)
+{
+    const char *at = memmem(call->body.p, call->body.n, mark, strlen(mark));
+    const char *end = call->body.p + call->body.n;
+    const char *from = at ? memmem(at, (size_t)(end - at), "\r\n\r\n", 4) : NULL;
+    if (!from)
+        return STR_NONE;
+    from += 4;
+    const char *to = memmem(from, (size_t)(end - from), "\r\n--", 4);
+    return (struct str){from, (size_t)((to ? to : end) - from)};
+}
+
+struct str form_field(const struct call *call, const char *name)
+{
+    return form_value(call, arena_printf(&((struct call *)call)->arena, "name=\"%s\"", name).p);
+}
+
+struct str form_file(const struct call *call)
+{
+    return form_value(call, "filename=\"");
+}
+
+static const char *const uploads[] = {"/sendPhoto", "/sendDocument", "/sendAnimation",
+                                      "/sendVideo", "/sendVoice",    "/sendAudio"};
+
+static bool is_upload(const struct call *call)
+{
+    for (size_t i = 0; i < sizeof uploads / sizeof *uploads; i++)
+        if (str_ends(call->path, str_of(uploads[i])))
+            return true;
+    return false;
+}
+
 void telegram_describe(struct call *call)
 {
     bool new_name = false;
     int64_t chat = 0;
-    yyjson_doc *doc = json_read(call->body);
+    yyjson_doc *doc = is_upload(call) ? NULL : json_read(call->body);
     yyjson_val *root = yyjson_doc_get_root(doc);
     call->event = call->conversation = -1;
     call->probe = str_ends(call->path, STR("/getMe"));
-    call->writes = str_ends(call->path, STR("/sendMessage"));
-    if (call->writes && json_get_int(root, "chat_id", &chat))
+    call->writes = str_ends(call->path, STR("/sendMessage")) || is_upload(call);
+    bool has_chat = is_upload(call) ? str_to_i64(form_field(call, "chat_id"), &chat)
+                                    : json_get_int(root, "chat_id", &chat);
+    if (call->writes && has_chat)
         call->conversation = conversation_of(chat, &new_name);
     call->moved = call->conversation >= 0 && !new_name && platform_has_migrated(call->sim, call->conversation);
     yyjson_doc_free(doc);
@@ -139,9 +175,14 @@ void telegram_take(struct call *call)
         buf_add_str(&call->answer, STR("{\"ok\":true,\"result\":{\"id\":1,\"is_bot\":true}}"));
         return;
     }
-    yyjson_doc *doc = json_read(call->body);
-    struct str text = json_get_str(yyjson_doc_get_root(doc), "text");
-    oracle_applied(sim, call->desk, call->event, call->conversation, -1, text);
+    yyjson_doc *doc = is_upload(call) ? NULL : json_read(call->body);
+    struct str text = is_upload(call) ? STR("") : json_get_str(yyjson_doc_get_root(doc), "text");
+    struct sight sight = {0};
+    if (is_upload(call)) {
+        int named = file_named(call->body);
+        sight_add(&sight, sight_of_bytes(sim, form_file(call), named), SEEN_WHOLE);
+    }
+    oracle_applied(sim, call->desk, call->event, call->conversation, -1, text, &sight);
     yyjson_doc_free(doc);
     buf_printf(&call->answer, "{\"ok\":true,\"result\":{\"message_id\":%d}}", ++sim->world->desks[call->desk].messages);
 }

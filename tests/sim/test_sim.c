@@ -88,7 +88,11 @@ static const struct {
     {BREAK_SWEEP, "A1"},         {BREAK_NOTE, "NOTE"},
     {BREAK_RESEND, "DOUBT"},     {BREAK_HOLD, "DOUBT"},
     {BREAK_MOVED, "MOVED"},      {BREAK_CHAT, "MARK A3"},
-    {BREAK_PACE, "PACE"},
+    {BREAK_PACE, "PACE"},        {BREAK_UNTOLD, "FILE"},
+    {BREAK_TOLD, "FILE"},        {BREAK_BYTES, "FILE"},
+    {BREAK_GIVE_UP, "FILE"},     {BREAK_FOLLOW, "A8 A7"},
+    {BREAK_LEFT, "FILE"},        {BREAK_ALBUM, "A3 A1"},
+    {BREAK_STRANGER, "FILE"},
 };
 
 // The first history that fails; the result's list is the caller's.

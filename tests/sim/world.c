@@ -324,6 +324,18 @@ static struct fate draw_fate(struct call *call)
 
 // ---- the desk handles it ----
 
+static void see_file(struct sim *sim, yyjson_val *file, struct sight *sight)
+{
+    struct str state = json_get_str(file, "state"), url = json_get_str(file, "url");
+    int named = file_named(json_get_str(file, "name"));
+    if (str_eq_c(state, "wanted"))
+        sight_add(sight, named, SEEN_FOLLOWS);
+    else if (str_eq_c(state, "failed"))
+        sight_add(sight, named, SEEN_FAILED);
+    else
+        sight_add(sight, sight_of_link(sim, url), SEEN_LINK);
+}
+
 static void take_webhook(struct call *call)
 {
     struct desk_world *desk = &call->sim->world->desks[call->desk];
@@ -331,17 +343,37 @@ static void take_webhook(struct call *call)
     yyjson_val *root = yyjson_doc_get_root(doc);
     call->status = 200;
     if (call->event < 0) { // of no event of ours: the judge wants to know
-        oracle_applied(call->sim, call->desk, -1, -1, -1, json_get_str(root, "text"));
+        oracle_applied(call->sim, call->desk, -1, -1, -1, json_get_str(root, "text"), &(struct sight){0});
     } else if (desk->taken[call->event]++) {
         oracle_repeated(call->sim, call->event);
     } else {
         struct str who = json_get_str(root, "conversation");
+        struct sight sight = {0};
+        size_t i, n;
+        yyjson_val *file;
+        yyjson_arr_foreach(yyjson_obj_get(root, "attachments"), i, n, file) see_file(call->sim, file, &sight);
         int64_t conversation = -1;
         if (!str_to_i64(str_sub(who, 1, who.n), &conversation))
             conversation = -1;
-        oracle_applied(call->sim, call->desk, call->event, (int)conversation, -1, json_get_str(root, "text"));
+        oracle_applied(call->sim, call->desk, call->event, (int)conversation, -1, json_get_str(root, "text"), &sight);
     }
     yyjson_doc_free(doc);
+}
+
+static void see_uploads(struct call *call, yyjson_val *root, struct sight *sight)
+{
+    size_t i, n;
+    yyjson_val *file;
+    yyjson_arr_foreach(yyjson_obj_get(root, "attachment_files"), i, n, file)
+    {
+        struct str bytes = base64_decode(json_get_str(file, "data"), &call->arena);
+        sight_add(sight, sight_of_bytes(call->sim, bytes, file_named(json_get_str(file, "name"))), SEEN_WHOLE);
+    }
+    yyjson_arr_foreach(yyjson_obj_get(root, "attachment_urls"), i, n, file)
+    {
+        struct str url = {yyjson_get_str(file), yyjson_get_len(file)};
+        sight_add(sight, sight_of_link(call->sim, url), SEEN_LINK);
+    }
 }
 
 static void take_intercom(struct call *call)
@@ -359,9 +391,12 @@ static void take_intercom(struct call *call)
     if (getenv("SIM_BODIES"))
         sim_trace(sim, "  took %.*s, answers %d %.*s", STR_ARG(call->body), answer.status,
                   STR_ARG(buf_str(&answer.body)));
-    if (call->writes && answer.status == 200)
+    struct sight sight = {0};
+    if (call->writes && answer.status == 200) {
+        see_uploads(call, yyjson_doc_get_root(doc), &sight);
         oracle_applied(sim, call->desk, call->event, answer.conversation, answer.thread,
-                       json_get_str(yyjson_doc_get_root(doc), "body"));
+                       json_get_str(yyjson_doc_get_root(doc), "body"), &sight);
+    }
     yyjson_doc_free(doc);
 }
 
@@ -408,8 +443,8 @@ static int add_headers(struct call *call, struct http_header headers[4])
 
 static void trace_end(struct call *call, const struct http_response *response)
 {
-    static const char *const failures[] = {"answered", "not connected", "tls",        "timeout",
-                                           "dropped",  "resent",        "unreadable", "cancelled"};
+    static const char *const failures[] = {"answered", "not connected", "tls",       "timeout",   "dropped",
+                                           "resent",   "unreadable",    "cancelled", "unsendable"};
     if (response->failure)
         sim_trace(call->sim, "desk %d, %s: %s", call->desk, call->probe ? "probe" : "request",
                   failures[response->failure]);
@@ -511,7 +546,8 @@ static void read_target(struct call *call, const struct http_request *request)
     call->desk = to_bot ? MOST_DESKS + bot_of(str_sub(request->target, bot.n, slash)) : request->target.p[host] - '0';
     call->path = arena_str(&call->arena, str_sub(request->target, slash, request->target.n));
     call->method = arena_str(&call->arena, request->method);
-    call->body = arena_str(&call->arena, request->body);
+    call->body = files_body(call->sim, request, &call->arena);
+    call->unsendable = request->part_count && !call->body.p;
 }
 
 // By its text; where others say the same, by its id if it has one there.
@@ -521,7 +557,8 @@ static int event_in(const struct sim *sim, struct str body, const char *key)
     yyjson_val *root = yyjson_doc_get_root(doc);
     int64_t id = 0;
     int event = event_of_text(json_get_str(root, key));
-    if (event < 0 && str_to_i64(json_get_str(root, "id"), &id))
+    if (str_to_i64(json_get_str(root, "id"), &id) &&
+        oracle_event_of(sim, id) >= 0) // what an album was joined into, and what follows, may begin as others do
         event = oracle_event_of(sim, id);
     yyjson_doc_free(doc);
     return event;
@@ -586,6 +623,10 @@ static void start_call(struct call *call)
     int64_t timeout_us = call->probe ? 5 * SECOND : sim->plan.timeout_ms * 1000;
     sim->result->requests++;
     call->fate = draw_fate(call);
+    if (call->unsendable) {
+        call->fate = failed(call->fate, HTTP_UNSENDABLE, false, false);
+        oracle_bytes_gone(sim, call->event);
+    }
     if (call->fate.never || call->fate.end_us > timeout_us) {
         call->fate.never = true;
         call->fate.end_us = timeout_us;

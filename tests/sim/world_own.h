@@ -49,8 +49,9 @@ struct call {
     struct arena arena;
     int desk, event, conversation, token;
     bool probe, writes;
-    bool reads; // what agents say
-    bool moved; // to a bot: the chat was named by what it was called before it moved
+    bool reads;      // what agents say
+    bool unsendable; // bytes of its files are gone
+    bool moved;      // to a bot: the chat was named by what it was called before it moved
     struct str method, path, body;
     void (*done)(void *arg, const struct http_response *response);
     void *arg;
@@ -74,6 +75,9 @@ bool telegram_refuses(struct call *call, struct fate *fate);
 struct fate telegram_ill(struct call *call, struct fate fate);
 struct fate telegram_limited(struct call *call, struct fate fate, struct chance *c);
 void telegram_take(struct call *call);
+// A field of a form; and the file in it, with the type that is not told: STR_NONE: there is none.
+struct str form_field(const struct call *call, const char *name);
+struct str form_file(const struct call *call);
 // The relay hears the answer.
 void telegram_told(struct call *call);
 // A negative control: it goes to another chat.

@@ -749,6 +749,14 @@ static void keep_replies(void *arg, struct account *account, struct str file_tex
     account_unref(account);
 }
 
+static void keep_identity(void *arg, struct account *account, struct str file_text)
+{
+    (void)file_text;
+    *(enum identity_policy *)arg = account->identity;
+    assert_false(account->damaged);
+    account_unref(account);
+}
+
 static void test_policy_of_replies_is_kept(void **state)
 {
     (void)state;
@@ -758,6 +766,33 @@ static void test_policy_of_replies_is_kept(void **state)
         put_account(ORDER_CONVERSATION);
         assert_int_equal(bench.store->ops->each_account(bench.store, keep_replies, &found), 0);
         assert_int_equal(found, policies[i]);
+    }
+}
+
+static void test_policy_of_identity_is_kept(void **state)
+{
+    (void)state;
+    enum identity_policy policies[] = {IDENTITY_PHONE, IDENTITY_EMAIL, IDENTITY_NONE}, found;
+    bench.account->replies = REPLIES_AGENTS_AND_BOTS;
+    for (size_t i = 0; i < 3; i++) {
+        bench.account->identity = policies[i];
+        put_account(ORDER_CONVERSATION);
+        assert_int_equal(bench.store->ops->each_account(bench.store, keep_identity, &found), 0);
+        assert_int_equal(found, policies[i]);
+    }
+}
+
+// One person's chats in two sources: each thread at the desk is one chat's; a new one that an agent begins is the latest chat's.
+static void test_threads_of_a_contact_that_is_shared(void **state)
+{
+    (void)state;
+    int64_t first = learn("q", "c", "contact 1", "desk 1", 5000), second = learn("p", "d", "contact 1", "desk 2", 5000);
+    assert_true(second > first);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask("desk 1", "contact 1").conversation_id, first);
+        assert_int_equal(ask("desk 2", "contact 1").conversation_id, second);
+        assert_int_equal(ask("new", "contact 1").conversation_id, second);
+        learn("q2", "c", "contact 1", "desk 1", 6000); // who writes last changes nothing
     }
 }
 
@@ -782,6 +817,18 @@ static void test_threads_outlive_the_process(void **state)
     assert_string_equal(searched(), "1:5000");
     assert_int_equal(ask("desk 1", NULL).conversation_id, id);
     assert_int_equal(ask("desk 1", NULL).taken_s, 60);
+}
+
+static void test_a_store_from_before_identity_is_taken_over(void **state)
+{
+    (void)state;
+    enum identity_policy found = IDENTITY_EMAIL;
+    bench.account->replies = REPLIES_AGENTS_AND_BOTS;
+    put_account(ORDER_CONVERSATION);
+    reopen_after(kit_change, KIT_BEFORE_IDENTITY "PRAGMA user_version = 11");
+    assert_int_equal(bench.store->ops->each_account(bench.store, keep_identity, &found), 0); // and its sum fits
+    assert_int_equal(found, IDENTITY_NONE);
+    assert_true(kit_verify(bench.store, true));
 }
 
 static void test_threads_from_before_are_taken_up_to_now(void **state)
@@ -951,6 +998,8 @@ static int run(const char *name, bool on_disk)
         RULE(test_search_goes_forward_only),
         RULE(test_threads_go_with_their_account),
         RULE(test_policy_of_replies_is_kept),
+        RULE(test_policy_of_identity_is_kept),
+        RULE(test_threads_of_a_contact_that_is_shared),
     };
     return _cmocka_run_group_tests(name, tests, sizeof tests / sizeof *tests, NULL, NULL);
 }
@@ -960,6 +1009,7 @@ static int run_on_disk(void)
     bench.on_disk = true;
     const struct CMUnitTest tests[] = {
         RULE(test_threads_outlive_the_process),
+        RULE(test_a_store_from_before_identity_is_taken_over),
         RULE(test_threads_from_before_are_taken_up_to_now),
         RULE(test_damaged_reply_is_never_sent),
         RULE(test_damaged_reply_makes_no_note),

@@ -859,12 +859,13 @@ static void test_every_column_is_documented(void **state)
     char *path = fresh_path();
     struct store *store = kit_open(path);
     sqlite3_stmt *q = NULL;
-    assert_int_equal(sqlite3_prepare_v2(sqlite_of(store)->sql.db,
-                                        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE "
-                                        "t.name IN ('messages', 'conversations', 'attempts', 'readable_messages', "
-                                        "'waiting_per_account', 'waiting', 'line')",
-                                        -1, &q, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(sqlite_of(store)->sql.db,
+                           "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE "
+                           "t.name IN ('messages', 'conversations', 'attempts', 'readable_messages', "
+                           "'waiting_per_account', 'waiting', 'line', 'files', 'account_files', 'dropped', 'albums')",
+                           -1, &q, NULL),
+        SQLITE_OK);
     while (sqlite3_step(q) == SQLITE_ROW) {
         char word[128];
         snprintf(word, sizeof word, "`%s`", (const char *)sqlite3_column_text(q, 1));
@@ -894,7 +895,7 @@ static void test_reader_is_held_to_its_time(void **state)
     run_sql(path,
             "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) "
             "INSERT INTO messages SELECT i, i, 4, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 'x' || i, '', "
-            "'', NULL, NULL, 'words', NULL, NULL, NULL FROM n");
+            "'', NULL, NULL, 'words', NULL, NULL, NULL, 0, 0 FROM n");
     store = kit_open(path);
     struct store_reader *reader = store->ops->reader_new(store);
     struct message_filter filter = {.text = STR("not there")};

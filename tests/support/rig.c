@@ -1,6 +1,7 @@
 #include "support/rig.h"
 
 #include "base/mem.h"
+#include "model/media_link.h"
 #include "support/unit.h"
 
 #include <stdio.h>
@@ -177,6 +178,9 @@ static void start_replies(struct rig *rig, const struct rig_options *options)
 
 static void start(struct rig *rig, const struct rig_options *options)
 {
+    static const struct media_links links = {
+        .base = {"http://relay.test", 17}, .is_public = true, .key = "a key", .lifetime_us = INT64_C(3600) * 1000000};
+    rig->media_wait_us = (options->media_wait_ms ? options->media_wait_ms : 15000) * 1000;
     rig->tasks = NULL;
     rig->tasks_tail = &rig->tasks;
     rig->stopped = false;
@@ -207,6 +211,8 @@ static void start(struct rig *rig, const struct rig_options *options)
         .window = options->window ? options->window : 10,
         .concurrency = options->concurrency ? options->concurrency : 16,
         .memory_messages = options->memory_messages ? options->memory_messages : 1000,
+        .media_wait_ms = rig->media_wait_us / 1000,
+        .links = &links,
     };
     struct dispatcher_ports ports = {
         .arg = rig,
@@ -436,6 +442,90 @@ int64_t rig_say(struct rig *rig, const char *account_name, const char *conversat
     snprintf(key, sizeof key, "key-%d", ++rig->said);
     assert_int_equal(rig_accept(rig, account_name, key, conversation, text, &id), 0);
     return id;
+}
+
+static struct str wanted_files(int count, struct arena *arena)
+{
+    struct attachment *files = arena_alloc(arena, (size_t)(count + 1) * sizeof *files);
+    for (int i = 0; i < count; i++)
+        files[i] = (struct attachment){.kind = STR("image"),
+                                       .name = arena_printf(arena, "%d.png", i),
+                                       .ref = arena_printf(arena, "ref %d", i),
+                                       .size = -1};
+    return attachments_write(files, (size_t)count, arena);
+}
+
+int64_t rig_say_with(struct rig *rig, const char *account_name, const struct rig_said *said)
+{
+    const struct account *account = rig_account(rig, account_name);
+    struct arena arena = {0};
+    int64_t wait_us = said->files ? rig->media_wait_us : said->album ? ALBUM_PART_US : 0;
+    struct store_accept accept = {
+        .account_id = account->id,
+        .source_id = account->sources[0].id,
+        .order = account->order,
+        .received_at_us = rig->clock.wall_us,
+        .wait_until_us = wait_us ? rig->clock.wall_us + wait_us : 0,
+        .event = {.dedupe_key = arena_printf(&arena, "key-%d", ++rig->said),
+                  .conversation = str_of(said->conversation),
+                  .sender_id = str_of(said->conversation),
+                  .sender_name = STR("Ann"),
+                  .text = str_of(said->text),
+                  .attachments = wanted_files(said->files, &arena),
+                  .album = str_of(said->album),
+                  .sent_at_us = rig->clock.wall_us},
+        .out_arena = &arena,
+    };
+    struct store_change change = {.kind = STORE_ACCEPT, .accept = &accept};
+    struct job job = {.kind = JOB_ACCEPT, .changes = &change, .change_count = 1, .done = ignore};
+    assert_true(committer_submit(rig->committer, &job));
+    rig_turn(rig);
+    assert_int_equal(job.err, 0);
+    arena_done(&arena);
+    account_unref(account);
+    return accept.joined_id ? accept.joined_id : accept.message_id;
+}
+
+const char *rig_hash(char letter)
+{
+    static char hash[FILE_HASH_SIZE + 1];
+    memset(hash, '0', FILE_HASH_SIZE);
+    hash[0] = letter;
+    return hash;
+}
+
+struct settling {
+    struct job job; // first
+    struct rig *rig;
+    struct store_file file;
+};
+
+static void on_settled(struct loop_task *task)
+{
+    struct settling *settling = (struct settling *)((char *)task - offsetof(struct job, task));
+    assert_int_equal(settling->job.err, 0);
+    dispatcher_file_settled(settling->rig->dispatcher, &settling->file);
+}
+
+struct store_file rig_file(struct rig *rig, int64_t id, int nth, const char *hash)
+{
+    struct settling settling = {
+        .rig = rig,
+        .file = {.message_id = id,
+                 .nth = nth,
+                 .state = hash ? FILE_KEPT : FILE_FAILED,
+                 .hash = str_of(hash),
+                 .mime = STR("image/png"),
+                 .size = 5,
+                 .why = hash ? STR_NONE : STR("it is gone"),
+                 .attempts = 1,
+                 .at_us = rig->clock.wall_us},
+    };
+    struct store_change change = {.kind = STORE_FILE, .file = &settling.file};
+    settling.job = (struct job){.kind = JOB_CHANGES, .changes = &change, .change_count = 1};
+    rig_submit(rig, &settling.job, on_settled);
+    rig_turn(rig);
+    return settling.file;
 }
 
 // One turn of the committer and one event of the dispatcher; false when there was neither.

@@ -37,6 +37,7 @@ struct rig {
     struct rig_call calls[RIG_CALLS_MAX];
     int call_count;
     int said;
+    int64_t media_wait_us;
     int64_t troubled_lane; // as the port lane_trouble was told last; 0 = never
     bool trouble_over;
     int suspended_at_start; // desks, before anything was read
@@ -63,6 +64,7 @@ struct rig_options {
     int64_t retry_cap_ms;   // default 60000
     int64_t wall_us;        // at the start, for a process that takes up another one's store; 0 = 1700000000 s
     int64_t log_bytes;      // of a SQLite store, 0: as usual
+    int64_t media_wait_ms;  // default 15000
     // Accounts beside "acme", with rig_add_account: they are there before the dispatcher starts. NULL: none.
     void (*add_accounts)(struct rig *rig);
     // What the process says when it ends by its own decision, also when it cannot start; it does not return. NULL: a
@@ -83,6 +85,18 @@ void rig_add_account(struct rig *rig, const char *name, const struct rig_options
 void rig_news(struct rig *rig, const char *account, const char *desk_conversation);
 // A message of that conversation is accepted and announced. Its id.
 int64_t rig_say(struct rig *rig, const char *account, const char *conversation, const char *text);
+// What comes with files, or as a part of an album.
+struct rig_said {
+    const char *conversation, *text;
+    int files;         // to be fetched
+    const char *album; // NULL: it stands alone
+};
+// The same as rig_say. Its id; of a part that joined another message the id of that one.
+int64_t rig_say_with(struct rig *rig, const char *account, const struct rig_said *said);
+// A file of the message was fetched, or (`hash` NULL) cannot be had: stored, and the dispatcher hears of it.
+struct store_file rig_file(struct rig *rig, int64_t id, int nth, const char *hash);
+// A hash that begins with this letter.
+const char *rig_hash(char letter);
 // A reply to that conversation, which a message was received of. Its id.
 int64_t rig_reply(struct rig *rig, const char *account, const char *conversation, const char *text);
 // Another version of the account is in force: `change` is called with a copy. Stored, and told as by a reload.

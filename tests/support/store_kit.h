@@ -25,9 +25,18 @@ struct message *kit_message(struct store *store, int64_t id);
 bool kit_verify(struct store *store, bool deep);
 // The same, with what the caller wants of it.
 void kit_check(struct store *store, struct store_check *check);
+// SQL that makes a store what it was before one person could be known in several sources, but for the schema's number.
+#define KIT_BEFORE_IDENTITY "ALTER TABLE accounts DROP COLUMN identity;"
+// SQL that makes a store what it was before files were fetched, but for the schema's number.
+#define KIT_BEFORE_FILES                                                                                               \
+    KIT_BEFORE_IDENTITY                                                                                                \
+    "DROP VIEW readable_messages; CREATE VIEW readable_messages AS SELECT id FROM messages;"                           \
+    "ALTER TABLE messages DROP COLUMN act; ALTER TABLE messages DROP COLUMN target_id;"                                \
+    "ALTER TABLE conversations DROP COLUMN profile; ALTER TABLE store DROP COLUMN link_key;"                           \
+    "DROP TABLE files; DROP TABLE dropped; DROP TABLE account_files; DROP TABLE albums;"
 // SQL that makes a store what it was before there were replies, but for the schema's number.
 #define KIT_BEFORE_REPLIES                                                                                             \
-    "DROP VIEW readable_messages; CREATE VIEW readable_messages AS SELECT id FROM messages;"                           \
+    KIT_BEFORE_FILES                                                                                                   \
     "ALTER TABLE messages DROP COLUMN format; ALTER TABLE accounts DROP COLUMN replies;"                               \
     "DROP TABLE desk_threads; DROP TABLE desk_searches; DROP INDEX conversations_contact;"
 // SQL that makes a store what it was before the table `waiting`, but for the schema's number.

@@ -1,6 +1,8 @@
 """A customer and an agent chat through the relay, each in a tab of a real browser: the sandbox's two pages, with the daemon between."""
 import os
+import struct
 import sys
+import zlib
 
 import pytest
 from selenium import webdriver
@@ -148,3 +150,36 @@ def test_an_agent_hears_that_the_customer_blocked_the_bot(browser, sandbox, rela
     assert inbox.lines(".bubble .body")[-2:] == ["One last thing", note], "in its place in the order"
     assert "Robin Relay" in inbox.lines(".note .author")[0]
     chat.shows("Leave me alone")
+
+
+def picture(path, width=64, height=48):
+    """A PNG that a browser can show."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(3 * width) for _ in range(height))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def shown_pictures(page):
+    """The width of each picture in the thread, as the browser has it; 0: it has come to nothing."""
+    return page.front().execute_script("return [...document.querySelectorAll('#thread .file img')].map((each) => each.complete ? each.naturalWidth : -1)")
+
+
+def test_pictures_go_both_ways(browser, sandbox, relay, told, tmp_path):
+    chat, inbox = Chat(browser, sandbox), Inbox(browser, sandbox)
+    chat.write("Hello")
+    inbox.open_first()
+    inbox.shows("Hello")
+    for page, other, name, width, words in ((chat, inbox, "theirs.png", 64, "This is broken"), (inbox, chat, "ours.png", 32, "This is a new one")):
+        page.front().find_element("id", "files").send_keys(str(picture(tmp_path / name, width)))
+        wait_for(lambda: page.front().find_element("id", "chosen").text.startswith(name), "the picture chosen")
+        page.write(words)
+        for each in (page, other):
+            wait_for(lambda: shown_pictures(each) and shown_pictures(each)[-1] == width, f"{name} shown in {each.browser.title}: {shown_pictures(each)}")
+    assert shown_pictures(chat) == shown_pictures(inbox) == [64, 32]
+    chat.shows("Hello", "This is broken", "This is a new one", "")
+    # What is taken back at the desk is gone from the chat.
+    inbox.front().find_elements("css selector", "#thread [aria-label='Take this message back']")[-1].click()
+    wait_for(lambda: shown_pictures(chat) == [64], "the agent's picture gone")
+    chat.shows("Hello", "This is broken")

@@ -80,7 +80,7 @@ def test_messages_are_listed_shown_and_discarded(relay):
     assert f"{waiting}: discarded" in relay.cli("discard", waiting).stdout
     assert relay.check_sum()["discarded"] == 1
     good = "discarded: true\nevery row's checksum and the order in each lane: good\n"
-    assert re.fullmatch(r"looked at: messages 2, conversations \d, lanes with something delivered 1, in \d\.\d+ s\naccepted = .* " + good,
+    assert re.fullmatch(r"looked at: messages 2, conversations \d, lanes with something delivered 1, files 0, in \d\.\d+ s\naccepted = .* " + good,
                         relay.cli("verify").stdout)
     deep = relay.cli("verify", "--deep")
     assert deep.stdout.endswith(good + "the whole file: good\n") and deep.stderr == ""

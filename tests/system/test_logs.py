@@ -110,7 +110,7 @@ def test_files_are_for_the_owner_only(relay, source):
     for name in os.listdir(relay.directory):
         if name.startswith("tributary.db") or name == "admin.sock":
             mode = stat.S_IMODE(os.stat(os.path.join(relay.directory, name)).st_mode)
-            assert mode == 0o600, f"{name}: {mode:o}"
+            assert mode == (0o700 if os.path.isdir(os.path.join(relay.directory, name)) else 0o600), f"{name}: {mode:o}"
 
 
 def test_made_admin_token_is_kept_and_not_logged(make_relay, desk):

@@ -84,10 +84,14 @@ def test_what_an_agent_does_with_words_arrives_and_a_note_never(chats):
     assert len(chats.replies()) == len(said)
 
 
-def test_files_arrive_as_links(chats):
+def test_files_that_cannot_be_fetched_arrive_as_links(build):
+    """Here: since their host is none that can be found, or is no public one."""
+    chats = build(top={"media": {"wait": "1s"}})
+    chats.relay.allow("file_failed")
+    chats.say("Hello")
     chats.act("reply", conversation=chats.known[0, 77], attachment_urls=["https://files.example/a.png"])
     chats.answer("next")
-    chats.wait_received("a.png", "next")
+    chats.wait_received("a.png: https://files.example/a.png", "next")
 
 
 def test_an_agent_begins_a_conversation(chats):
@@ -543,6 +547,7 @@ def test_a_limited_chat_waits_as_long_as_it_is_told_and_no_other(chats):
     assert first["status"] == 429
     waited = [seconds(other["began_at"]) - seconds(first["began_at"]) for other in others]
     assert waited[0] < WAIT_S <= waited[1] + 0.1 < WAIT_S + 2 * SLOW, waited  # the other chat's, then this chat's
+    chats.relay.wait_settled()  # the last outcome is stored
     assert all(m["attempts"] == 1 for m in chats.replies()), "a limit counts no attempt"
     assert chats.notes() == [] and not chats.relay.status()["alarms"]
 

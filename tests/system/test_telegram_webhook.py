@@ -148,7 +148,7 @@ def test_private_text_message_is_unchanged(bot, desk):
 
 
 def test_kinds_of_message_become_readable(bot, desk):
-    """A caption is the text; an edit says so; anything else is one readable line, in its place in the order."""
+    """A caption is the text; an edit says so; a file speaks for itself; anything else is one readable line, in its place in the order."""
     base = bot.message("base")["message"]
     plain = {k: v for k, v in base.items() if k != "text"}
     kinds = [
@@ -174,9 +174,12 @@ def test_kinds_of_message_become_readable(bot, desk):
     assert len(texts) == len(kinds)
     assert texts[0].endswith(text_of("caption"))
     assert text_of("edit") in texts[1] and texts[1] != text_of("edit"), "an edit is marked"
-    for (name, _), text in list(zip(kinds, texts))[2:]:
-        assert text.strip() and "\n" not in text.strip(), f"{name}: {text!r}"
+    assert texts[0] == text_of("caption")
+    for (name, _), body in list(zip(kinds, bodies(desk)))[2:]:
+        text = body["text"].strip()
+        assert (text or body["attachments"]) and "\n" not in text, f"{name}: {text!r}"
         assert '"file_id"' not in text
+        assert bool(body["attachments"]) == (name in ("photo", "sticker", "voice")), name
 
 
 def test_unknown_kinds_of_update_are_200(bot):

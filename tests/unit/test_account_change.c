@@ -33,7 +33,7 @@ static struct trial *make(struct trial *trial, enum admin_change_kind kind, cons
 }
 
 static const char whole[] =
-    "{\"name\":\"acme\",\"order\":\"conversation\",\"in_doubt\":\"hold\",\"active\":false,"
+    "{\"name\":\"acme\",\"order\":\"conversation\",\"in_doubt\":\"hold\",\"identity\":\"phone\",\"active\":false,"
     "\"sources\":[{\"name\":\"bot\",\"platform\":\"telegram\",\"token\":\"123456:secret-token\",\"take_over\":true},"
     "{\"name\":\"hook\",\"platform\":\"webhook\",\"secret\":\"none\"}],"
     "\"desk\":{\"platform\":\"intercom\",\"token\":\"dG9rZW4\",\"client_secret\":\"c5\",\"rate\":\"150/s\"}}";
@@ -64,6 +64,7 @@ static void test_definition_is_read_whole(void **state)
     assert_false(a->active);
     assert_int_equal(a->order, ORDER_CONVERSATION);
     assert_int_equal(a->in_doubt, IN_DOUBT_HOLD);
+    assert_int_equal(a->identity, IDENTITY_PHONE);
     assert_int_equal(a->on_failure, ON_FAILURE_SKIP);
     assert_null(a->defined_at.p);
     assert_int_equal(a->source_count, 2);
@@ -93,6 +94,7 @@ static void test_empty_patch_changes_nothing(void **state)
     assert_int_equal(b->id, 7);
     assert_int_equal(b->order, a->order);
     assert_int_equal(b->in_doubt, a->in_doubt);
+    assert_int_equal(b->identity, a->identity);
     assert_int_equal(b->source_count, 2);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(b->sources[i].id, a->sources[i].id);

@@ -55,6 +55,8 @@ static void assert_same_account(const struct account *a, const struct account *b
     assert_int_equal(a->order_barrier, b->order_barrier);
     assert_int_equal(a->on_failure, b->on_failure);
     assert_int_equal(a->in_doubt, b->in_doubt);
+    assert_int_equal(a->replies, b->replies);
+    assert_int_equal(a->identity, b->identity);
     assert_int_equal(a->damaged, b->damaged);
     assert_int_equal(a->left_file, b->left_file);
     assert_same(a->defined_at, b->defined_at);
@@ -110,6 +112,8 @@ static struct account *full(void)
     account->order_barrier = INT64_C(123456789012);
     account->on_failure = ON_FAILURE_HOLD;
     account->in_doubt = IN_DOUBT_HOLD;
+    account->replies = REPLIES_AGENTS_AND_BOTS;
+    account->identity = IDENTITY_EMAIL;
     account->damaged = true;
     account->left_file = true;
     account->defined_at = STR("/etc/tributary/tributary.yaml:12345");

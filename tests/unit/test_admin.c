@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "desk/desk.h"
+#include "model/media_link.h"
 #include "platform/platform.h"
 #include "support/unit.h"
 
@@ -203,7 +204,7 @@ static void put_account(const char *name)
     directory_put(f.accounts, account);
 }
 
-static int64_t accept_message(const char *key, const char *text)
+static int64_t accept_with(const char *key, const char *text, struct str attachments)
 {
     const struct account *account = directory_find(f.accounts, STR("acme"));
     struct store_accept accepted = {
@@ -215,12 +216,18 @@ static int64_t accept_message(const char *key, const char *text)
                   .sender_id = STR("7"),
                   .sender_name = STR("<b>Eve</b>"),
                   .text = str_of(text),
+                  .attachments = attachments,
                   .sent_at_us = INT64_C(1700000000000000)},
     };
     struct store_change change = {.kind = STORE_ACCEPT, .accept = &accepted};
     assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
     account_unref(account);
     return accepted.message_id;
+}
+
+static int64_t accept_message(const char *key, const char *text)
+{
+    return accept_with(key, text, STR_NONE);
 }
 
 static void skip_message(int64_t id)
@@ -235,6 +242,24 @@ static void skip_message(int64_t id)
     struct store_change change = {.kind = STORE_OUTCOME, .outcome = &outcome};
     assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
 }
+
+#define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+// The first file of the message was fetched.
+static void keep_file(int64_t message_id)
+{
+    struct store_file file = {.message_id = message_id,
+                              .state = FILE_KEPT,
+                              .hash = STR(HASH),
+                              .mime = STR("image/jpeg"),
+                              .size = 5,
+                              .at_us = INT64_C(1700000001000000)};
+    struct store_change change = {.kind = STORE_FILE, .file = &file};
+    assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
+    assert_true(file.applied);
+}
+
+static const struct media_links links = {
+    .base = STR("https://relay.example"), .key = {3}, .lifetime_us = INT64_C(3600) * 1000000};
 
 static int set_up(void **state)
 {
@@ -261,6 +286,7 @@ static int set_up(void **state)
     skip_message(f.message_ids[0]);
     tally_message(f.tally, TALLY_ACCEPTED, STR("telegram"), INBOUND);
     tally_time(&f.tally->webhook, 150);
+    tally_file(f.tally, TALLY_FILE_KEPT, 1234);
     struct admin_options options = {
         .listen = "127.0.0.1:0",
         .socket = f.socket,
@@ -269,6 +295,7 @@ static int set_up(void **state)
         .board = f.board,
         .tally = f.tally,
         .clock = &clock_system,
+        .links = &links,
         .reload = reload,
         .change = change,
         .reader = f.store->ops->reader_new(f.store),
@@ -534,6 +561,48 @@ static void test_messages_come_in_order_and_in_pages(void **state)
     assert_true(yyjson_is_null(yyjson_obj_get(second->root, "next")));
     drop(first);
     drop(second);
+}
+
+static yyjson_val *attachment_at(struct answer *answer, size_t nth)
+{
+    return yyjson_arr_get(yyjson_obj_get(answer->root, "attachments"), nth);
+}
+
+// A kept file has a link of ours, which is good; no platform's reference is shown, whatever state it is in.
+static void test_attachments_have_links_and_no_references(void **state)
+{
+    (void)state;
+    int64_t id = accept_with(
+        "files", "t",
+        STR("[{\"kind\":\"image\",\"name\":\"a.jpg\",\"mime\":\"image/jpeg\",\"size\":5,\"state\":\"wanted\",\"ref\":\"" SECRET
+            "\",\"url\":\"https://sender.example/a\"},"
+            "{\"kind\":\"file\",\"state\":\"wanted\",\"ref\":\"" SECRET "\"},"
+            "{\"kind\":\"file\",\"state\":\"failed\",\"ref\":\"" SECRET "\",\"why\":\"it is too large\"},"
+            "{\"kind\":\"file\",\"url\":\"https://sender.example/b\",\"file_id\":\"" SECRET "\"}]"));
+    keep_file(id);
+    char target[100];
+    snprintf(target, sizeof target, "/api/v1/messages/%lld", (long long)id);
+    struct answer *answer = get(target);
+    assert_int_equal(answer->status, 200);
+    assert_null(strstr(answer->text, SECRET));
+    yyjson_val *kept = attachment_at(answer, 0);
+    assert_str(json_get_str(kept, "state"), "kept");
+    assert_int_equal(number_at(kept, "size"), 5);
+    struct str url = json_get_str(kept, "url");
+    size_t mark = str_index(url, '?', 0);
+    struct attachment read;
+    assert_true(str_starts(url, links.base));
+    assert_int_equal(media_link_read(&links, str_sub(url, links.base.n, mark), str_sub(url, mark + 1, url.n),
+                                     clock_wall_us(&clock_system), &f.arena, &read),
+                     MEDIA_LINK_GOOD);
+    assert_str(read.name, "a.jpg");
+    assert_str(json_get_str(attachment_at(answer, 1), "state"), "wanted");
+    assert_true(yyjson_is_null(yyjson_obj_get(attachment_at(answer, 1), "url")));
+    assert_true(yyjson_is_null(yyjson_obj_get(attachment_at(answer, 1), "size")));
+    assert_str(json_get_str(attachment_at(answer, 2), "why"), "it is too large");
+    assert_true(yyjson_is_null(yyjson_obj_get(attachment_at(answer, 3), "state")));
+    assert_str(json_get_str(attachment_at(answer, 3), "url"), "https://sender.example/b");
+    drop(answer);
 }
 
 static size_t found(const char *query)
@@ -986,6 +1055,8 @@ static void test_metrics_and_readiness(void **state)
     assert_non_null(strstr(answer->body, "\ntributary_messages_pending 2\n"));
     assert_non_null(strstr(answer->body, "\ntributary_attempts_total{desk=\"intercom\",verdict=\"delivered\"} 0\n"));
     assert_non_null(strstr(answer->body, "\ntributary_in_doubt_total{outcome=\"found\"} 0\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_files_total{outcome=\"kept\"} 1\n"));
+    assert_non_null(strstr(answer->body, "\ntributary_file_bytes_total 1234\n"));
     assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"0.0001\"} 0\n"));
     assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"0.0002\"} 1\n"));
     assert_non_null(strstr(answer->body, "\ntributary_webhook_seconds_bucket{le=\"+Inf\"} 1\n"));
@@ -1045,6 +1116,8 @@ static void test_metrics_are_these_with_these_labels(void **state)
         "tributary_notices_total{desk,answer}",
         "tributary_attempts_total{desk,verdict}",
         "tributary_in_doubt_total{outcome}",
+        "tributary_files_total{outcome}",
+        "tributary_file_bytes_total",
         "tributary_messages_pending",
         "tributary_oldest_pending_seconds",
         "tributary_desk_suspended",
@@ -1283,6 +1356,7 @@ int main(void)
         cmocka_unit_test(test_a_stop_does_not_wait_for_a_verification),
         cmocka_unit_test(test_a_question_that_takes_too_long_is_given_up_and_told),
         cmocka_unit_test(test_a_place_that_is_taken_is_told),
+        cmocka_unit_test(test_attachments_have_links_and_no_references),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

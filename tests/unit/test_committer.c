@@ -34,7 +34,8 @@ static struct bench {
     int64_t bodies_before_us, dedupe_before_us;
     bool more_to_age;
     bool hands_on;
-    struct announcement *announced; // the latest list
+    const enum accept_result *become; // of the accepted ones of the next transactions, in turn; NULL: what they are
+    struct announcement *announced;   // the latest list
     const char *fatal;
     int fatals;
 } bench;
@@ -69,7 +70,12 @@ static int meet(char call)
 static int met_apply(struct store *store, struct store_change *changes, size_t count)
 {
     int err = meet('a');
-    return err ? err : bench.memory_ops->apply(store, changes, count);
+    if (!err)
+        err = bench.memory_ops->apply(store, changes, count);
+    for (size_t i = 0; i < count && bench.become; i++)
+        if (changes[i].kind == STORE_ACCEPT)
+            changes[i].accept->result = *bench.become++;
+    return err;
 }
 
 static int met_flush(struct store *store)
@@ -425,6 +431,57 @@ static void test_a_discarded_message_is_stored_and_not_announced(void **state)
     committer_turn(bench.committer);
     heard("m");
     assert_int_equal(stored(), 1);
+}
+
+static void test_what_waits_for_its_files_is_handed_on_so(void **state)
+{
+    (void)state;
+    struct named_job *job = accepts('m', "c", NULL, 2);
+    bench.hands_on = true;
+    job->job.changes[0].accept->wait_until_us = 77;
+    job->job.changes[0].accept->event.attachments = STR("[{\"kind\":\"image\",\"state\":\"wanted\",\"ref\":\"r\"}]");
+    job->job.changes[1].accept->event.attachments = STR("[{\"kind\":\"image\",\"url\":\"http://x.test/\"}]");
+    submit(job);
+    committer_turn(bench.committer);
+    heard("nm");
+    assert_int_equal(bench.announced->message->next_attempt_us, 77);
+    assert_true(bench.announced->wants_files);
+    assert_false(bench.announced->look_again);
+    assert_int_equal(bench.announced->next->message->next_attempt_us, 0);
+    assert_false(bench.announced->next->wants_files);
+}
+
+// A part of an album changed a message of that lane; what was not stored is of no interest to a lane.
+static void test_a_lane_looks_again_for_what_was_joined(void **state)
+{
+    (void)state;
+    struct named_job *job = accepts('m', "c", NULL, 3);
+    bench.hands_on = true;
+    bench.become = (const enum accept_result[]){ACCEPT_NOTHING, ACCEPT_JOINED, ACCEPT_OVER_QUOTA};
+    job->job.changes[1].accept->event.attachments = STR("[{\"kind\":\"image\",\"state\":\"wanted\",\"ref\":\"r\"}]");
+    submit(job);
+    committer_turn(bench.committer);
+    heard("nm");
+    assert_null(bench.announced->next);
+    assert_null(bench.announced->message);
+    assert_true(bench.announced->look_again);
+    assert_true(bench.announced->wants_files);
+    assert_int_equal(bench.announced->lane, job->job.changes[1].accept->lane);
+    assert_int_equal(bench.announced->account_id, bench.account_id);
+}
+
+// What it acts on is not in the event: the store says it, when the lane is loaded.
+static void test_an_act_is_not_handed_on(void **state)
+{
+    (void)state;
+    struct named_job *job = a_message('m');
+    bench.hands_on = true;
+    job->job.changes[0].accept->event.act = REPLY_EDITS;
+    submit(job);
+    committer_turn(bench.committer);
+    heard("nm");
+    assert_null(bench.announced->message);
+    assert_false(bench.announced->look_again);
 }
 
 static void test_what_frees_nothing_frees_nothing(void **state)
@@ -1117,6 +1174,9 @@ int main(void)
         TEST(test_a_reply_is_handed_on_with_its_source),
         TEST(test_a_repeated_message_is_answered_and_not_announced),
         TEST(test_a_discarded_message_is_stored_and_not_announced),
+        TEST(test_what_waits_for_its_files_is_handed_on_so),
+        TEST(test_a_lane_looks_again_for_what_was_joined),
+        TEST(test_an_act_is_not_handed_on),
         TEST(test_what_frees_nothing_frees_nothing),
         TEST(test_outcomes_wait_in_their_order_while_the_store_is_held),
         TEST(test_a_full_disk_refuses_messages_and_keeps_outcomes),

@@ -122,6 +122,7 @@ static void test_defaults_hold_in_sections_that_say_a_part(void **state)
     assert_int_equal(account->order, ORDER_ACCOUNT);
     assert_int_equal(account->on_failure, ON_FAILURE_SKIP);
     assert_int_equal(account->in_doubt, IN_DOUBT_RESEND);
+    assert_int_equal(account->identity, IDENTITY_NONE);
     assert_int_equal(account->sources[0].mode, SOURCE_DEFAULT);
     assert_false(account->sources[0].take_over);
     assert_int_equal(account->desk.probe, DESK_PROBE_HEAD);
@@ -139,11 +140,11 @@ static void test_all_keys_are_read(void **state)
         "public_url: https://relay.example.com/\n"
         "store: sqlite:/var/lib/t.db\n"
         "delivery: {max_attempts: 7, retry_base: 500ms, retry_cap: 2m, timeout: 10m, settle: 0s}\n"
-        "retention: {bodies: 2h, dedupe: 1d}\n"
+        "retention: {bodies: 2h, dedupe: 1d}\nmedia: {wait: 2s, max_file: 512KiB, links: 1h}\nquota: {waiting: 5, files: 3GiB}\n"
         "accounts:\n"
         "- desk: {platform: webhook, url: 'http://127.0.0.1:1/x/?y=1/', secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,\n"
         "         probe: none, rate: 600/min}\n"
-        "  in_doubt: hold\n  on_failure: hold\n  order: conversation\n  active: false\n"
+        "  in_doubt: hold\n  identity: email\n  on_failure: hold\n  order: conversation\n  active: false\n"
         "  sources:\n"
         "  - {name: a, platform: telegram, token: \"12345:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\", mode: polling, take_over: true, api_url: http://127.0.0.1:2//}\n"
         "  - {name: b, platform: webhook, secret: none}\n"
@@ -157,13 +158,19 @@ static void test_all_keys_are_read(void **state)
     assert_int_equal(config->retry_cap_ms, 120000);
     assert_int_equal(config->settle_ms, 0);
     assert_int_equal(config->keep_bodies_us, INT64_C(7200) * 1000000);
+    assert_int_equal(config->media_wait_ms, 2000);
+    assert_int_equal(config->max_file_bytes, 512 * 1024);
+    assert_int_equal(config->link_us, INT64_C(3600) * 1000000);
+    assert_int_equal(config->most_waiting, 5);
+    assert_int_equal(config->most_file_bytes, INT64_C(3) << 30);
     struct account *account = config_account(config, 0);
     assert_text(account->name, "acme");
-    assert_text(account->defined_at, "t.yaml:8");
+    assert_text(account->defined_at, "t.yaml:10");
     assert_false(account->active);
     assert_int_equal(account->order, ORDER_CONVERSATION);
     assert_int_equal(account->on_failure, ON_FAILURE_HOLD);
     assert_int_equal(account->in_doubt, IN_DOUBT_HOLD);
+    assert_int_equal(account->identity, IDENTITY_EMAIL);
     assert_int_equal(account->source_count, 2);
     assert_text(account->sources[1].account, "acme");
     assert_text(account->sources[0].api_url, "http://127.0.0.1:2");
@@ -174,6 +181,31 @@ static void test_all_keys_are_read(void **state)
     assert_text(account->desk.url, "http://127.0.0.1:1/x/?y=1/");
     account_unref(account);
     config_free(config);
+}
+
+static void test_bounds_may_be_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t waiting, files;
+    } rows[] = {
+        {"admin: {token: t}\n", 1000000, INT64_C(10) << 30},
+        {"quota: {waiting: none, files: none}\n", 0, 0},
+        {"quota: {waiting: 0, files: 0}\n", 0, 0},
+        {"quota: {files: 0B}\n", 1000000, 0},
+        {"quota: {files: 1B}\n", 1000000, 1},
+        {"quota: {files: 1048576GiB}\n", 1000000, INT64_C(1) << 50},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config *config = load_good(rows[i].text);
+        assert_int_equal(config->most_waiting, rows[i].waiting);
+        assert_int_equal(config->most_file_bytes, rows[i].files);
+        assert_int_equal(config->media_wait_ms, 15000);
+        assert_int_equal(config->max_file_bytes, 20 << 20);
+        assert_int_equal(config->link_us, INT64_C(7) * 86400 * 1000000);
+        config_free(config);
+    }
 }
 
 static const struct refusal {
@@ -192,7 +224,7 @@ static const struct refusal {
     {"listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n", "t.yaml:2: begins a second document; write all into one"},
     {"lisen: 127.0.0.1:1\n", "t.yaml:1: lisen: is no key of this file; did you mean listen?"},
     {"zzzz: 1\n",
-     "t.yaml:1: zzzz: is no key of this file; there are listen, public_url, store, admin, delivery, retention, accounts"},
+     "t.yaml:1: zzzz: is no key of this file; there are listen, public_url, store, admin, delivery, retention, media, quota, accounts"},
     {"delivery: {listen: 127.0.0.1:1}\n",
      "t.yaml:1: delivery.listen: is no key of delivery; it belongs to the top of the file"},
     {"listen: 127.0.0.1:1\n\nlisten: 127.0.0.1:2\n", "t.yaml:3: listen: stands in line 1 already; keep one of them"},
@@ -276,6 +308,31 @@ static const struct refusal {
      "t.yaml:1: delivery.timeout: \"0s\" is out of range; write a duration from 1ms to 10m"},
     {"delivery: {timeout: 9223372036854775807d}\n",
      "t.yaml:1: delivery.timeout: \"9223372036854775807d\" is no duration; write a whole number and ms, s, m, h or d, as in 500ms or 30s"},
+    // sizes and bounds
+    {"media: {max_file: 20}\n",
+     "t.yaml:1: media.max_file: \"20\" is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB"},
+    {"media: {max_file: 20MB}\n",
+     "t.yaml:1: media.max_file: \"20MB\" is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB"},
+    {"media: {max_file: 1.5MiB}\n",
+     "t.yaml:1: media.max_file: \"1.5MiB\" is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB"},
+    {"media: {max_file: 9223372036854775807GiB}\n",
+     "t.yaml:1: media.max_file: \"9223372036854775807GiB\" is no size; write a whole number and B, KiB, MiB or GiB, as in "
+     "20MiB"},
+    {"media: {max_file: none}\n",
+     "t.yaml:1: media.max_file: \"none\" is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB"},
+    {"media: {max_file: 0}\n", "t.yaml:1: media.max_file: \"0\" is out of range; write a size from 1B to 1GiB"},
+    {"media: {max_file: 2GiB}\n", "t.yaml:1: media.max_file: \"2GiB\" is out of range; write a size from 1B to 1GiB"},
+    {"media: {wait: 15}\n",
+     "t.yaml:1: media.wait: \"15\" is no duration; write a whole number and ms, s, m, h or d, as in 500ms or 30s"},
+    {"quota: {files: 1}\n",
+     "t.yaml:1: quota.files: \"1\" is no size; write a whole number and B, KiB, MiB or GiB, as in 20MiB, or none"},
+    {"quota: {files: 1048577GiB}\n",
+     "t.yaml:1: quota.files: \"1048577GiB\" is out of range; write a size from 0B to 1048576GiB, or none"},
+    {"quota: {waiting: many}\n",
+     "t.yaml:1: quota.waiting: \"many\" is no number; write one from 0 to 1000000000, without "
+     "quotes or unit, or none"},
+    {"quota: {waiting: 1000000001}\n",
+     "t.yaml:1: quota.waiting: \"1000000001\" is out of range; write a number from 0 to 1000000000, or none"},
     {"delivery: {retry_base: 2s, retry_cap: 1s}\n",
      "t.yaml: delivery.retry_cap: is below delivery.retry_base; write a longer one"},
     // accounts
@@ -544,6 +601,7 @@ static const char *text_of_account(const char *file)
 }
 
 #define SAID_ACTIVE "accounts:\n  - name: acme\n    active: true\n" SOURCE DESK
+#define JOINED(by) "accounts:\n  - name: acme\n    identity: " by "\n" SOURCE DESK
 #define OTHER_ORDER "accounts:\n  - name: acme\n    order: conversation\n" SOURCE DESK
 
 static void test_the_text_of_an_account_follows_what_the_file_says(void **state)
@@ -552,6 +610,9 @@ static void test_the_text_of_an_account_follows_what_the_file_says(void **state)
     assert_string_equal(text_of_account(ACCOUNTS), text_of_account("# a line more\nlisten: 127.0.0.1:1\n" ACCOUNTS));
     assert_string_not_equal(text_of_account(ACCOUNTS), text_of_account(SAID_ACTIVE));
     assert_string_not_equal(text_of_account(ACCOUNTS), text_of_account(OTHER_ORDER));
+    assert_string_equal(text_of_account(ACCOUNTS), text_of_account(JOINED("none")));
+    assert_string_not_equal(text_of_account(ACCOUNTS), text_of_account(JOINED("phone")));
+    assert_string_not_equal(text_of_account(JOINED("email")), text_of_account(JOINED("phone")));
     assert_non_null(strstr(text_of_account(ACCOUNTS), "active=unsaid"));
     assert_non_null(strstr(text_of_account(SAID_ACTIVE), "active=true"));
 }
@@ -637,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_defaults_are_those_of_the_interface),
         cmocka_unit_test(test_defaults_hold_in_sections_that_say_a_part),
         cmocka_unit_test(test_all_keys_are_read),
+        cmocka_unit_test(test_bounds_may_be_none),
         cmocka_unit_test(test_each_mistake_is_answered_with_what_is_right),
         cmocka_unit_test(test_ten_mistakes_are_enough),
         cmocka_unit_test(test_what_is_no_text_is_refused),

@@ -30,6 +30,14 @@
     "{\"type\":\"conversation\",\"id\":\"499\",\"created_at\":1600000000,\"source\":{\"id\":\"1\",\"body\":\"first\"," \
     "\"author\":{\"id\":\"" CONTACT "\"}},\"conversation_parts\":{\"type\":\"conversation_part.list\","                \
     "\"conversation_parts\":[" parts "],\"total_count\":1}}"
+#define PART_BEFORE                                                                                                    \
+    "{\"type\":\"conversation_part\",\"id\":\"132\",\"part_type\":\"comment\",\"created_at\":1699999999,\"author\":{"  \
+    "\"type\":\"user\",\"id\":\"" CONTACT "\"},\"body\":\""
+#define PART_BEHIND "\"}"
+#define REPLIED_WITH(body, rest)                                                                                       \
+    CONVERSATION(                                                                                                      \
+        "{\"type\":\"conversation_part\",\"id\":\"132\",\"created_at\":1699999999,\"author\":{\"type\":\"user\","      \
+        "\"id\":\"" CONTACT "\"},\"body\":\"" body "\"" rest "}")
 #define REPLIED CONVERSATION(PART("132", CONTACT, "1699999999", "<p>hello</p>"))
 
 // Most turns say no more than four of these.
@@ -100,6 +108,29 @@ static void known_conversation(void)
     t.attempt.link.conversation = STR("499");
 }
 
+// The body as it goes out, with "<hash size>" where the bytes of a file go in base64.
+static struct str body_of(const struct http_request *request)
+{
+    struct str body = request->body;
+    if (request->part_count)
+        assert_false(body.n > 0);
+    for (size_t i = 0; i < request->part_count; i++) {
+        const struct http_part *part = &request->parts[i];
+        assert_int_equal(part->base64, part->file.n > 0);
+        if (part->file.n)
+            body = arena_printf(&t.arena, "%.*s<%.*s %lld>", STR_ARG(body), STR_ARG(str_sub(part->file, 0, 4)),
+                                (long long)part->file_size);
+        else
+            body = ARENA_JOIN(&t.arena, body, part->bytes);
+    }
+    if (body.n) {
+        yyjson_doc *doc = json_read(body);
+        assert_non_null(doc);
+        yyjson_doc_free(doc);
+    }
+    return body;
+}
+
 static void check_request(const struct turn *turn)
 {
     const struct http_request *request = &t.step.request;
@@ -112,14 +143,15 @@ static void check_request(const struct turn *turn)
                                    STR_ARG(str_sub(request->target, strlen(base), request->target.n)));
     if (!str_eq_c(line, turn->request))
         fail_msg("expected %s, came %.*s", turn->request, STR_ARG(line));
-    if (turn->body && !plain_contains(request->body, turn->body))
-        fail_msg("expected %s in %.*s", turn->body, STR_ARG(request->body));
+    struct str body = body_of(request);
+    if (turn->body && !plain_contains(body, turn->body))
+        fail_msg("expected %s in %.*s", turn->body, STR_ARG(body));
     bool writes = str_eq_c(line, "POST /conversations") || str_ends(line, STR("/reply"));
     assert_int_equal(t.step.writes, writes);
     assert_str(http_header_get(request->headers, request->header_count, "authorization"), "Bearer dG9rOnNlY3JldA==");
     assert_str(http_header_get(request->headers, request->header_count, "intercom-version"), "2.16");
     assert_str(http_header_get(request->headers, request->header_count, "accept"), "application/json");
-    assert_int_equal(http_header_count(request->headers, request->header_count, "content-type"), request->body.n > 0);
+    assert_int_equal(http_header_count(request->headers, request->header_count, "content-type"), body.n > 0);
 }
 
 // From the start of the attempt through all turns, to its verdict.
@@ -275,6 +307,399 @@ static void test_group_names_the_speaker(void **state)
     t.attempt.link = (struct link){0};
     play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", "\"name\":\"Support group\"", 200, NEW_CONTACT},
          {"POST /conversations", "\"body\":\"Ann: hello\"", 200, OPENED});
+}
+
+// Files ---------------------------------------------------------------------------------------------------
+
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define KEPT(kind, name, mime, size)                                                                                   \
+    "{\"kind\":\"" kind "\",\"name\":\"" name "\",\"mime\":\"" mime "\",\"size\":" size                                \
+    ",\"state\":\"kept\",\"hash\":\"" HASH "\"}"
+#define PHOTO KEPT("image", "a.png", "image/png", "3")
+#define PHOTO_UP "{\"content_type\":\"image/png\",\"name\":\"a.png\",\"data\":\"<0123 3>\"}"
+#define VOICE KEPT("audio", "v.ogg", "audio/ogg", "9000")
+#define VOICE_UP "{\"content_type\":\"audio/ogg\",\"name\":\"v.ogg\",\"data\":\"<0123 9000>\"}"
+#define LATER "{\"kind\":\"video\",\"name\":\"l.mp4\",\"state\":\"wanted\",\"ref\":\"R\"}"
+#define LOST "{\"kind\":\"video\",\"name\":\"x.mp4\",\"state\":\"failed\",\"ref\":\"R\",\"why\":\"larger than 20 MB\"}"
+#define NO_UPLOADS "\"created_at\":1699999999}"
+
+static const struct media_links public_links = {
+    .base = STR("https://relay.test"), .is_public = true, .lifetime_us = 3600000000};
+static const struct media_links private_links = {.base = STR("http://127.0.0.1:8080"), .lifetime_us = 3600000000};
+
+static void with_files(const char *text, const char *attachments, const struct media_links *links)
+{
+    t.message.text = str_of(text);
+    t.message.attachments = str_of(attachments);
+    new_attempt();
+    t.attempt.links = links;
+}
+
+static void expect_told(uint32_t told)
+{
+    assert_int_equal(t.attempt.files_told, told);
+}
+
+static void test_files_go_with_their_text(void **state)
+{
+    (void)state;
+    known_conversation();
+    with_files("see", "[" PHOTO "," VOICE "]", &private_links);
+    play({REPLY_TO,
+          "{\"message_type\":\"comment\",\"type\":\"user\",\"intercom_user_id\":\"" CONTACT
+          "\",\"body\":\"see\",\"created_at\":1699999999,\"attachment_files\":[" PHOTO_UP "," VOICE_UP "]}",
+          200, REPLIED});
+    expect_delivered("132");
+    expect_link(CONTACT, "499", "132", "");
+    expect_told(3);
+    // Without a text they are named, since there is no message without a body.
+    with_files("", "[" PHOTO "," VOICE "]", &private_links);
+    play({REPLY_TO, "\"body\":\"a.png\\nv.ogg\",\"created_at\":1699999999,\"attachment_files\":[" PHOTO_UP, 200,
+          REPLIED});
+    t.message.conversation_name = STR("Group");
+    with_files("", "[" PHOTO "]", &private_links);
+    play({REPLY_TO, "\"body\":\"Ann: a.png\",", 200, REPLIED});
+    with_files("see", "[" PHOTO "]", &private_links);
+    play({REPLY_TO, "\"body\":\"Ann: see\",", 200, REPLIED});
+    t.message.conversation_name = STR_NONE;
+    // What has no name gets one that tells what it is.
+    with_files("", "[{\"kind\":\"image\",\"mime\":\"image/jpeg\",\"size\":3,\"state\":\"kept\",\"hash\":\"" HASH "\"}]",
+               &private_links);
+    play({REPLY_TO, "\"body\":\"image.jpeg\",", 200, REPLIED});
+    with_files("",
+               "[{\"kind\":\"image\",\"mime\":\"image/jpeg\",\"size\":3,\"state\":\"kept\",\"hash\":\"" HASH
+               "\"},{\"size\":3,\"state\":\"kept\",\"hash\":\"" HASH "\"}]",
+               &private_links);
+    play({REPLY_TO, "{\"content_type\":\"application/octet-stream\",\"name\":\"file 2\",", 200, REPLIED});
+}
+
+static void test_files_that_are_not_there_are_lines(void **state)
+{
+    (void)state;
+    known_conversation();
+    with_files("see", "[" PHOTO "," LATER "," LOST "]", &private_links);
+    play({REPLY_TO,
+          "\"body\":\"see\\n[l.mp4 follows]\\n[x.mp4 could not be fetched: larger than 20 MB]\","
+          "\"created_at\":1699999999,\"attachment_files\":[" PHOTO_UP "]}",
+          200, REPLIED});
+    expect_told(5); // the one that follows is not told of for good
+    with_files("",
+               "[{\"kind\":\"file\",\"url\":\"https://a/f\",\"state\":\"failed\",\"why\":\"not found\"},"
+               "{\"kind\":\"image\",\"state\":\"wanted\"}]",
+               &private_links);
+    play({REPLY_TO, "\"body\":\"[file 1 could not be fetched: not found] https://a/f\\n[image 2 follows]\",", 200,
+          REPLIED});
+    expect_told(1);
+}
+
+static struct str many_files(size_t count, const char *size)
+{
+    struct str list = STR("[");
+    for (size_t i = 0; i < count; i++)
+        list = arena_printf(&t.arena,
+                            "%.*s%s{\"kind\":\"file\",\"name\":\"f%zu\",\"mime\":\"image/png\",\"size\":%s,"
+                            "\"state\":\"kept\",\"hash\":\"" HASH "\"}",
+                            STR_ARG(list), i ? "," : "", i, size);
+    return ARENA_JOIN(&t.arena, list, STR("]"));
+}
+
+static size_t uploads_sent(void)
+{
+    return t.step.request.part_count / 2;
+}
+
+static void test_what_is_too_much_for_one_request_is_linked(void **state)
+{
+    (void)state;
+    known_conversation();
+    with_files("see", many_files(12, "3").p, &public_links);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_int_equal(uploads_sent(), 10);
+    assert_true(
+        plain_contains(body_of(&t.step.request), "\"body\":\"see\\nfile: f10 https://relay.test/media/" HASH "?exp="));
+    with_files("see", many_files(3, "12000000").p, &private_links); // 25 MiB hold two
+    play({REPLY_TO, "\"body\":\"see\\nf2 (12 MB): kept at the relay\",", 200, REPLIED});
+    expect_told(7);
+    with_files("see", many_files(2, "26214400").p, &private_links);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_int_equal(uploads_sent(), 1);
+    with_files("see", many_files(1, "26214401").p, &private_links);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_int_equal(uploads_sent(), 0);
+    with_files("see", many_files(1, "-1").p, &private_links);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    assert_int_equal(uploads_sent(), 0);
+}
+
+static void test_uploads_that_are_refused_become_links(void **state)
+{
+    (void)state;
+    static const int refusals[] = {400, 413, 415, 422};
+    known_conversation();
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        with_files("see", "[" PHOTO "]", &public_links);
+        play({REPLY_TO, PHOTO_UP, refusals[i], "{}"},
+             {REPLY_TO, "\"body\":\"see\\nimage: a.png https://relay.test/media/" HASH "?exp=", 200, REPLIED});
+        expect_delivered("132");
+        expect_told(1);
+    }
+    with_files("see", "[" PHOTO "]", &private_links);
+    play({REPLY_TO, PHOTO_UP, 413, "{}"},
+         {REPLY_TO, "\"body\":\"see\\na.png (3 bytes): kept at the relay\"," NO_UPLOADS, 422, "{}"});
+    expect(VERDICT_REJECTED, false, false); // it is the text, too
+    // What breaks the desk may be the files.
+    t.message.attempts = 2;
+    with_files("see", "[" PHOTO "]", &private_links);
+    play({REPLY_TO, NO_UPLOADS, 200, REPLIED});
+}
+
+static void test_images_begin_a_conversation_by_their_address(void **state)
+{
+    (void)state;
+    t.attempt.link.contact = STR(CONTACT);
+    with_files("see", "[" PHOTO "," LATER "]", &public_links);
+    play(
+        {"POST /conversations",
+         "\"body\":\"see\\n[l.mp4 follows]\",\"created_at\":1699999999,\"attachment_urls\":[\"https://relay.test/media/" HASH
+         "?exp=",
+         200, OPENED});
+    expect_delivered("403918330");
+    expect_told(1);
+    // Refused: the text alone, and the file behind it.
+    t.attempt.link = (struct link){.contact = STR(CONTACT)};
+    with_files("see", "[" PHOTO "]", &public_links);
+    play({"POST /conversations", "attachment_urls", 422, "{}"},
+         {"POST /conversations", "\"body\":\"see\"," NO_UPLOADS, 200, OPENED},
+         {REPLY_TO, "\"body\":\"a.png\",\"created_at\":1699999999,\"attachment_files\":[" PHOTO_UP "]}", 200, REPLIED});
+    expect_delivered("403918330,132");
+    expect_told(1);
+}
+
+static void open_with_voice(const char *text)
+{
+    t.attempt.link = (struct link){.contact = STR(CONTACT)};
+    with_files(text, "[" VOICE "," LOST "]", &public_links);
+}
+
+#define OPEN_LOST "\"body\":\"see\\n[x.mp4 could not be fetched: larger than 20 MB]\"," NO_UPLOADS
+
+static void test_other_files_follow_the_text_that_begins_a_conversation(void **state)
+{
+    (void)state;
+    open_with_voice("see");
+    play({"POST /conversations", OPEN_LOST, 200, OPENED},
+         {REPLY_TO, "\"body\":\"v.ogg\",\"created_at\":1699999999,\"attachment_files\":[" VOICE_UP "]}", 200, REPLIED});
+    expect_delivered("403918330,132");
+    expect_link(CONTACT, "499", "132", "");
+    expect_told(3);
+    open_with_voice("");
+    t.message.attachments = STR("[" VOICE "]");
+    play({"POST /conversations", "\"body\":\"v.ogg\"," NO_UPLOADS, 200, OPENED},
+         {REPLY_TO, "\"body\":\"v.ogg\",", 413, "{}"},
+         {REPLY_TO, "\"body\":\"audio: v.ogg https://relay.test/media/", 200, REPLIED});
+    expect_delivered("403918330,132");
+}
+
+// The text is there, the answer to its files is lost.
+static void lose_files(void)
+{
+    open_with_voice("see");
+    play({"POST /conversations", OPEN_LOST, 200, OPENED}, {REPLY_TO, VOICE_UP, .failure = HTTP_TIMEOUT});
+    expect(VERDICT_DESK_DOWN, true, false);
+    expect_link(CONTACT, "499", "", "files=17@403918330@2");
+    new_attempt();
+    t.attempt.links = &public_links;
+    t.attempt.in_doubt = true;
+}
+
+#define VOICE_PART                                                                                                     \
+    "{\"type\":\"conversation_part\",\"id\":\"132\",\"body\":\"<p>v.ogg</p>\",\"created_at\":1699999999,\"author\":{"  \
+    "\"type\":\"user\",\"id\":\"" CONTACT "\"},\"attachments\":[{\"type\":\"upload\",\"name\":\"v.ogg\"}]}"
+
+static void test_files_in_doubt_are_looked_for_and_the_text_is_not_sent_again(void **state)
+{
+    (void)state;
+    lose_files();
+    play({LOOK, NULL, 200, CONVERSATION(VOICE_PART)});
+    expect_delivered("403918330,132");
+    expect_told(3);
+    expect_link(CONTACT, "499", "", "");
+    lose_files();
+    play({LOOK, NULL, 200, CONVERSATION("")}, {REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    expect_delivered("403918330,132");
+    expect_told(3);
+    // Without any more requests: the text is delivered, and the file is to follow as a message of its own.
+    lose_files();
+    t.attempt.look_only = true;
+    play({LOOK, NULL, 200, CONVERSATION("")});
+    expect_delivered("403918330");
+    expect_told(2);
+    // By hand, too: what the text began is known.
+    lose_files();
+    t.message.late = true;
+    play({LOOK, NULL, 200, CONVERSATION("")}, {REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    t.message.late = false;
+    // A text that reads like its file is not the file.
+    lose_files();
+    t.message.text = STR("v.ogg");
+    play({LOOK, NULL, 200,
+          "{\"type\":\"conversation\",\"created_at\":1699999999,\"source\":{\"id\":\"403918330\",\"body\":\"v.ogg\","
+          "\"author\":{\"id\":\"" CONTACT "\"}},\"conversation_parts\":{\"conversation_parts\":[]}}"},
+         {REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    // No doubt: it was refused for now.
+    open_with_voice("see");
+    play({"POST /conversations", NULL, 200, OPENED}, {REPLY_TO, NULL, 429, "{}"});
+    expect(VERDICT_DESK_DOWN, false, false);
+    new_attempt();
+    play({REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    expect_delivered("403918330,132");
+    // The word is of that message alone.
+    lose_files();
+    t.attempt.in_doubt = false;
+    t.message.id = 18;
+    play({REPLY_TO, "\"body\":\"see\\n[x.mp4 could", 200, REPLIED});
+    expect_delivered("132");
+    t.message.id = 17;
+}
+
+static void test_files_that_are_refused_for_good_do_not_take_the_text_with_them(void **state)
+{
+    (void)state;
+    open_with_voice("see");
+    play({"POST /conversations", NULL, 200, OPENED}, {REPLY_TO, VOICE_UP, 422, "{}"},
+         {REPLY_TO, "audio: v", 422, "{}"});
+    expect_delivered("403918330");
+    expect_told(2); // the other one will say itself what becomes of it
+}
+
+static void test_files_of_a_conversation_that_is_gone_go_with_their_text_to_the_next(void **state)
+{
+    (void)state;
+    lose_files();
+    t.attempt.in_doubt = false;
+    play({REPLY_TO, NULL, 404, NOT_FOUND}, {LOOK, NULL, 404, NOT_FOUND},
+         {"POST /conversations", OPEN_LOST, 200, OPENED}, {REPLY_TO, VOICE_UP, 200, REPLIED});
+    expect_delivered("403918330,132");
+    expect_told(3);
+}
+
+#define BEGUN_WITH(attachments)                                                                                        \
+    "{\"conversations\":[{\"type\":\"conversation\",\"id\":\"499\",\"created_at\":1699999999,\"source\":{\"type\":"    \
+    "\"conversation\",\"id\":\"403918330\",\"body\":\"<p>see</p><p>[x.mp4 could not be fetched: larger than 20 "       \
+    "MB]</p>\",\"author\":{\"id\":\"" CONTACT "\"}" attachments "}}]}"
+
+static void test_a_text_that_is_found_alone_gets_its_files(void **state)
+{
+    (void)state;
+    // Killed after the text went: nothing was learned.
+    open_with_voice("see");
+    t.attempt.in_doubt = true;
+    play({"POST /conversations/search", NULL, 200, BEGUN_WITH("")}, {LOOK, NULL, 200, CONVERSATION("")},
+         {REPLY_TO, "\"body\":\"v.ogg\",\"created_at\":1699999999,\"attachment_files\":[" VOICE_UP "]}", 200, REPLIED});
+    expect_delivered("403918330,132");
+    expect_told(3);
+    // Killed after the files, too.
+    open_with_voice("see");
+    t.attempt.in_doubt = true;
+    play({"POST /conversations/search", NULL, 200, BEGUN_WITH("")}, {LOOK, NULL, 200, CONVERSATION(VOICE_PART)});
+    expect_delivered("403918330,132");
+    // It began with them.
+    open_with_voice("see");
+    t.attempt.in_doubt = true;
+    play({"POST /conversations/search", NULL, 200, BEGUN_WITH(",\"attachments\":[{\"name\":\"v.ogg\"}]")});
+    expect_delivered("403918330");
+    expect_told(3);
+}
+
+static void test_a_file_that_came_after_the_text_was_sent_is_not_taken_for_sent(void **state)
+{
+    (void)state;
+    // When the text went both were still to come; since then one came, and one will not.
+    known_conversation();
+    with_files("see", "[" VOICE "," LOST "," LATER "]", &public_links);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200,
+          CONVERSATION(PART("132", CONTACT, "1699999999",
+                            "<p>see<br>[v.ogg follows]<br>[x.mp4 follows]<br>[l.mp4 follows]</p>"))},
+         {REPLY_TO,
+          "\"body\":\"[x.mp4 could not be fetched: larger than 20 MB]\\nv.ogg\",\"created_at\":1699999999,"
+          "\"attachment_files\":[" VOICE_UP "]}",
+          200, CONVERSATION(PART("133", CONTACT, "1699999999", "v.ogg"))});
+    expect_delivered("132,133");
+    expect_told(3);
+    // With them in it nothing is left.
+    known_conversation();
+    with_files("see", "[" VOICE "]", &public_links);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200, REPLIED_WITH("see", ",\"attachments\":[{\"name\":\"v.ogg\"}]")});
+    expect_delivered("132");
+    expect_told(1);
+    // The desk left them out.
+    known_conversation();
+    with_files("see", "[" VOICE "]", &public_links);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200, REPLIED_WITH("see", ",\"attachments\":[]")},
+         {REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    // They are there in words: a link, a place.
+    for (int i = 0; i < 2; i++) {
+        known_conversation();
+        with_files("see", "[" VOICE "]", &public_links);
+        t.attempt.in_doubt = true;
+        play({LOOK, NULL, 200,
+              i ? REPLIED_WITH("see\\nv.ogg (9 kB): kept at the relay", ",\"attachments\":[]")
+                : REPLIED_WITH("see\\naudio: v.ogg https://relay.test/media/" HASH "?exp=1", ",\"attachments\":[]")});
+        expect_delivered("132");
+        expect_told(1);
+    }
+}
+
+static void test_another_text_is_not_taken_for_one_with_files(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"seen", "see you", "se", "v.ogg", "see [v", ""};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        known_conversation();
+        with_files("see", "[" VOICE "]", &public_links);
+        t.attempt.in_doubt = true;
+        struct str shown = arena_printf(&t.arena, CONVERSATION("%.*s%s%s"), STR_ARG(STR(PART_BEFORE)), others[i],
+                                        PART_BEHIND);
+        play({LOOK, NULL, 200, shown.p}, {REPLY_TO, VOICE_UP, 200, REPLIED});
+        expect_delivered("132");
+    }
+    // Without a text, what says nothing is not it.
+    known_conversation();
+    with_files("", "[" VOICE "]", &public_links);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200, CONVERSATION(PART("132", CONTACT, "1699999999", ""))}, {REPLY_TO, VOICE_UP, 200, REPLIED});
+    // Two files of one second, the references of one message known.
+    static const struct str refs[] = {STR("403918330,132")};
+    known_conversation();
+    with_files("", "[" VOICE "]", &public_links);
+    t.attempt.in_doubt = true;
+    t.attempt.known_refs = refs;
+    t.attempt.known_ref_count = 1;
+    play({LOOK, NULL, 200, CONVERSATION(VOICE_PART)}, {REPLY_TO, VOICE_UP, 200, REPLIED});
+    static const struct str nameless[] = {STR("unnamed,unnamed")};
+    with_files("", "[" VOICE "]", &public_links);
+    t.attempt.in_doubt = true;
+    t.attempt.known_refs = nameless;
+    t.attempt.known_ref_count = 1;
+    play({LOOK, NULL, 200, CONVERSATION(VOICE_PART "," VOICE_PART)}, {REPLY_TO, VOICE_UP, 200, REPLIED});
+}
+
+static void test_the_word_for_files_is_read_leniently(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"files=17",    "files=17@4",    "files=17@4@",          "files=17@4@g",
+                                      "files=x@4@1", "files=-17@4@1", "files=17@4@123456789", "files=@@",
+                                      "files="};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        known_conversation();
+        t.attempt.link.note = str_of(bad[i]);
+        with_files("see", "[" VOICE "]", &public_links);
+        play({REPLY_TO, "\"body\":\"see\",", 200, REPLIED});
+        expect_link(CONTACT, "499", "132", "");
+    }
 }
 
 // The contact ---------------------------------------------------------------------------------------------
@@ -460,6 +885,555 @@ static void test_contact_troubles_never_apply_the_message(void **state)
     new_attempt();
     play({FIND, NULL, 200, "{\"id\":"});
     expect(VERDICT_RETRY, false, false);
+}
+
+// Who the customer is -------------------------------------------------------------------------------------
+
+#define WHO "PUT /contacts/" CONTACT
+#define PROFILE "{\"name\":\"Ann B\",\"username\":\"annb\",\"language\":\"de\",\"phone\":\"+4912345\"}"
+#define WHO_ALL                                                                                                        \
+    "{\"name\":\"Ann B\",\"phone\":\"+4912345\",\"custom_attributes\":{\"telegram_username\":\"annb\","                \
+    "\"telegram_language\":\"de\"}}"
+#define WHO_PLAIN "{\"name\":\"Ann B\",\"phone\":\"+4912345\"}"
+
+static void with_profile(const char *profile)
+{
+    struct link link = t.attempt.link;
+    new_attempt();
+    known_conversation();
+    t.attempt.link.note = link.note;
+    t.source.platform = STR("telegram");
+    t.attempt.profile = str_of(profile);
+}
+
+static bool note_says(const char *word)
+{
+    return plain_contains(t.attempt.link.note, word);
+}
+
+static void test_a_profile_is_told_once_for_each_change(void **state)
+{
+    (void)state;
+    with_profile(PROFILE);
+    play({WHO, WHO_ALL, 200, A_CONTACT}, {REPLY_TO, "\"body\":\"hello\",", 200, REPLIED});
+    expect_delivered("132");
+    assert_true(note_says("who="));
+    assert_false(note_says("@"));
+    with_profile(PROFILE);
+    play({REPLY_TO, NULL, 200, REPLIED});
+    with_profile("{\"name\":\"Ann C\"}");
+    play({WHO, "{\"name\":\"Ann C\"}", 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+    with_profile("{\"username\":\"ann\"}");
+    play({WHO, "{\"custom_attributes\":{\"telegram_username\":\"ann\"}}", 200, A_CONTACT},
+         {REPLY_TO, NULL, 200, REPLIED});
+    with_profile("junk");
+    play({REPLY_TO, NULL, 200, REPLIED});
+    with_profile(NULL);
+    play({REPLY_TO, NULL, 200, REPLIED});
+    // A group is no person.
+    t.message.conversation_name = STR("Group");
+    with_profile(PROFILE);
+    play({REPLY_TO, NULL, 200, REPLIED});
+}
+
+static void test_attributes_that_the_workspace_has_not_are_left_out(void **state)
+{
+    (void)state;
+    static const int refusals[] = {400, 422};
+    for (size_t i = 0; i < 2; i++) {
+        t.attempt.link.note = STR_NONE;
+        with_profile(PROFILE);
+        play({WHO, WHO_ALL, refusals[i], "{}"}, {WHO, WHO_PLAIN, 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+        assert_false(note_says("@"));
+        with_profile(PROFILE); // not asked again with each message
+        play({REPLY_TO, NULL, 200, REPLIED});
+    }
+    t.attempt.link.note = STR_NONE;
+    with_profile("{\"language\":\"de\"}"); // nothing else is left
+    play({WHO, NULL, 422, "{}"}, {REPLY_TO, NULL, 200, REPLIED});
+    expect_delivered("132");
+}
+
+static void expect_who_waits(int status, enum http_failure failure, const char *word, int64_t seconds)
+{
+    t.attempt.link.note = STR_NONE;
+    t.attempt.now_us = NOW_S * SECOND;
+    with_profile("{\"name\":\"Ann B\"}");
+    play({WHO, NULL, status, "{}", failure}, {REPLY_TO, NULL, 200, REPLIED});
+    expect_delivered("132"); // it hinders nothing
+    if (!note_says(word))
+        fail_msg("%d: %.*s", status, STR_ARG(t.attempt.link.note));
+    t.attempt.now_us = (NOW_S + seconds - 1) * SECOND;
+    with_profile("{\"name\":\"Ann B\"}");
+    play({REPLY_TO, NULL, 200, REPLIED});
+    with_profile("{\"name\":\"Ann C\"}"); // another one is not held back
+    play({WHO, NULL, 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+    t.attempt.link.note = arena_printf(&t.arena, "%.*s", STR_ARG(t.attempt.link.note));
+    t.attempt.now_us = NOW_S * SECOND;
+}
+
+static void test_a_profile_that_cannot_be_told_hinders_nothing(void **state)
+{
+    (void)state;
+    static const int final[] = {400, 401, 403, 405, 409, 422};
+    for (size_t i = 0; i < sizeof final / sizeof *final; i++)
+        expect_who_waits(final[i], HTTP_ANSWERED, "@1700086400", 86400);
+    static const int later[] = {429, 408, 500, 503, 302};
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        expect_who_waits(later[i], HTTP_ANSWERED, "@1700000600", 600);
+    expect_who_waits(0, HTTP_TIMEOUT, "@1700000600", 600);
+    expect_who_waits(404, HTTP_ANSWERED, "@1700000060", 60);
+    expect_who_waits(410, HTTP_ANSWERED, "@1700000060", 60);
+    // And then it is tried again.
+    t.attempt.link.note = STR_NONE;
+    with_profile("{\"name\":\"Ann B\"}");
+    play({WHO, NULL, 503, "{}"}, {REPLY_TO, NULL, 200, REPLIED});
+    t.attempt.now_us = (NOW_S + 600) * SECOND;
+    with_profile("{\"name\":\"Ann B\"}");
+    play({WHO, NULL, 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+    assert_false(note_says("@"));
+}
+
+static void test_a_new_contact_is_made_with_what_is_known(void **state)
+{
+    (void)state;
+    with_profile(PROFILE);
+    t.attempt.link = (struct link){0};
+    play({FIND, NULL, 404, NOT_FOUND},
+         {"POST /contacts",
+          "{\"role\":\"user\",\"external_id\":\"telegram:1:5\",\"name\":\"Ann\",\"phone\":\"+4912345\"}", 200,
+          NEW_CONTACT},
+         {WHO, WHO_ALL, 200, A_CONTACT}, {"POST /conversations", NULL, 200, OPENED});
+    expect_delivered("403918330");
+    // All there is to know went with it.
+    with_profile("{\"name\":\"Ann\"}");
+    t.attempt.link = (struct link){0};
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 200, NEW_CONTACT},
+         {"POST /conversations", NULL, 200, OPENED});
+    assert_true(note_says("who="));
+    // A phone that Intercom does not like goes with the name.
+    with_profile(PROFILE);
+    t.attempt.link = (struct link){0};
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", "phone", 422, "{}"},
+         {"POST /contacts", "{\"role\":\"user\",\"external_id\":\"telegram:1:5\"}", 200, NEW_CONTACT},
+         {WHO, WHO_ALL, 422, "{}"}, {WHO, WHO_PLAIN, 422, "{}"}, {"POST /conversations", NULL, 200, OPENED});
+    assert_true(note_says("@1700086400"));
+}
+
+static void test_another_contact_is_told_again(void **state)
+{
+    (void)state;
+    with_profile(PROFILE);
+    play({WHO, WHO_ALL, 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+    struct str note = t.attempt.link.note;
+    with_profile(PROFILE);
+    play({REPLY_TO, CONTACT, 410, MERGED, 0, "Link", "</contacts/" OTHER ">; rel=\"canonical\""},
+         {"PUT /contacts/" OTHER, WHO_ALL, 200, A_CONTACT}, {REPLY_TO, OTHER, 200, REPLIED});
+    expect_delivered("132");
+    // Deleted, or archived, at the desk: found anew.
+    t.attempt.link.note = note;
+    with_profile(PROFILE);
+    play({REPLY_TO, NULL, 404, NOT_FOUND}, {LOOK, NULL, 200, REPLIED}, {FIND, NULL, 404, NOT_FOUND},
+         {"POST /contacts", NULL, 409, ARCHIVED},
+         {"POST /contacts/" OTHER "/unarchive", NULL, 200, "{\"id\":\"x\",\"archived\":false}"},
+         {"PUT /contacts/" OTHER, WHO_ALL, 200, A_CONTACT}, {REPLY_TO, OTHER, 200, REPLIED});
+    expect_delivered("132");
+    expect_link(OTHER, "499", "132", t.attempt.link.note.p);
+}
+
+static void test_who_is_told_after_the_look_up_and_not_for_it(void **state)
+{
+    (void)state;
+    with_profile(PROFILE);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200, REPLIED});
+    expect_delivered("132");
+    with_profile(PROFILE);
+    t.attempt.in_doubt = t.attempt.look_only = true;
+    play({LOOK, NULL, 200, CONVERSATION("")});
+    with_profile(PROFILE);
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200, CONVERSATION("")}, {WHO, WHO_ALL, 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+}
+
+static void test_the_word_for_who_is_read_leniently(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"who=", "who=xyz", "who=12345678901234567", "who=5@", "who=5@-1", "who=5@x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        t.attempt.link.note = str_of(bad[i]);
+        with_profile(NULL);
+        play({REPLY_TO, NULL, 200, REPLIED});
+        assert_false(note_says("who"));
+    }
+}
+
+// Each of them, as it goes out, is among those that are held to the description.
+static void expect_held(size_t index)
+{
+    const struct http_request *request = &t.step.request;
+    yyjson_doc *doc = json_read(plain_file(&t.arena, "tests/contract/intercom_requests.json"));
+    yyjson_val *held = yyjson_arr_get(yyjson_obj_get(yyjson_doc_get_root(doc), "message"), index), *key, *value;
+    assert_true(str_eq(request->method, json_get_str(held, "method")));
+    assert_true(str_ends(request->target, json_get_str(held, "target")));
+    yyjson_doc *sent = json_read(body_of(request));
+    yyjson_val *body = yyjson_obj_get(held, "body");
+    size_t i, n;
+    assert_int_equal(yyjson_obj_size(body), yyjson_obj_size(yyjson_doc_get_root(sent)));
+    yyjson_obj_foreach(body, i, n, key, value)
+    {
+        yyjson_val *ours = yyjson_obj_get(yyjson_doc_get_root(sent), yyjson_get_str(key));
+        bool made = str_starts(json_val_str(key),
+                               STR("attachment_")); // with what differs: a link's signature, a file's bytes
+        if (made ? yyjson_arr_size(ours) != yyjson_arr_size(value) : !yyjson_equals(value, ours))
+            fail_msg("%s is not as held: %.*s", yyjson_get_str(key), STR_ARG(body_of(request)));
+    }
+    yyjson_doc_free(sent);
+    yyjson_doc_free(doc);
+}
+
+static void step_with(int status, const char *answer)
+{
+    struct http_response response = plain_answer(status, NULL, str_of(answer));
+    desk_intercom.receiver.step(&t.attempt, &response, &t.step);
+}
+
+static void test_requests_are_those_held_to_the_description(void **state)
+{
+    (void)state;
+    with_profile(PROFILE);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    expect_held(0);
+    step_with(422, "{}");
+    expect_held(1);
+    with_profile(PROFILE);
+    t.attempt.link = (struct link){0};
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    step_with(404, NOT_FOUND);
+    expect_held(2);
+    with_files("see", "[" PHOTO "]", &public_links);
+    t.attempt.link = (struct link){.contact = STR(CONTACT)};
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    expect_held(3);
+    known_conversation();
+    with_files("see", "[" PHOTO "]", &public_links);
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    expect_held(4);
+    with_profile("{\"name\":\"Ann B\",\"phone\":\"+4912345\",\"email\":\"ann@example.com\"}");
+    t.attempt.link = (struct link){0};
+    t.account.identity = IDENTITY_EMAIL;
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    step_with(404, NOT_FOUND);
+    expect_held(5);
+    step_with(200, "{\"data\":[]}");
+    expect_held(6);
+    step_with(200, NEW_CONTACT);
+    expect_held(7);
+    with_profile("{\"phone\":\"+4912345\"}");
+    t.attempt.link = (struct link){0};
+    t.account.identity = IDENTITY_PHONE;
+    desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+    step_with(404, NOT_FOUND);
+    expect_held(8);
+}
+
+// One person in several sources -----------------------------------------------------------------------------
+
+#define SEEK "POST /contacts/search"
+#define SEEK_PHONE                                                                                                     \
+    "{\"query\":{\"operator\":\"AND\",\"value\":[{\"field\":\"phone\",\"operator\":\"=\",\"value\":\"+4912345\"},"     \
+    "{\"field\":\"role\",\"operator\":\"=\",\"value\":\"user\"}]},\"pagination\":{\"per_page\":2}}"
+#define PERSON(id, rest) "{\"type\":\"contact\",\"id\":\"" id "\",\"role\":\"user\"," rest "}"
+#define PEOPLE(total, list) "{\"type\":\"list\",\"data\":[" list "],\"total_count\":" total "}"
+#define ONE_BY_PHONE                                                                                                   \
+    PEOPLE("1", PERSON(OTHER, "\"external_id\":\"x\",\"phone\":\"+49 123-45\",\"created_at\":1500000000"))
+#define NOBODY PEOPLE("0", "")
+#define SHARED "{\"name\":\"Ann B\",\"username\":\"annb\",\"phone\":\"+4912345\",\"email\":\"ann@example.com\"}"
+#define OWN_BY_PHONE "{\"role\":\"user\",\"external_id\":\"telegram:1:5\",\"name\":\"Ann\",\"phone\":\"+4912345\"}"
+#define WHO_OTHER "PUT /contacts/" OTHER
+
+static void with_person(enum identity_policy identity, const char *profile)
+{
+    t.attempt.link = (struct link){0};
+    t.account.identity = identity;
+    with_profile(profile);
+    t.attempt.link = (struct link){0};
+}
+
+// The next message of the same conversation.
+static void next_message(const char *profile)
+{
+    t.attempt.link.note = arena_str(&t.arena, t.attempt.link.note);
+    new_attempt();
+    t.attempt.profile = str_of(profile);
+}
+
+static void test_a_person_is_found_by_their_phone_and_keeps_their_name(void **state)
+{
+    (void)state;
+    with_person(IDENTITY_PHONE, SHARED);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, SEEK_PHONE, 200, ONE_BY_PHONE},
+         {WHO_OTHER, "{\"custom_attributes\":{\"telegram_username\":\"annb\"}}", 200, A_CONTACT},
+         {"POST /conversations", OTHER, 200, OPENED});
+    expect_delivered("403918330");
+    assert_str(t.attempt.link.contact, OTHER);
+    assert_true(note_says("joined=1"));
+    next_message(SHARED);
+    play({REPLY_TO, OTHER, 200, REPLIED});
+    next_message("{\"name\":\"Ann C\",\"phone\":\"+4912345\"}"); // of what is another's too nothing is told
+    play({REPLY_TO, OTHER, 200, REPLIED});
+    next_message("{\"name\":\"Ann C\",\"language\":\"de\"}");
+    play({WHO_OTHER, "{\"custom_attributes\":{\"telegram_language\":\"de\"}}", 422, "{}"},
+         {REPLY_TO, OTHER, 200, REPLIED});
+    assert_true(note_says("@1700086400"));
+    assert_true(note_says("joined=1"));
+}
+
+static void test_a_person_is_found_by_their_address(void **state)
+{
+    (void)state;
+    with_person(IDENTITY_EMAIL, SHARED);
+    play({FIND, NULL, 404, NOT_FOUND},
+         {SEEK, "{\"field\":\"email\",\"operator\":\"=\",\"value\":\"ann@example.com\"}", 200,
+          PEOPLE("1", PERSON(OTHER, "\"email\":\"Ann@Example.com\""))},
+         {WHO_OTHER, "{\"custom_attributes\":{\"telegram_username\":\"annb\"}}", 200, A_CONTACT},
+         {"POST /conversations", OTHER, 200, OPENED});
+    expect_delivered("403918330");
+}
+
+static void test_who_is_nobody_else_gets_a_contact_of_their_own(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        NOBODY,
+        PEOPLE("2", PERSON(OTHER, "\"phone\":\"+4912345\"") "," PERSON(CONTACT, "\"phone\":\"+4912345\"")),
+        PEOPLE("2", PERSON(OTHER, "\"phone\":\"+4912345\"")),
+        PEOPLE("1", PERSON(OTHER, "\"phone\":\"+49123456\"")), // found by less than all of it
+        PEOPLE("1", PERSON(OTHER, "\"phone\":null")),
+        PEOPLE("1", "{\"type\":\"contact\",\"id\":\"" OTHER "\",\"role\":\"lead\",\"phone\":\"+4912345\"}"),
+        PEOPLE("1", PERSON("a/b", "\"phone\":\"+4912345\"")),
+        PEOPLE("1", "{\"type\":\"admin\",\"id\":\"7\",\"phone\":\"+4912345\"}"),
+        PEOPLE("1", "7"),
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        with_person(IDENTITY_PHONE, "{\"name\":\"Ann\",\"phone\":\"+4912345\",\"email\":\"ann@example.com\"}");
+        play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, others[i]},
+             {"POST /contacts", OWN_BY_PHONE, 200, NEW_CONTACT}, {"POST /conversations", CONTACT, 200, OPENED});
+        expect_delivered("403918330");
+        assert_false(note_says("joined"));
+    }
+    next_message("{\"name\":\"Ann D\",\"phone\":\"+4912345\"}"); // it is named as ever
+    play({WHO, "{\"name\":\"Ann D\",\"phone\":\"+4912345\"}", 200, A_CONTACT}, {REPLY_TO, NULL, 200, REPLIED});
+    with_person(IDENTITY_EMAIL, "{\"name\":\"Ann\",\"email\":\"ann@example.com\"}");
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY},
+         {"POST /contacts",
+          "{\"role\":\"user\",\"external_id\":\"telegram:1:5\",\"name\":\"Ann\",\"email\":\"ann@example.com\"}", 200,
+          NEW_CONTACT},
+         {"POST /conversations", CONTACT, 200, OPENED});
+}
+
+static void test_nobody_is_looked_for_without_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        enum identity_policy identity;
+        const char *profile;
+    } rows[] = {
+        {IDENTITY_NONE, SHARED},
+        {IDENTITY_PHONE, "{\"name\":\"Ann\",\"email\":\"ann@example.com\"}"},
+        {IDENTITY_EMAIL, "{\"name\":\"Ann\",\"phone\":\"+4912345\"}"},
+        {IDENTITY_PHONE, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        with_person(rows[i].identity, rows[i].profile);
+        t.attempt.link.note = STR("who=1@1700000001"); // whatever is to be told of them
+        play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 400, ""}, {"POST /contacts", NULL, 503, ""});
+    }
+    with_person(IDENTITY_PHONE, "{\"name\":\"Ann B\",\"phone\":\"+4912345\"}");
+    play({FIND, NULL, 200, A_CONTACT}, {WHO, WHO_PLAIN, 200, A_CONTACT}, {"POST /conversations", CONTACT, 200, OPENED});
+    with_person(IDENTITY_PHONE, SHARED);
+    t.message.conversation_name = STR("Group"); // is no person
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", "\"name\":\"Group\"}", 200, NEW_CONTACT},
+         {"POST /conversations", CONTACT, 200, OPENED});
+}
+
+static void test_a_search_for_a_person_that_fails_hinders_nothing(void **state)
+{
+    (void)state;
+    static const struct turn rows[] = {
+        {SEEK, NULL, 400, ""},  {SEEK, NULL, 401, ""},
+        {SEEK, NULL, 403, ""},  {SEEK, NULL, 404, NOT_FOUND},
+        {SEEK, NULL, 408, ""},  {SEEK, NULL, 422, ""},
+        {SEEK, NULL, 500, ""},  {SEEK, NULL, 503, ""},
+        {SEEK, NULL, 200, "{"}, {SEEK, NULL, 200, "{\"data\":{}}"},
+        {SEEK, NULL, 302, ""},  {SEEK, NULL, 0, NULL, HTTP_TIMEOUT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        with_person(IDENTITY_PHONE, "{\"name\":\"Ann\",\"phone\":\"+4912345\"}");
+        play({FIND, NULL, 404, NOT_FOUND}, rows[i], {"POST /contacts", OWN_BY_PHONE, 200, NEW_CONTACT},
+             {"POST /conversations", CONTACT, 200, OPENED});
+        expect_delivered("403918330");
+    }
+    // A limit is a limit; and then it goes on where it was.
+    with_person(IDENTITY_PHONE, SHARED);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 429, ""});
+    expect(VERDICT_DESK_DOWN, false, false);
+    assert_str(t.attempt.link.note, "absent=1700000000");
+    next_message(SHARED);
+    play({SEEK, NULL, 200, NOBODY}, {"POST /contacts", NULL, 429, ""});
+    assert_str(t.attempt.link.note, "absent=1700000000");
+    next_message("{\"phone\":\"+4912345\"}");
+    play({SEEK, NULL, 200, ONE_BY_PHONE}, {"POST /conversations", OTHER, 200, OPENED});
+    assert_str(t.attempt.link.note, "joined=1");
+}
+
+static void doubt_person(bool look_only)
+{
+    with_person(IDENTITY_PHONE, "{\"name\":\"Ann\",\"phone\":\"+4912345\"}");
+    t.attempt.in_doubt = true;
+    t.attempt.look_only = look_only;
+}
+
+static void test_doubt_about_a_message_of_a_person_who_was_joined(void **state)
+{
+    (void)state;
+    doubt_person(false); // it may have said so
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, ONE_BY_PHONE},
+         {"POST /conversations/search", OTHER, 200,
+          "{\"conversations\":[{\"id\":\"499\",\"created_at\":1699999999,\"source\":{\"id\":\"13\",\"body\":\"hello\","
+          "\"author\":{\"id\":\"" OTHER "\"}}}]}"});
+    expect_delivered("13");
+    doubt_person(false);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY}, {"POST /contacts", NULL, 200, NEW_CONTACT},
+         {"POST /conversations", NULL, 200, OPENED});
+    doubt_person(true);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY});
+    expect(VERDICT_RETRY, false, true);
+    doubt_person(true);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 403, ""});
+    expect(VERDICT_RETRY, false, true);
+    // Without an answer it is not known under whom.
+    doubt_person(false);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 500, ""});
+    expect(VERDICT_RETRY, false, false);
+    doubt_person(false);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 408, ""});
+    expect(VERDICT_DESK_DOWN, false, false);
+    doubt_person(true);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 0, NULL, HTTP_TIMEOUT});
+    expect(VERDICT_DESK_DOWN, false, false);
+    doubt_person(false);
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, "{\"data\":"});
+    expect(VERDICT_RETRY, false, false);
+}
+
+// The search is an index: what it names may have gone.
+static void test_a_person_who_is_gone_is_not_joined_again(void **state)
+{
+    (void)state;
+    with_person(IDENTITY_PHONE, "{\"phone\":\"+4912345\"}");
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, ONE_BY_PHONE}, {"POST /conversations", OTHER, 404, NOT_FOUND},
+         {FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 200, NEW_CONTACT},
+         {"POST /conversations", CONTACT, 200, OPENED});
+    expect_delivered("403918330");
+    assert_false(note_says("joined"));
+    // Later the same: and another one who is found has conversations of their own.
+    static const char *const answers[] = {ONE_BY_PHONE, PEOPLE("1", PERSON("77", "\"phone\":\"+4912345\""))};
+    for (size_t i = 0; i < 2; i++) {
+        with_person(IDENTITY_PHONE, "{\"phone\":\"+4912345\"}");
+        t.attempt.link = (struct link){STR(OTHER), STR("499"), STR_NONE, STR("joined=1")};
+        desk_intercom.receiver.step(&t.attempt, NULL, &t.step);
+        step_with(404, NOT_FOUND);
+        step_with(200, REPLIED);
+        step_with(404, NOT_FOUND);
+        assert_true(str_ends(t.step.request.target, STR("/contacts/search")));
+        step_with(200, answers[i]);
+        assert_true(str_ends(t.step.request.target, i ? STR("/conversations") : STR("/contacts")));
+        if (!i)
+            continue;
+        step_with(200, OPENED);
+        expect_delivered("403918330");
+        assert_str(t.attempt.link.contact, "77");
+        assert_true(note_says("old=499"));
+        assert_true(note_says("joined=1"));
+    }
+}
+
+static void test_a_conflict_may_be_about_what_is_shared(void **state)
+{
+    (void)state;
+    static const char exists[] = CONFLICT("A contact matching those details already exists with id=" OTHER);
+    with_person(IDENTITY_EMAIL, "{\"name\":\"Ann B\",\"email\":\"ann@example.com\"}"); // the index lags
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY}, {"POST /contacts", "ann@example.com", 409, exists},
+         {"POST /conversations", OTHER, 200, OPENED});
+    assert_true(note_says("joined=1"));
+    with_person(IDENTITY_EMAIL, "{\"name\":\"Ann B\"}");
+    play({FIND, NULL, 404, NOT_FOUND}, {"POST /contacts", NULL, 409, exists},
+         {WHO_OTHER, "{\"name\":\"Ann B\"}", 200, A_CONTACT}, {"POST /conversations", OTHER, 200, OPENED});
+    assert_false(note_says("joined"));
+    // One of ours that was archived is ours again.
+    with_person(IDENTITY_EMAIL, "{\"name\":\"Ann B\",\"email\":\"ann@example.com\"}");
+    play({FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY}, {"POST /contacts", NULL, 409, ARCHIVED},
+         {"POST /contacts/" OTHER "/unarchive", NULL, 200,
+          "{\"id\":\"" OTHER "\",\"external_id\":\"telegram:1:5\",\"archived\":false}"},
+         {WHO_OTHER, "{\"name\":\"Ann B\",\"email\":\"ann@example.com\"}", 200, A_CONTACT},
+         {"POST /conversations", OTHER, 200, OPENED});
+    assert_false(note_says("joined"));
+    // And one that cannot be had does not keep the next from being made by having the same address.
+    with_person(IDENTITY_EMAIL, "{\"email\":\"ann@example.com\"}");
+    play(
+        {FIND, NULL, 404, NOT_FOUND}, {SEEK, NULL, 200, NOBODY}, {"POST /contacts", NULL, 409, ARCHIVED},
+        {"POST /contacts/" OTHER "/unarchive", NULL, 400, CONFLICT("not_restorable")},
+        {FIND "~2", NULL, 404, NOT_FOUND},
+        {"POST /contacts", "{\"role\":\"user\",\"external_id\":\"telegram:1:5~2\",\"name\":\"Ann\"}", 200, NEW_CONTACT},
+        {"POST /conversations", CONTACT, 200, OPENED});
+    assert_false(note_says("joined"));
+}
+
+static void test_an_address_is_told_where_it_is_shared_alone(void **state)
+{
+    (void)state;
+    static const char profile[] = "{\"name\":\"Ann B\",\"username\":\"annb\",\"email\":\"ann@example.com\"}";
+    with_profile(profile);
+    play({WHO, "{\"name\":\"Ann B\",\"custom_attributes\":{\"telegram_username\":\"annb\"}}", 200, A_CONTACT},
+         {REPLY_TO, NULL, 200, REPLIED});
+    t.account.identity = IDENTITY_EMAIL; // from now on it is
+    with_profile(profile);
+    play({WHO,
+          "{\"name\":\"Ann B\",\"email\":\"ann@example.com\",\"custom_attributes\":{\"telegram_username\":\"annb\"}}",
+          200, A_CONTACT},
+         {REPLY_TO, NULL, 200, REPLIED});
+    with_profile(profile);
+    play({REPLY_TO, NULL, 200, REPLIED});
+    // Another contact has it, or it is none: the rest is told.
+    t.attempt.link.note = STR_NONE;
+    with_profile(profile);
+    play({WHO, "email", 409, "{}"},
+         {WHO, "{\"name\":\"Ann B\",\"custom_attributes\":{\"telegram_username\":\"annb\"}}", 200, A_CONTACT},
+         {REPLY_TO, NULL, 200, REPLIED});
+    assert_false(note_says("@"));
+    t.attempt.link.note = STR_NONE;
+    with_profile(profile);
+    play({WHO, "email", 422, "{}"}, {WHO, "{\"name\":\"Ann B\",\"email\":\"ann@example.com\"}", 422, "{}"},
+         {WHO, "{\"name\":\"Ann B\"}", 422, "{}"}, {REPLY_TO, NULL, 200, REPLIED});
+    assert_true(note_says("@1700086400"));
+}
+
+// A desk with its own clock: by its text alone a conversation may be that of the same person in another source.
+static void test_a_lost_create_of_a_shared_contact_is_not_told_by_its_text(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        t.account.identity = i ? IDENTITY_NONE : IDENTITY_PHONE;
+        t.attempt.link = (struct link){.contact = STR(CONTACT), .note = i ? STR("joined=1") : STR_NONE};
+        new_attempt();
+        t.attempt.in_doubt = true;
+        play(
+            {"POST /conversations/search", NULL, 200,
+             "{\"conversations\":[{\"id\":\"499\",\"created_at\":1700000003,\"source\":{\"id\":\"13\",\"body\":\"hello\","
+             "\"author\":{\"id\":\"" CONTACT "\"}}}]}"});
+        expect(VERDICT_WAIT, false, false);
+    }
 }
 
 // The conversation ----------------------------------------------------------------------------------------
@@ -1163,6 +2137,8 @@ static void test_note_is_read_leniently(void **state)
         {"clock=theirs", ""},
         {"made=1699999990", "made=1699999990"},
         {"made=1600000000", ""},
+        {"joined=1", "joined=1"},
+        {"joined=2", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         t.attempt.link = (struct link){.note = str_of(rows[i].note)};
@@ -1464,6 +2440,37 @@ int main(void)
         DESK_TEST(test_region_is_the_api_url),
         DESK_TEST(test_body_is_what_agents_read),
         DESK_TEST(test_group_names_the_speaker),
+        DESK_TEST(test_files_go_with_their_text),
+        DESK_TEST(test_files_that_are_not_there_are_lines),
+        DESK_TEST(test_what_is_too_much_for_one_request_is_linked),
+        DESK_TEST(test_uploads_that_are_refused_become_links),
+        DESK_TEST(test_images_begin_a_conversation_by_their_address),
+        DESK_TEST(test_other_files_follow_the_text_that_begins_a_conversation),
+        DESK_TEST(test_files_in_doubt_are_looked_for_and_the_text_is_not_sent_again),
+        DESK_TEST(test_files_that_are_refused_for_good_do_not_take_the_text_with_them),
+        DESK_TEST(test_files_of_a_conversation_that_is_gone_go_with_their_text_to_the_next),
+        DESK_TEST(test_a_text_that_is_found_alone_gets_its_files),
+        DESK_TEST(test_a_file_that_came_after_the_text_was_sent_is_not_taken_for_sent),
+        DESK_TEST(test_another_text_is_not_taken_for_one_with_files),
+        DESK_TEST(test_the_word_for_files_is_read_leniently),
+        DESK_TEST(test_a_profile_is_told_once_for_each_change),
+        DESK_TEST(test_attributes_that_the_workspace_has_not_are_left_out),
+        DESK_TEST(test_a_profile_that_cannot_be_told_hinders_nothing),
+        DESK_TEST(test_a_new_contact_is_made_with_what_is_known),
+        DESK_TEST(test_another_contact_is_told_again),
+        DESK_TEST(test_who_is_told_after_the_look_up_and_not_for_it),
+        DESK_TEST(test_the_word_for_who_is_read_leniently),
+        DESK_TEST(test_a_person_is_found_by_their_phone_and_keeps_their_name),
+        DESK_TEST(test_a_person_is_found_by_their_address),
+        DESK_TEST(test_who_is_nobody_else_gets_a_contact_of_their_own),
+        DESK_TEST(test_nobody_is_looked_for_without_reason),
+        DESK_TEST(test_a_search_for_a_person_that_fails_hinders_nothing),
+        DESK_TEST(test_doubt_about_a_message_of_a_person_who_was_joined),
+        DESK_TEST(test_a_person_who_is_gone_is_not_joined_again),
+        DESK_TEST(test_a_conflict_may_be_about_what_is_shared),
+        DESK_TEST(test_an_address_is_told_where_it_is_shared_alone),
+        DESK_TEST(test_a_lost_create_of_a_shared_contact_is_not_told_by_its_text),
+        DESK_TEST(test_requests_are_those_held_to_the_description),
         DESK_TEST(test_conflict_names_the_contact),
         DESK_TEST(test_conflict_without_a_name_is_looked_up),
         DESK_TEST(test_archived_contact_is_taken_back),

@@ -1,9 +1,12 @@
 // The signed webhook as a desk: the exact request, and what each answer means.
 #include "support/unit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "desk/desk.h"
+#include "model/attachment.h"
 #include "model/webhook_signature.h"
 #include "support/plain_http.h"
 
@@ -84,6 +87,161 @@ static void test_what_is_absent_is_null_or_empty(void **state)
                "{\"id\":\"1\",\"account\":\"acme\",\"source\":\"bot\",\"platform\":\"telegram\",\"direction\":"
                "\"inbound\",\"conversation\":\"c\",\"sender\":{\"id\":\"s\",\"name\":null},\"text\":\"\","
                "\"attachments\":[],\"sent_at\":null,\"received_at\":\"1970-01-01T00:00:01.000Z\",\"late\":false}");
+}
+
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define FILE_JSON(kind, url, rest)                                                                                     \
+    "{\"kind\":\"" kind "\",\"url\":" url ",\"name\":null,\"mime\":null,\"size\":null" rest "}"
+
+// What is noted before it is sent is stored, and it is tried again at once.
+static struct str files_sent(struct delivery *attempt)
+{
+    struct delivery_step step;
+    desk_webhook.receiver.step(attempt, NULL, &step);
+    if (step.kind == DELIVERY_END) {
+        attempt->link_changed = false;
+        desk_webhook.receiver.step(attempt, NULL, &step);
+    }
+    assert_int_equal(step.kind, DELIVERY_SEND);
+    yyjson_doc *doc = json_read(step.request.body);
+    size_t n;
+    char *text = yyjson_val_write(yyjson_obj_get(yyjson_doc_get_root(doc), "attachments"), 0, &n);
+    struct str files = arena_str(&arena, (struct str){text, n});
+    free(text);
+    yyjson_doc_free(doc);
+    return files;
+}
+
+static void test_a_kept_file_is_a_link_to_us_and_the_others_say_what_they_are(void **state)
+{
+    (void)state;
+    struct message message = full;
+    message.attachments = STR(
+        "[{\"kind\":\"image\",\"url\":null,\"name\":\"a.png\",\"mime\":\"image/png\",\"size\":3,"
+        "\"state\":\"kept\",\"ref\":\"AgAC\",\"hash\":\"" HASH "\"},"
+        "{\"kind\":\"video\",\"url\":null,\"state\":\"wanted\",\"ref\":\"BAAC\"},"
+        "{\"kind\":\"audio\",\"url\":\"https://a/v\",\"state\":\"failed\",\"ref\":\"CAAC\",\"why\":"
+        "\"larger than 20 MB\"},"
+        "{\"kind\":\"file\",\"url\":\"https://a/f\"}]");
+    static const struct media_links links = {.base = STR("https://relay.test"), .lifetime_us = 3600000000};
+    struct delivery attempt = attempt_of(&message);
+    attempt.links = &links;
+    struct attachment kept = {
+        .name = STR("a.png"), .mime = STR("image/png"), .size = 3, .state = FILE_KEPT, .hash = STR(HASH)};
+    struct str link = media_link(&links, &kept, NOW_US, &arena);
+    assert_true(str_starts(link, STR("https://relay.test/media/" HASH "?")));
+    struct str expected = ARENA_JOIN(
+        &arena, STR("[{\"kind\":\"image\",\"url\":\""), link,
+        STR("\",\"name\":\"a.png\",\"mime\":\"image/png\",\"size\":3}," FILE_JSON("video", "null", ",\"state\":\"wanted\"") "," FILE_JSON(
+            "audio", "\"https://a/v\"",
+            ",\"state\":\"failed\",\"why\":\"larger than 20 MB\"") "," FILE_JSON("file", "\"https://a/f\"", "") "]"));
+    struct str sent = files_sent(&attempt);
+    if (!str_eq(sent, expected))
+        fail_msg("%.*s", STR_ARG(sent));
+    assert_int_equal(attempt.files_told, 0xD); // all but the one that is still to come
+}
+
+static void test_who_drops_a_repetition_loses_no_file(void **state)
+{
+    (void)state;
+    struct message message = full;
+    message.attachments = STR("[{\"kind\":\"image\",\"state\":\"kept\",\"hash\":\"" HASH "\"},"
+                              "{\"kind\":\"video\",\"state\":\"wanted\"}]");
+    static const struct media_links links = {.base = STR("https://relay.test")};
+    struct delivery attempt = attempt_of(&message);
+    struct delivery_step step;
+    attempt.links = &links;
+    struct str first = files_sent(&attempt);
+    assert_int_equal(attempt.files_told, 1);
+    struct http_response lost = plain_failure(HTTP_DROPPED, true);
+    desk_webhook.receiver.step(&attempt, &lost, &step);
+    assert_str(attempt.link.note, "wanted=42:2");
+    // It may have been taken. Meanwhile the file is there: it goes behind the message, not in it.
+    struct link link = attempt.link;
+    message.attachments = STR("[{\"kind\":\"image\",\"state\":\"kept\",\"hash\":\"" HASH "\"},"
+                              "{\"kind\":\"video\",\"state\":\"kept\",\"hash\":\"" HASH "\"}]");
+    attempt = attempt_of(&message);
+    attempt.links = &links;
+    attempt.link = link;
+    assert_true(str_eq(files_sent(&attempt), first));
+    assert_int_equal(attempt.files_told, 1);
+    assert_false(attempt.link_changed);
+    struct http_response taken = plain_answer(200, NULL, STR(""));
+    desk_webhook.receiver.step(&attempt, &taken, &step);
+    assert_int_equal(attempt.files_told, 1);
+    assert_true(attempt.link_changed);
+    assert_null(attempt.link.note.p);
+    // Of another message the word says nothing.
+    message.id = 43;
+    attempt = attempt_of(&message);
+    attempt.links = &links;
+    attempt.link = link;
+    files_sent(&attempt);
+    assert_int_equal(attempt.files_told, 3);
+}
+
+// After a crash nobody knew what it was sent without, and the receiver dropped what was sent with it.
+static void test_what_a_message_is_sent_without_is_stored_before_it_is_sent(void **state)
+{
+    (void)state;
+    struct message message = full;
+    message.attachments = STR("[{\"kind\":\"image\",\"state\":\"wanted\"}]");
+    struct delivery attempt = attempt_of(&message);
+    struct delivery_step step;
+    desk_webhook.receiver.step(&attempt, NULL, &step);
+    assert_int_equal(step.kind, DELIVERY_END);
+    assert_int_equal(step.verdict.kind, VERDICT_WAIT);
+    assert_int_equal(step.verdict.until_us, NOW_US);
+    assert_true(attempt.link_changed);
+    assert_str(attempt.link.note, "wanted=42:1");
+    struct link link = attempt.link;
+    attempt = attempt_of(&message);
+    attempt.link = link;
+    desk_webhook.receiver.step(&attempt, NULL, &step);
+    assert_int_equal(step.kind, DELIVERY_SEND);
+}
+
+// One was set aside, and may be tried again by hand long after others of its conversation.
+static void test_what_several_messages_were_sent_without_is_remembered(void **state)
+{
+    (void)state;
+    struct message message = full;
+    struct delivery attempt;
+    struct delivery_step step;
+    struct link link = {0};
+    message.attachments = STR("[{\"kind\":\"image\",\"state\":\"wanted\"}]");
+    for (message.id = 1; message.id <= 12; message.id++) {
+        attempt = attempt_of(&message);
+        attempt.link = link;
+        desk_webhook.receiver.step(&attempt, NULL, &step);
+        link = attempt.link;
+    }
+    assert_str(link.note, "wanted=4:1,5:1,6:1,7:1,8:1,9:1,10:1,11:1,12:1");
+    message.id = 7;
+    message.attachments = STR("[{\"kind\":\"image\",\"state\":\"kept\",\"hash\":\"" HASH "\"}]");
+    attempt = attempt_of(&message);
+    attempt.link = link;
+    struct str sent = files_sent(&attempt);
+    assert_true(plain_contains(sent, "wanted"));
+    struct http_response taken = plain_answer(200, NULL, STR(""));
+    desk_webhook.receiver.step(&attempt, &taken, &step);
+    assert_int_equal(attempt.files_told, 0);
+    assert_str(attempt.link.note, "wanted=4:1,5:1,6:1,8:1,9:1,10:1,11:1,12:1");
+}
+
+static void test_files_beyond_those_that_are_fetched_have_no_bit(void **state)
+{
+    (void)state;
+    struct attachment many[FILES_MAX + 1];
+    for (size_t i = 0; i <= FILES_MAX; i++)
+        many[i] = (struct attachment){
+            .kind = STR("file"), .url = STR("https://a"), .size = -1, .state = i ? FILE_ELSEWHERE : FILE_WANTED};
+    struct message message = full;
+    message.attachments = attachments_write(many, FILES_MAX + 1, &arena);
+    struct delivery attempt = attempt_of(&message);
+    struct str sent = files_sent(&attempt);
+    assert_true(plain_contains(sent, "wanted"));
+    assert_int_equal(attempt.files_told, 0xFFFFFFFE);
 }
 
 static void test_a_note_is_a_message_that_says_so(void **state)
@@ -211,6 +369,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_request_is_exact, clean),
         cmocka_unit_test_teardown(test_what_is_absent_is_null_or_empty, clean),
+        cmocka_unit_test_teardown(test_a_kept_file_is_a_link_to_us_and_the_others_say_what_they_are, clean),
+        cmocka_unit_test_teardown(test_who_drops_a_repetition_loses_no_file, clean),
+        cmocka_unit_test_teardown(test_what_a_message_is_sent_without_is_stored_before_it_is_sent, clean),
+        cmocka_unit_test_teardown(test_what_several_messages_were_sent_without_is_remembered, clean),
+        cmocka_unit_test_teardown(test_files_beyond_those_that_are_fetched_have_no_bit, clean),
         cmocka_unit_test_teardown(test_a_note_is_a_message_that_says_so, clean),
         cmocka_unit_test_teardown(test_id_stays_and_timestamp_moves, clean),
         cmocka_unit_test_teardown(test_answers_become_verdicts, clean),

@@ -39,6 +39,7 @@ struct served {
     struct http_exchange *parked[PARKED_MAX];
     size_t parked_count;
     char *big;
+    int64_t length; // of streams that are asked for as /stream/known
 };
 
 static void change(struct served *served, size_t *count)
@@ -124,6 +125,8 @@ static void on_request(void *arg, struct http_exchange *exchange)
         served->parked[served->parked_count] = exchange;
         struct http_stream stream = {.gone = on_gone, .taken = on_taken, .arg = served};
         struct http_header more = {STR("X-Path"), path};
+        if (str_starts(path, STR("/stream/known")))
+            stream.length = served->length;
         if (str_starts(path, STR("/stream")))
             http_exchange_stream(exchange, 200, STR("text/event-stream"), &more, 1, &stream);
         change(served, &served->parked_count);
@@ -1269,6 +1272,122 @@ static void test_stream_that_is_not_read_is_ended(void **state)
     stop_serving(served);
 }
 
+// ---- bodies of a known length that come bit by bit
+
+static void send_seven_and_end(struct served *served)
+{
+    struct http_exchange *exchange = served->parked[--served->parked_count];
+    assert_true(http_exchange_write(exchange, STR("one,")));
+    assert_true(http_exchange_write(exchange, STR("two")));
+    http_exchange_end(exchange);
+}
+
+static void test_a_body_of_a_known_length_leaves_the_connection_open(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    struct wire_answer answer;
+    static const struct {
+        const char *request;
+        bool is_head, kept;
+    } each[] = {
+        {"GET /stream/known HTTP/1.1\r\nHost: a\r\n\r\n", false, true},
+        {"HEAD /stream/known HTTP/1.1\r\nHost: a\r\n\r\n", true, true},
+        {"GET /stream/known HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false, true},
+        {"GET /stream/known HTTP/1.0\r\n\r\n", false, false},
+        {"GET /stream/known HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, false},
+    };
+    served->length = 7;
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        int fd = wire_connect(served->port);
+        wire_send_text(fd, each[i].request);
+        wait_for_count(served, &served->parked_count, 1);
+        call(served, send_seven_and_end);
+        wire_read_answer(fd, &answer, each[i].is_head);
+        assert_int_equal(answer.status, 200);
+        assert_string_equal(answer.body, each[i].is_head ? "" : "one,two");
+        assert_non_null(strstr(answer.head, "\r\nContent-Length: 7\r\n"));
+        assert_null(strstr(answer.head, "chunked"));
+        if (each[i].kept)
+            check_goes_on(fd);
+        else
+            assert_true(wire_is_ended(fd));
+        close(fd);
+    }
+    assert_int_equal(served->gone, 0);
+    stop_serving(served);
+}
+
+// What stands behind the request waits for its end, and its client may shut its side before.
+static void test_a_request_behind_a_body_of_a_known_length_is_answered(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    struct wire_answer answer;
+    served->length = 7;
+    for (int shuts = 0; shuts < 2; shuts++) {
+        int fd = wire_connect(served->port);
+        wire_send_text(fd, "GET /stream/known HTTP/1.1\r\nHost: a\r\n\r\n");
+        wait_for_count(served, &served->parked_count, 1);
+        wire_send_text(fd, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        if (shuts)
+            shutdown(fd, SHUT_WR);
+        int other = wire_connect(served->port); // by its answer the server has seen what was sent before
+        check_goes_on(other);
+        close(other);
+        call(served, send_seven_and_end);
+        wire_read_answer(fd, &answer, false);
+        assert_string_equal(answer.body, "one,two");
+        wire_read_answer(fd, &answer, false);
+        assert_string_equal(answer.body, "GET /next|");
+        if (shuts)
+            assert_true(wire_is_ended(fd));
+        close(fd);
+    }
+    assert_int_equal(served->gone, 0);
+    stop_serving(served);
+}
+
+static void send_four_and_end(struct served *served)
+{
+    struct http_exchange *exchange = served->parked[--served->parked_count];
+    assert_true(http_exchange_write(exchange, STR("one,")));
+    http_exchange_end(exchange);
+}
+
+static void test_a_body_that_ends_too_early_is_cut(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    char bytes[1000];
+    served->length = 7;
+    int fd = wire_connect(served->port);
+    wire_send_text(fd, "GET /stream/known HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    call(served, send_four_and_end);
+    ssize_t n;
+    while ((n = recv(fd, bytes, sizeof bytes, 0)) > 0) {
+    }
+    assert_true(n < 0 && errno == ECONNRESET);
+    close(fd);
+    stop_serving(served);
+}
+
+static void test_a_body_of_a_known_length_is_told_that_its_client_left(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    served->length = BIG;
+    int fd = wire_connect(served->port);
+    wire_send_text(fd, "GET /stream/known HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    call(served, write_until_it_waits);
+    wire_reset(fd);
+    wait_for_count(served, &served->gone, 1);
+    call(served, end_stream);
+    stop_serving(served);
+}
+
 // ---- the server's life
 
 static void drain(struct served *served)
@@ -1601,6 +1720,10 @@ int main(void)
         cmocka_unit_test(test_stream_is_told_that_its_client_left),
         cmocka_unit_test(test_stream_tells_when_its_client_has_caught_up),
         cmocka_unit_test(test_stream_that_is_not_read_is_ended),
+        cmocka_unit_test(test_a_body_of_a_known_length_leaves_the_connection_open),
+        cmocka_unit_test(test_a_request_behind_a_body_of_a_known_length_is_answered),
+        cmocka_unit_test(test_a_body_that_ends_too_early_is_cut),
+        cmocka_unit_test(test_a_body_of_a_known_length_is_told_that_its_client_left),
         cmocka_unit_test(test_drain_ends_idle_ones_and_streams_and_lets_requests_finish),
         cmocka_unit_test(test_two_loops_share_one_address),
         cmocka_unit_test(test_addresses_that_cannot_be_listened_on_are_explained),

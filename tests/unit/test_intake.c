@@ -14,6 +14,22 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { APPLIED_MAX = 16 };
+
+// What the store was asked to accept, and what it is to say of those to come in place of taking them.
+static struct applied {
+    struct {
+        char key[40];
+        int64_t wait_until_us, most_waiting, most_file_bytes;
+    } accepts[APPLIED_MAX];
+    int count;
+    enum accept_result result; // ACCEPT_STORED: it is asked
+    bool over_files;
+    const char *only; // of the event with this key; NULL: of all
+    const struct store_ops *inner;
+    struct store_ops ops;
+} applied;
+
 static struct wired {
     struct clock_manual clock;
     struct store_fault fault;
@@ -62,6 +78,34 @@ static void on_news(void *arg, int64_t account_id, const struct str *desk_conver
         size_t n = strlen(wired.news);
         snprintf(wired.news + n, sizeof wired.news - n, "%.*s ", STR_ARG(desk_conversations[i]));
     }
+}
+
+static bool answers_itself(struct store_accept *accept)
+{
+    if (applied.count < APPLIED_MAX) {
+        int i = applied.count++;
+        snprintf(applied.accepts[i].key, sizeof applied.accepts[i].key, "%.*s", STR_ARG(accept->event.dedupe_key));
+        applied.accepts[i].wait_until_us = accept->wait_until_us;
+        applied.accepts[i].most_waiting = accept->most_waiting;
+        applied.accepts[i].most_file_bytes = accept->most_file_bytes;
+    }
+    if (!applied.result || (applied.only && !str_eq_c(accept->event.dedupe_key, applied.only)))
+        return false;
+    accept->result = applied.result;
+    accept->over_files = applied.over_files;
+    return true;
+}
+
+// The committer's thread: in front of the store, which is asked for the others.
+static int apply(struct store *store, struct store_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool skip = changes[i].kind == STORE_ACCEPT && answers_itself(changes[i].accept);
+        int err = skip ? 0 : applied.inner->apply(store, &changes[i], 1);
+        if (err)
+            return err;
+    }
+    return 0;
 }
 
 static void *run_loop(void *arg)
@@ -122,6 +166,9 @@ static int set_up(void **state)
     clock_manual_init(&wired.clock, INT64_C(1700000000) * 1000000);
     sem_init(&wired.stored, 0, 0);
     wired.store = store_faulty_new(store_memory_new(), &wired.fault);
+    applied = (struct applied){.inner = wired.store->ops, .ops = *wired.store->ops};
+    applied.ops.apply = apply;
+    wired.store->ops = &applied.ops;
     wired.board = board_new();
     wired.tally = tally_new();
     wired.directory = directory_new();
@@ -138,7 +185,17 @@ static int set_up(void **state)
         .fatal = on_fatal,
     });
     wired.intake = (struct intake){
-        wired.directory, committer, wired.tally, &wired.clock.clock, clock_watch_new(wired.board), on_news, NULL};
+        .directory = wired.directory,
+        .committer = committer,
+        .tally = wired.tally,
+        .clock = &wired.clock.clock,
+        .clock_watch = clock_watch_new(wired.board),
+        .news = on_news,
+        .board = wired.board,
+        .media_wait_us = 15 * 1000000,
+        .most_waiting = 77,
+        .most_file_bytes = 88,
+    };
     wired.loop = loop_new();
     struct http_server_options options;
     http_server_options_default(&options);
@@ -187,12 +244,18 @@ static int post(const char *id)
 
 static struct wire_answer answer;
 
-static void answered(int fd, int status)
+static void answered_with(int fd, int status, const char *retry)
 {
     wire_read_answer(fd, &answer, false);
     assert_int_equal(answer.status, status);
-    assert_int_equal(strstr(answer.head, "Retry-After: 2\r\n") != NULL, status == 503);
+    assert_int_equal(strstr(answer.head, "Retry-After: ") != NULL, status == 503);
+    assert_true(status != 503 || strstr(answer.head, retry));
     close(fd);
+}
+
+static void answered(int fd, int status)
+{
+    answered_with(fd, status, "Retry-After: 2\r\n");
 }
 
 static struct store_totals totals(void)
@@ -254,6 +317,142 @@ static void test_all_of_a_batch_is_stored(void **state)
     assert_int_equal(wired.stored_err, 0);
     assert_int_equal(totals().accepted, 3);
     assert_int_equal(totals().discarded, 1);
+}
+
+// ---- files, albums and bounds ----
+
+#define WANTED "[{\"kind\":\"image\",\"state\":\"wanted\",\"ref\":\"r\"}]"
+#define FAILED "[{\"kind\":\"image\",\"state\":\"failed\",\"why\":\"it is too large\"}]"
+
+// The source's batch, as a polled source hands it over; what was refused of it.
+static struct str refused_words;
+
+static void on_taken(struct intake_batch *batch, int err)
+{
+    refused_words = batch->refused;
+    on_stored(batch, err);
+}
+
+static void hand_over(const struct event *events, size_t count)
+{
+    const struct account *account = directory_find(wired.directory, STR("acme"));
+    struct intake_batch *batch = intake_batch_new(&wired.intake, account, &wired.source, events, count);
+    assert_true(intake_submit(&wired.intake, batch, wired.loop, on_taken, NULL));
+    assert_int_equal(sem_wait(&wired.stored), 0);
+    assert_int_equal(wired.stored_err, 0);
+}
+
+static void test_a_message_waits_for_its_files_and_for_its_album(void **state)
+{
+    (void)state;
+#define EVENT(key) .dedupe_key = STR(key), .conversation = STR("c"), .sender_id = STR("s"), .text = STR("t")
+    const struct event events[] = {
+        {EVENT("text")},
+        {EVENT("file"), .attachments = STR(WANTED)},
+        {EVENT("failed"), .attachments = STR(FAILED)},
+        {EVENT("album"), .album = STR("a1")},
+        {EVENT("album with a file"), .album = STR("a2"), .attachments = STR(WANTED)},
+        {EVENT("nothing"), .attachments = STR(WANTED), .album = STR("a3"), .discard = REASON_NO_MEANING},
+    };
+    static const int64_t waits_us[] = {0, 15 * 1000000, 0, 1000000, 15 * 1000000, 0};
+    commit();
+    hand_over(events, 6);
+    assert_null(refused_words.p);
+    assert_int_equal(applied.count, 6);
+    for (int i = 0; i < 6; i++) {
+        int64_t until = applied.accepts[i].wait_until_us;
+        assert_int_equal(until ? until - wired.clock.wall_us : 0, waits_us[i]);
+        assert_int_equal(applied.accepts[i].most_waiting, 77);
+        assert_int_equal(applied.accepts[i].most_file_bytes, 88);
+    }
+    // An album's wait is the longer one where files get less.
+    wired.intake.media_wait_us = 500 * 1000;
+    applied.count = 0;
+    hand_over(&events[4], 1);
+    assert_int_equal(applied.accepts[0].wait_until_us - wired.clock.wall_us, 1000000);
+}
+
+static char standing[200];
+
+static void add_alarm(void *arg, const struct board_alarm_line *line)
+{
+    (void)arg;
+    size_t n = strlen(standing);
+    snprintf(standing + n, sizeof standing - n, "%s:%.*s ", line->name, STR_ARG(line->subject));
+}
+
+static const char *alarms(void)
+{
+    standing[0] = 0;
+    board_each_alarm(wired.board, add_alarm, NULL);
+    return standing;
+}
+
+static void test_over_its_bound_an_account_is_503_until_there_is_room(void **state)
+{
+    (void)state;
+    commit();
+    applied.result = ACCEPT_OVER_QUOTA;
+    answered_with(post("m1"), 503, "Retry-After: 60\r\n");
+    assert_non_null(strstr(answer.body, "(quota.waiting)"));
+    assert_string_equal(alarms(), "quota_waiting:acme ");
+    applied.over_files = true;
+    answered_with(post("m1"), 503, "Retry-After: 60\r\n");
+    assert_non_null(strstr(answer.body, "(quota.files)"));
+    assert_string_equal(alarms(), "quota_waiting:acme quota_files:acme ");
+    assert_int_equal(atomic_load(&wired.tally->webhooks[TALLY_WEBHOOK_TAKEN][0]), 0);
+    assert_int_equal(totals().accepted, 0);
+    // A message that was stored before says nothing of room.
+    applied.result = ACCEPT_DUPLICATE;
+    answered(post("m0"), 200);
+    assert_string_equal(alarms(), "quota_waiting:acme quota_files:acme ");
+    applied.result = ACCEPT_STORED;
+    answered(post("m1"), 200);
+    assert_string_equal(alarms(), "quota_files:acme "); // it had no files
+    const struct event with_file = {EVENT("m2"), .attachments = STR(WANTED)};
+    hand_over(&with_file, 1);
+    assert_string_equal(alarms(), "");
+}
+
+// One of a batch refused: whoever handed it over is told, and hands all over again.
+static void test_a_batch_with_one_over_the_bound_is_not_taken(void **state)
+{
+    (void)state;
+    const struct event events[] = {{EVENT("k1")}, {EVENT("k2"), .attachments = STR(WANTED)}, {EVENT("k3")}};
+    commit();
+    applied.result = ACCEPT_OVER_QUOTA;
+    applied.over_files = true;
+    applied.only = "k2";
+    hand_over(events, 3);
+    assert_non_null(refused_words.p);
+    assert_string_equal(alarms(), "quota_files:acme ");
+    applied.result = ACCEPT_STORED;
+    hand_over(events, 3);
+    assert_null(refused_words.p);
+    assert_string_equal(alarms(), "");
+    assert_int_equal(totals().accepted, 3); // each once
+}
+
+static uint64_t tallied(enum tally_event event)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < TALLY_PLATFORMS; i++)
+        sum += atomic_load(&wired.tally->messages[event][i][INBOUND]);
+    return sum;
+}
+
+static void test_a_part_that_joined_an_album_is_accepted_and_discarded(void **state)
+{
+    (void)state;
+    commit();
+    applied.result = ACCEPT_JOINED;
+    answered(post("m1"), 200);
+    assert_int_equal(tallied(TALLY_ACCEPTED), 1);
+    assert_int_equal(tallied(TALLY_DISCARDED), 1);
+    applied.result = ACCEPT_OVER_QUOTA;
+    answered_with(post("m2"), 503, "Retry-After: 60\r\n");
+    assert_int_equal(tallied(TALLY_ACCEPTED), 1);
+    assert_int_equal(tallied(TALLY_DUPLICATE), 0);
 }
 
 // ---- /desks/{account} ----
@@ -347,6 +546,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_where_too_many_wait_to_be_stored_the_next_is_503, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_of_a_batch_is_stored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_message_waits_for_its_files_and_for_its_album, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_over_its_bound_an_account_is_503_until_there_is_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_batch_with_one_over_the_bound_is_not_taken, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_part_that_joined_an_album_is_accepted_and_discarded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_a_desk_tells_is_stored_then_told_and_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_notice_that_cannot_be_stored_is_503_and_nobody_is_told, set_up,
                                         tear_down),

@@ -5,9 +5,11 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "desk/desk.h"
+#include "model/attachment.h"
 #include "support/plain_http.h"
 
 #define SECRET "test_client_secret"
@@ -135,6 +137,8 @@ static void test_notifications_name_what_has_news(void **state)
     expect_notice("redacted_within", "sha1=348b0b850b9f7ce37b4977aaa6db1acbed72f2d5", NOTICE_OK, IDS("502"));
     expect_notice("deleted", "sha1=ad4368979420358c1a23424cd38acb7798aaf18f", NOTICE_OK, IDS("503"));
     expect_notice("merged", "sha1=c5497a34ac994b74689d421e37f3c6f1626ad792", NOTICE_OK, NULL);
+    expect_notice("contact_archived", "sha1=ffea51fc62bd2c4f214de15c91a2fa1811f9815b", NOTICE_OK, NULL);
+    expect_notice("contact_deleted", "sha1=c4fbd2392e3ccc3e7758e422e987e44eee4aae08", NOTICE_OK, NULL);
     expect_notice("ping", "sha1=f2b1096f5a4a6cc3d2692d5f97e1c66a083886d3", NOTICE_OK, NULL);
     expect_notice("several", "sha1=cb073d289c3281deb091e521492509ad46456184", NOTICE_OK, IDS("499", "500"));
     expect_notice("nameless", "sha1=f6c67eee411f2344944a0f034920f0f212ef2558", NOTICE_MALFORMED, NULL);
@@ -172,16 +176,17 @@ static void test_what_agents_say_to_the_customer_is_taken_in_order(void **state)
     static const struct {
         const char *id, *html, *author;
         int64_t created_s;
-        bool by_bot;
+        bool by_bot, redacted;
     } expected[] = {
-        {"132", "<p>Let me pass you over to <b>Tom</b>.</p>", "Jane Doe", 1734537530, false},
-        {"99", "<p>We are on it</p>", "Support", 1734537540, false},
-        {"100", "<p>Open again</p>", "Jane Doe", 1734537540, false},
-        {"139", "<p>An answer of a robot</p>", "Fin", 1734537545, true},
-        {"143", "", "Jane Doe", 1734537549, false},
-        {"144", NULL, "Jane Doe", 1734537550, false},
-        {"145", "", "Jane Doe", 1734537551, false},
-        {"150", "<p>Goodbye :)</p>", "Jane Doe", 1734537610, false},
+        {"132", "<p>Let me pass you over to <b>Tom</b>.</p>", "Jane Doe", 1734537530, false, false},
+        {"99", "<p>We are on it</p>", "Support", 1734537540, false, false},
+        {"100", "<p>Open again</p>", "Jane Doe", 1734537540, false, false},
+        {"139", "<p>An answer of a robot</p>", "Fin", 1734537545, true, false},
+        {"142", "", "Jane Doe", 1734537548, false, true}, // taken back: who wrote it, and none of the words
+        {"143", "", "Jane Doe", 1734537549, false, false},
+        {"144", NULL, "Jane Doe", 1734537550, false, false},
+        {"145", "", "Jane Doe", 1734537551, false, false},
+        {"150", "<p>Goodbye :)</p>", "Jane Doe", 1734537610, false, false},
     };
     struct desk_fetch fetch = fetch_sample("talk");
     assert_str(fetch.contact, CONTACT);
@@ -192,6 +197,8 @@ static void test_what_agents_say_to_the_customer_is_taken_in_order(void **state)
         assert_int_equal(part->created_s, expected[i].created_s);
         assert_str(part->author_name, expected[i].author);
         assert_int_equal(part->by_bot, expected[i].by_bot);
+        assert_int_equal(part->redacted, expected[i].redacted);
+        assert_int_equal(part->updated_s, expected[i].created_s);
         assert_false(part->ours);
         if (expected[i].html)
             assert_str(part->html, expected[i].html);
@@ -204,23 +211,97 @@ static void test_files_and_images_of_a_part_are_attachments(void **state)
 {
     (void)state;
     struct desk_fetch fetch = fetch_sample("talk");
-    assert_str(fetch.parts[4].attachments,
-               "[{\"kind\":\"image\",\"url\":\"https://downloads.intercomcdn.com/i/o/1/a.png?expires=1&signature=ab\","
-               "\"name\":\"a.png\",\"mime\":\"image/png\",\"size\":100},{\"kind\":\"file\",\"url\":\"https://"
-               "downloads.intercomcdn.com/i/o/1/b.pdf?expires=1&signature=ab\",\"name\":\"b.pdf\",\"mime\":"
-               "\"application/pdf\",\"size\":0}]");
-    assert_true(plain_contains(fetch.parts[5].html, "<p>See</p>"));
-    assert_str(fetch.parts[5].attachments,
+    assert_str(
+        fetch.parts[5].attachments,
+        "[{\"kind\":\"image\",\"url\":\"https://downloads.intercomcdn.com/i/o/1/a.png?expires=1&signature=ab\","
+        "\"name\":\"a.png\",\"mime\":\"image/png\",\"size\":100,\"state\":\"wanted\"},{\"kind\":\"file\",\"url\":"
+        "\"https://downloads.intercomcdn.com/i/o/1/b.pdf?expires=1&signature=ab\",\"name\":\"b.pdf\",\"mime\":"
+        "\"application/pdf\",\"size\":0,\"state\":\"wanted\"}]");
+    assert_true(plain_contains(fetch.parts[6].html, "<p>See</p>"));
+    assert_str(fetch.parts[6].attachments,
                "[{\"kind\":\"image\",\"url\":\"https://downloads.intercomcdn.com/i/o/2/c.png?expires=1&signature=cd\","
-               "\"name\":null,\"mime\":null,\"size\":null}]");
-    assert_true(plain_contains(fetch.parts[6].attachments, "/i/o/3/d.gif"));
+               "\"name\":null,\"mime\":null,\"size\":null,\"state\":\"wanted\"}]");
+    assert_true(plain_contains(fetch.parts[7].attachments, "/i/o/3/d.gif"));
     fetch = fetch_sample("odd_types");
     assert_str(fetch.contact, "7");
     assert_int_equal(fetch.part_count, 3);
     assert_str(fetch.parts[0].id, "18446744073709551615"); // no number that we could compare
     assert_str(fetch.parts[0].attachments,
-               "[{\"kind\":\"file\",\"url\":\"https://a\",\"name\":null,\"mime\":null,\"size\":null},{\"kind\":"
-               "\"image\",\"url\":\"http://a/b\",\"name\":null,\"mime\":null,\"size\":null}]");
+               "[{\"kind\":\"file\",\"url\":\"https://a\",\"name\":null,\"mime\":null,\"size\":null,\"state\":"
+               "\"wanted\"},{\"kind\":\"image\",\"url\":\"http://a/b\",\"name\":null,\"mime\":null,\"size\":null,"
+               "\"state\":\"wanted\"}]");
+}
+
+#define SAID(more)                                                                                                        \
+    "{\"type\":\"conversation\",\"conversation_parts\":{\"conversation_parts\":[{\"id\":\"5\",\"part_type\":\"comment\"," \
+    "\"author\":{\"type\":\"admin\"},\"created_at\":100" more "}]}}"
+
+// Else one part could hold up everybody's replies: what is looked for from each "<" to the end takes minutes.
+static void test_tags_without_an_end_take_no_time(void **state)
+{
+    static const char *const pieces[] = {"<img ", "<a ", "< "};
+    static const char *const ends[] = {"\"}]}}", ">\"}]}}"};
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        struct buf body;
+        buf_init(&body, SIZE_MAX / 2);
+        buf_add_str(&body,
+                    STR("{\"type\":\"conversation\",\"conversation_parts\":{\"conversation_parts\":[{\"id\":\"5\","
+                        "\"part_type\":\"comment\",\"author\":{\"type\":\"admin\"},\"created_at\":100,\"body\":\"x"));
+        while (body.n < 3000000)
+            buf_add_str(&body, str_of(pieces[i % 3]));
+        buf_add_str(&body, str_of(ends[i / 3]));
+        buf_must(&body);
+        struct http_response response = answer(200, buf_str(&body));
+        clock_t before = clock();
+        struct desk_fetch fetch = fetch_answered(&response);
+        assert_true(clock() - before < 4 * CLOCKS_PER_SEC);
+        assert_int_equal(fetch.part_count, 1);
+        buf_done(&body);
+    }
+}
+
+static void test_changes_and_what_was_taken_back_are_seen(void **state)
+{
+    (void)state;
+    struct http_response response = answer(200, STR(SAID(",\"body\":\"x\",\"updated_at\":170")));
+    struct desk_fetch fetch = fetch_answered(&response);
+    assert_int_equal(fetch.part_count, 1);
+    assert_int_equal(fetch.parts[0].updated_s, 170);
+    response = answer(200, STR(SAID(",\"body\":\"x\",\"updated_at\":99")));
+    fetch = fetch_answered(&response);
+    assert_int_equal(fetch.parts[0].updated_s, 100);
+    response = answer(200,
+                      STR(SAID(",\"body\":\"<p>This message was deleted</p><img src='https://a/b'>\",\"redacted\":true,"
+                               "\"updated_at\":170,\"attachments\":[{\"url\":\"https://a\"}]")));
+    fetch = fetch_answered(&response);
+    assert_int_equal(fetch.part_count, 1);
+    assert_true(fetch.parts[0].redacted);
+    assert_str(fetch.parts[0].html, "");
+    assert_null(fetch.parts[0].attachments.p);
+    assert_int_equal(fetch.parts[0].updated_s, 170);
+    // Nothing to know it by: nothing that could be taken back.
+    response = answer(200,
+                      STR("{\"type\":\"conversation\",\"conversation_parts\":{\"conversation_parts\":[{\"author\":{"
+                          "\"type\":\"admin\"},\"redacted\":true}]}}"));
+    fetch = fetch_answered(&response);
+    assert_int_equal(fetch.verdict.kind, VERDICT_DELIVERED);
+    assert_int_equal(fetch.part_count, 0);
+}
+
+static void test_more_files_than_are_fetched_keep_their_addresses(void **state)
+{
+    (void)state;
+    struct str list = STR("");
+    for (int i = 0; i <= ATTACHMENTS_MAX; i++)
+        list = ARENA_JOIN(&arena, list, i ? STR(",") : STR(""), STR("{\"url\":\"https://a\"}"));
+    struct str all = arena_printf(&arena, SAID(",\"attachments\":[%.*s]"), STR_ARG(list));
+    struct http_response response = answer(200, all);
+    struct desk_fetch fetch = fetch_answered(&response);
+    struct attachment *files;
+    assert_int_equal(attachments_read(fetch.parts[0].attachments, &arena, &files), ATTACHMENTS_MAX);
+    assert_int_equal(attachments_count(fetch.parts[0].attachments, FILE_WANTED), FILES_MAX);
+    assert_int_equal(files[FILES_MAX].state, FILE_ELSEWHERE);
 }
 
 static void test_the_message_that_began_a_conversation(void **state)
@@ -447,6 +528,9 @@ int main(void)
         BACK_TEST(test_notifications_name_what_has_news),
         BACK_TEST(test_what_agents_say_to_the_customer_is_taken_in_order),
         BACK_TEST(test_files_and_images_of_a_part_are_attachments),
+        BACK_TEST(test_tags_without_an_end_take_no_time),
+        BACK_TEST(test_changes_and_what_was_taken_back_are_seen),
+        BACK_TEST(test_more_files_than_are_fetched_keep_their_addresses),
         BACK_TEST(test_the_message_that_began_a_conversation),
         BACK_TEST(test_of_several_contacts_none_is_the_one),
         BACK_TEST(test_ids_of_one_second_are_compared_as_numbers),

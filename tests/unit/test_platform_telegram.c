@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/attachment.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
 
@@ -51,9 +52,9 @@ static struct str sample(const char *name)
 #define ANN "Test Firstname Test Lastname"
 
 #define FILE_OF(kind, name, mime, size, id)                                                                            \
-    "[{\"kind\":\"" kind "\",\"url\":null,\"name\":" name ",\"mime\":\"" mime "\",\"size\":" size ",\"file_id\":\"" id \
-    "\"}]"
-#define IMAGE(size, id) FILE_OF("image", "null", "image/jpeg", size, id)
+    "[{\"kind\":\"" kind "\",\"url\":null,\"name\":\"" name "\",\"mime\":\"" mime "\",\"size\":" size                  \
+    ",\"state\":\"wanted\",\"ref\":\"" id "\"}]"
+#define IMAGE(size, id) FILE_OF("image", "photo.jpg", "image/jpeg", size, id)
 
 static const struct row {
     const char *name, *key, *conversation, *group, *sender, *text;
@@ -66,18 +67,18 @@ static const struct row {
      "Привет 👩‍👩‍👧‍👦 café — 你好\nline two", 0, SENT_S, NULL, NULL},
     {"message_reply", "10003", "1111111", NULL, ANN, "(in reply to \"order\") yes, that one", 1, SENT_S, NULL, NULL},
     {"edited_message", "10004", "1111111", NULL, ANN, "(edited) Edited text", 0, 1441646600, NULL, NULL},
-    {"message_photo", "10005", "1111111", NULL, ANN, "(photo) broken part", 1, SENT_S,
+    {"message_photo", "10005", "1111111", NULL, ANN, "broken part", 1, SENT_S,
      IMAGE("182013", "AwADBAADbXXXXXXXXXXXGBdhD2l6_x"), NULL},
-    {"album_item_1", "10006", "1111111", NULL, ANN, "(photo) two photos", 1, SENT_S,
+    {"album_item_1", "10006", "1111111", NULL, ANN, "two photos", 1, SENT_S,
      IMAGE("150000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_a1y"), NULL},
-    {"album_item_2", "10007", "1111111", NULL, ANN, "(photo)", 1, SENT_S,
-     IMAGE("151000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_a2y"), NULL},
-    {"message_document", "10008", "1111111", NULL, ANN, "(file: Testfile.pdf)", 1, SENT_S,
-     FILE_OF("file", "\"Testfile.pdf\"", "application/pdf", "536392", "AwADBAADbXXXXXXXXXXXGBdhD2l6_d"), NULL},
-    {"message_voice", "10009", "1111111", NULL, ANN, "(voice message, 0:05)", 1, SENT_S,
-     FILE_OF("audio", "null", "audio/ogg", "23000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_v"), NULL},
-    {"message_sticker", "10010", "1111111", NULL, ANN, "(sticker: 👍)", 1, SENT_S,
-     FILE_OF("image", "null", "image/webp", "19232", "AwADBAADbXXXXXXXXXXXGBdhD2l6_st"), NULL},
+    {"album_item_2", "10007", "1111111", NULL, ANN, "", 1, SENT_S, IMAGE("151000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_a2y"),
+     NULL},
+    {"message_document", "10008", "1111111", NULL, ANN, "", 1, SENT_S,
+     FILE_OF("file", "Testfile.pdf", "application/pdf", "536392", "AwADBAADbXXXXXXXXXXXGBdhD2l6_d"), NULL},
+    {"message_voice", "10009", "1111111", NULL, ANN, "", 1, SENT_S,
+     FILE_OF("audio", "voice.ogg", "audio/ogg", "23000", "AwADBAADbXXXXXXXXXXXGBdhD2l6_v"), NULL},
+    {"message_sticker", "10010", "1111111", NULL, ANN, "👍", 1, SENT_S,
+     FILE_OF("image", "sticker.webp", "image/webp", "19232", "AwADBAADbXXXXXXXXXXXGBdhD2l6_st"), NULL},
     {"message_location", "10011", "1111111", NULL, ANN, "(location: 51.507351, -0.127758)", 1, SENT_S, NULL, NULL},
     {"message_venue", "10012", "1111111", NULL, ANN, "(place: Shop, 1 High St, 51.500000, -0.120000)", 1, SENT_S, NULL,
      NULL},
@@ -266,6 +267,7 @@ static void test_odd_updates_become_lines(void **state)
         {"{\"update_id\":1,\"message\":{" CHAT ",\"new_thing\":{}}}", "5", "(Telegram: new_thing)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":5}}", "5", "(Telegram: text)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"\"}}", "5", ""},
+        {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":{},\"text\":\"second\"}}", "5", "(Telegram: text)"},
         {"{\"update_id\":1,\"message\":{" CHAT ",\"text\":\"a\\u0000b\"}}", "5",
          "a\xEF\xBF\xBD"
          "b"},
@@ -539,9 +541,101 @@ static void test_identity_and_customer(void **state)
     assert_ptr_equal(platform_find(STR("telegram")), &platform_telegram);
 }
 
+// Who they are ----------------------------------------------------------------------------------------------
+
+#define OWN_CHAT "\"chat\":{\"id\":5,\"type\":\"private\"},\"date\":1"
+#define FROM_ANN                                                                                                       \
+    "\"from\":{\"id\":5,\"first_name\":\"Ann\",\"last_name\":\"Lee\",\"username\":\"annlee\",\"language_code\":\"pt-br\"}"
+
+static struct profile profile_of(const char *body)
+{
+    struct receipt receipt = receive(str_of(body));
+    assert_int_equal(receipt.event_count, 1);
+    return receipt.events->profile;
+}
+
+static void test_a_private_chat_tells_who_it_is(void **state)
+{
+    (void)state;
+    struct profile profile = profile_of("{\"update_id\":1,\"message\":{" OWN_CHAT "," FROM_ANN ",\"text\":\"t\"}}");
+    assert_str(profile.name, "Ann Lee");
+    assert_str(profile.username, "annlee");
+    assert_str(profile.language, "pt-br");
+    assert_null(profile.phone.p);
+    profile = profile_of("{\"update_id\":1,\"callback_query\":{\"id\":\"9\"," FROM_ANN ",\"message\":{" OWN_CHAT
+                         "}}}"); // its message is the bot's
+    assert_str(profile.username, "annlee");
+    profile = profile_of("{\"update_id\":1,\"message\":{" OWN_CHAT ",\"from\":{\"id\":5},\"text\":\"t\"}}");
+    assert_null(profile.username.p);
+    assert_null(profile.language.p);
+}
+
+static void test_nobody_else_is_taken_for_the_customer(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"update_id\":1,\"message\":{\"chat\":{\"id\":-5,\"type\":\"group\"},\"date\":1," FROM_ANN
+        ",\"text\":\"t\"}}",
+        "{\"update_id\":1,\"message\":{\"chat\":{\"id\":5},\"date\":1," FROM_ANN ",\"text\":\"t\"}}",
+        "{\"update_id\":1,\"business_message\":{\"business_connection_id\":\"b\"," OWN_CHAT
+        ",\"from\":{\"id\":7,\"first_name\":\"Bob\",\"username\":\"bob\"},\"text\":\"t\"}}",
+        "{\"update_id\":1,\"message\":{" OWN_CHAT ",\"text\":\"t\"}}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct profile profile = profile_of(bodies[i]);
+        assert_false(profile.name.p || profile.username.p || profile.language.p || profile.phone.p);
+    }
+}
+
+static void test_a_number_is_the_customers_where_they_share_their_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *contact, *phone;
+    } numbers[] = {
+        {"{\"phone_number\":\"15550001111\",\"first_name\":\"Ann\",\"user_id\":5}", "+15550001111"},
+        {"{\"phone_number\":\"+15550001111\",\"first_name\":\"Ann\",\"user_id\":5}", "+15550001111"},
+        {"{\"phone_number\":\"+1 (555) 000-1111\",\"first_name\":\"Ann\",\"user_id\":5}", "+15550001111"},
+        {"{\"phone_number\":\"15550001111\",\"first_name\":\"Bob\",\"user_id\":6}", NULL},
+        {"{\"phone_number\":\"15550001111\",\"first_name\":\"Bob\"}", NULL},
+        {"{\"phone_number\":\"15550001111\",\"first_name\":\"Bob\",\"user_id\":\"5\"}", NULL},
+        {"{\"phone_number\":\"911\",\"user_id\":5}", NULL},
+        {"{\"phone_number\":\"1234567890123456\",\"user_id\":5}", NULL},
+        {"{\"phone_number\":\"1555000+1111\",\"user_id\":5}", NULL},
+        {"{\"phone_number\":\"<b>15550001111\",\"user_id\":5}", NULL},
+        {"{\"phone_number\":15550001111,\"user_id\":5}", NULL},
+        {"[]", NULL},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct str body = arena_printf(
+            &arena, "{\"update_id\":1,\"message\":{" OWN_CHAT "," FROM_ANN ",\"contact\":%s}}", numbers[i].contact);
+        check_text(numbers[i].contact, profile_of(body.p).phone, numbers[i].phone);
+    }
+}
+
+static void test_of_many_files_the_first_are_fetched(void **state)
+{
+    (void)state;
+    struct buf body;
+    buf_init(&body, SIZE_MAX / 2);
+    buf_add_str(&body, STR("{\"update_id\":1,\"message\":{" CHAT ",\"paid_media\":{\"star_count\":1,\"paid_media\":["));
+    for (int i = 0; i < 2 * ATTACHMENTS_MAX; i++)
+        buf_printf(&body, "%s{\"type\":\"video\",\"video\":{\"file_id\":\"v%d\"}}", i ? "," : "", i);
+    buf_add_str(&body, STR("]}}}"));
+    buf_must(&body);
+    struct str files = receive(buf_str(&body)).events->attachments;
+    assert_int_equal(attachments_count(files, FILE_WANTED), FILES_MAX);
+    assert_int_equal(attachments_count(files, FILE_ELSEWHERE), ATTACHMENTS_MAX - FILES_MAX);
+    buf_done(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_a_private_chat_tells_who_it_is, clean),
+        cmocka_unit_test_teardown(test_nobody_else_is_taken_for_the_customer, clean),
+        cmocka_unit_test_teardown(test_a_number_is_the_customers_where_they_share_their_own, clean),
+        cmocka_unit_test_teardown(test_of_many_files_the_first_are_fetched, clean),
         cmocka_unit_test_teardown(test_every_sample_is_understood, clean),
         cmocka_unit_test_teardown(test_only_telegram_may_send, clean),
         cmocka_unit_test_teardown(test_without_any_secret_all_is_forged, clean),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/attachment.h"
 #include "model/webhook_signature.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
@@ -88,13 +89,90 @@ static void test_everything_optional_is_taken(void **state)
     assert_null(receipt.events->sender_name.p);
     assert_str(receipt.events->text, "");
     assert_int_equal(receipt.events->sent_at_us, INT64_C(1795352435500000));
-    assert_str(receipt.events->attachments,
-               "[{\"kind\":\"file\",\"url\":\"https://a/b\",\"name\":null,\"mime\":null,\"size\":null},"
-               "{\"kind\":\"image\",\"url\":\"http://a/c.png\",\"name\":\"c\\\"\",\"mime\":\"image/png\",\"size\":7}]");
+    assert_str(
+        receipt.events->attachments,
+        "[{\"kind\":\"file\",\"url\":\"https://a/b\",\"name\":null,\"mime\":null,\"size\":null,\"state\":\"wanted\"},"
+        "{\"kind\":\"image\",\"url\":\"http://a/c.png\",\"name\":\"c\\\"\",\"mime\":\"image/png\",\"size\":7,"
+        "\"state\":\"wanted\"}]");
     receipt = receive_open(STR("{\"id\":\"m\",\"conversation\":\"c\",\"sender\":{\"id\":\"s\"},\"attachments\":[{"
                                "\"url\":\"https://a\"}],\"sent_at\":null}"));
     assert_int_equal(receipt.kind, RECEIPT_OK);
     assert_str(receipt.events->text, "");
+}
+
+#define OF(sender) "{\"id\":\"m\",\"conversation\":\"c\",\"text\":\"t\",\"sender\":{\"id\":\"s\"," sender "}}"
+
+static struct str profile_of(const char *body)
+{
+    struct receipt receipt = receive_open(str_of(body));
+    if (receipt.kind != RECEIPT_OK)
+        fail_msg("%s: %.*s", body, STR_ARG(receipt.why));
+    return profile_write(&receipt.events->profile, &arena);
+}
+
+static void test_who_sends_is_known_as_far_as_they_say(void **state)
+{
+    (void)state;
+    assert_str(profile_of(OF("\"name\":\"Ann\",\"username\":\"ann\",\"language\":\"de\",\"phone\":\"+15550001111\","
+                             "\"email\":\"ann@example.com\"")),
+               "{\"name\":\"Ann\",\"username\":\"ann\",\"language\":\"de\",\"phone\":\"+15550001111\","
+               "\"email\":\"ann@example.com\"}");
+    assert_str(profile_of(OF("\"phone\":\"+12345\",\"email\":null")), "{\"phone\":\"+12345\"}");
+    assert_str(profile_of(OF("\"name\":\"Ann\",\"email\":\"a@b\"")), "{\"name\":\"Ann\",\"email\":\"a@b\"}");
+    // A name alone says nothing of whose conversation it is.
+    assert_null(profile_of(OF("\"name\":\"Ann\"")).p);
+    assert_null(profile_of(OF("\"name\":\"Ann\",\"username\":null,\"phone\":null")).p);
+}
+
+static void test_who_sends_is_refused_with_words(void **state)
+{
+    (void)state;
+    static const char phone[] = "sender.phone must be + and 5 to 15 digits",
+                      email[] = "sender.email must be an address";
+    static const struct {
+        const char *body, *why;
+    } rows[] = {
+        {OF("\"username\":7"), "sender.username must be a text"},
+        {OF("\"username\":\"a\\nb\""), "sender.username must not hold control characters"},
+        {OF("\"username\":\"a\\u0000\""), "sender.username must not hold a NUL"},
+        {OF("\"language\":[]"), "sender.language must be a text"},
+        {OF("\"phone\":15550001111"), "sender.phone must be a text"},
+        {OF("\"phone\":\"\""), phone},
+        {OF("\"phone\":\"+\""), phone},
+        {OF("\"phone\":\"+1234\""), phone},
+        {OF("\"phone\":\"15550001111\""), phone},
+        {OF("\"phone\":\"+1555000111x\""), phone},
+        {OF("\"phone\":\"+1 555 000 1111\""), phone},
+        {OF("\"phone\":\"+1234567890123456\""), phone},
+        {OF("\"email\":false"), "sender.email must be a text"},
+        {OF("\"email\":\"\""), email},
+        {OF("\"email\":\"ann\""), email},
+        {OF("\"email\":\"@b\""), email},
+        {OF("\"email\":\"a@\""), email},
+        {OF("\"email\":\"a@b@c\""), email},
+        {OF("\"email\":\"a b@c\""), email},
+        {OF("\"email\":\"a@b\\n\""), email},
+        {OF("\"phone\":\"+15550001111\",\"phone\":\"+15550001112\""), "phone stands twice"},
+        {OF("\"email\":\"a@b\",\"email\":\"a@b\""), "email stands twice"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct receipt receipt = receive_open(str_of(rows[i].body));
+        if (receipt.kind != RECEIPT_MALFORMED || !plain_contains(receipt.why, rows[i].why))
+            fail_msg("%s: kind %d, %.*s", rows[i].body, receipt.kind, STR_ARG(receipt.why));
+    }
+    static const struct {
+        const char *key;
+        size_t most;
+    } lengths[] = {{"username", 256}, {"language", 256}, {"email", 254}};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        for (size_t n = lengths[i].most; n <= lengths[i].most + 1; n++) {
+            char text[300];
+            memset(text, 'x', sizeof text);
+            text[1] = strcmp(lengths[i].key, "email") == 0 ? '@' : 'x';
+            struct str body = arena_printf(&arena, OF("\"%s\":\"%.*s\""), lengths[i].key, (int)n, text);
+            struct receipt receipt = receive_open(body);
+            assert_int_equal(receipt.kind, n == lengths[i].most ? RECEIPT_OK : RECEIPT_MALFORMED);
+        }
 }
 
 static void test_signature_is_asked_for(void **state)
@@ -338,8 +416,16 @@ static void test_100_attachments_are_taken_and_101_are_not(void **state)
         json_close(&json, '}');
         struct receipt receipt = receive_open(buf_str(&body));
         assert_int_equal(receipt.kind, count == 100 ? RECEIPT_OK : RECEIPT_MALFORMED);
-        if (count == 101)
+        if (count == 101) {
             assert_true(plain_contains(receipt.why, "must not be more than 100"));
+        } else {
+            struct attachment *files;
+            assert_int_equal(attachments_read(receipt.events->attachments, &arena, &files), 100);
+            assert_int_equal(attachments_count(receipt.events->attachments, FILE_WANTED), FILES_MAX);
+            assert_int_equal(files[FILES_MAX - 1].state, FILE_WANTED);
+            assert_int_equal(files[FILES_MAX].state, FILE_ELSEWHERE);
+            assert_str(files[99].url, "https://a/b");
+        }
         buf_done(&body);
     }
 }
@@ -377,6 +463,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_plain_message_is_taken, clean),
         cmocka_unit_test_teardown(test_everything_optional_is_taken, clean),
+        cmocka_unit_test_teardown(test_who_sends_is_known_as_far_as_they_say, clean),
+        cmocka_unit_test_teardown(test_who_sends_is_refused_with_words, clean),
         cmocka_unit_test_teardown(test_signature_is_asked_for, clean),
         cmocka_unit_test_teardown(test_line_23_timestamps, clean),
         cmocka_unit_test_teardown(test_each_header_must_stand_once, clean),

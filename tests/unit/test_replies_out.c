@@ -808,6 +808,31 @@ static struct str told(struct arena *arena, enum note_kind kind, const char *tex
     return note_text(&note, arena);
 }
 
+static struct str told_of_act(struct arena *arena, enum note_kind kind, enum reply_act act, const char *text)
+{
+    struct message reply = {.id = 7, .text = str_of(text), .act = act};
+    struct note note = {.kind = kind, .reply = &reply, .attempts = 2, .why = STR("it is too old")};
+    return note_text(&note, arena);
+}
+
+static void test_a_note_says_which_act_was_not_carried_out(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    assert_string_equal(told_of_act(&arena, NOTE_REFUSED, REPLY_DELETES, "").p,
+                        "Your deletion of a reply was not carried out, and the customer can still read it: a message "
+                        "(message 7). The reason: it is too old. It is not tried again.");
+    assert_string_equal(told_of_act(&arena, NOTE_GAVE_UP, REPLY_EDITS, "new words").p,
+                        "Your change of a reply was not carried out, and the customer reads it as it was before: "
+                        "\u201cnew words\u201d (message 7). It failed 2 times. The reason: it is too old. It is not "
+                        "tried again.");
+    assert_string_equal(told_of_act(&arena, NOTE_HELD, REPLY_DELETES, "").p,
+                        "Your deletion of a reply could not be carried out and is held: a message (message 7). The "
+                        "reason: it is too old. Later replies in this conversation wait behind it until somebody "
+                        "retries or discards it in the relay.");
+    arena_done(&arena);
+}
+
 static void test_a_note_names_the_reply_by_its_first_80_characters(void **state)
 {
     (void)state;
@@ -865,6 +890,7 @@ int main(void)
         cmocka_unit_test(test_notes_for_which_there_is_no_place_are_skipped_and_say_nothing_of_the_desk),
         cmocka_unit_test(test_a_discard_while_the_failure_is_being_stored_writes_the_note_once),
         cmocka_unit_test(test_a_chat_that_moved_is_followed_by_those_behind_it),
+        cmocka_unit_test(test_a_note_says_which_act_was_not_carried_out),
         cmocka_unit_test(test_a_note_names_the_reply_by_its_first_80_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,7 @@ static void check_event(yyjson_val *each, const struct receipt *receipt)
     expect(each, "the text", event->text, json_get_str(each, "text"));
     expect(each, "the reason", str_of(reason_name(event->discard)), or_else(each, "discard", ""));
     expect(each, "what is attached", event->attachments, files ? written(files) : STR_NONE);
+    expect(each, "the album", event->album, json_get_str(each, "album"));
     expect(each, "the answer", receipt->answer,
            press.p ? arena_printf(&arena, "{\"method\":\"answerCallbackQuery\",\"callback_query_id\":\"%.*s\"}",
                                   STR_ARG(press))

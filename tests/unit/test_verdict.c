@@ -92,6 +92,7 @@ static void test_no_answer_is_doubt_only_when_written(void **state)
         {HTTP_RESENT, 0, VERDICT_DESK_DOWN, 1, 1},        {HTTP_RESENT, 1, VERDICT_DESK_DOWN, 1, 1},
         {HTTP_UNREADABLE, 1, VERDICT_RETRY, 1, 0},        {HTTP_UNREADABLE, 0, VERDICT_RETRY, 1, 0},
         {HTTP_CANCELLED, 0, VERDICT_WAIT, 0, 0},          {HTTP_CANCELLED, 1, VERDICT_WAIT, 1, 1},
+        {HTTP_UNSENDABLE, 0, VERDICT_RETRY, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct http_response response = plain_failure(rows[i].failure, rows[i].written);

@@ -127,7 +127,7 @@ static const struct account *put_account(const char *name, enum order_rule order
     return account;
 }
 
-static int64_t say_to(const struct account *account, const char *thread, int64_t ago_s)
+static int64_t send_to(const struct account *account, const char *thread, int64_t ago_s, struct str attachments)
 {
     static int n;
     char key[16];
@@ -142,11 +142,17 @@ static int64_t say_to(const struct account *account, const char *thread, int64_t
                   .sender_id = STR("7"),
                   .sender_name = STR("Ann " CANARY),
                   .text = STR(CANARY),
+                  .attachments = attachments,
                   .sent_at_us = NOW_US},
     };
     struct store_change change = {.kind = STORE_ACCEPT, .accept = &accept};
     assert_int_equal(f.store->ops->apply(f.store, &change, 1), 0);
     return accept.message_id;
+}
+
+static int64_t say_to(const struct account *account, const char *thread, int64_t ago_s)
+{
+    return send_to(account, thread, ago_s, STR_NONE);
 }
 
 // An agent's, in the conversation of that message.
@@ -222,6 +228,15 @@ static void make_accounts(void)
     outcome(say_to(lost, "5", 90), MESSAGE_SKIPPED, 1, "HTTP 422: no");
     outcome(say_to(lost, "6", 80), MESSAGE_SKIPPED, 1, "HTTP 422: no");
     outcome(say_to(lost, "an odd; name", 80), MESSAGE_SKIPPED, 1, "HTTP 422: no");
+    const struct account *files = put_account("files", ORDER_CONVERSATION, true);
+    send_to(files, "1", 3,
+            STR("[{\"kind\":\"image\",\"mime\":\"image/jpeg\",\"state\":\"wanted\",\"ref\":\"" CANARY "\"}]"));
+    send_to(
+        files, "2", 2,
+        STR("[{\"name\":\"kept.pdf\",\"state\":\"failed\"},{\"name\":\"an \\u001b[31mod\\u202ed name.pdf\",\"state\":\"wanted\"},"
+            "{\"state\":\"wanted\"},{\"state\":\"wanted\"}]"));
+    int64_t tried = send_to(files, "3", 1, STR("[{\"name\":\"late.pdf\",\"state\":\"wanted\"}]"));
+    outcome(tried, MESSAGE_PENDING, 1, "HTTP 500: sorry");
 }
 
 static int set_up(void **state)
@@ -448,6 +463,10 @@ static void test_screens(void **state)
     say(LANE_BEHIND, LANE_WAITS_ORDER, false);
     show("both/bot/5", "the reply does not hold up the message", 0);
     show_replies();
+    say(LANE_WAITING, LANE_WAITS_TIME, true);
+    show("files/bot/1", "a file that is being fetched", 0);
+    show("files/bot/2", "files that are being fetched", 0);
+    show("files/bot/3", "a pause while a file is being fetched", 0);
     account_unref(one);
     compare();
 }

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import urllib.parse
 
 from .client import call
 from .common import CANARY, SLOW, wait_for
@@ -45,9 +46,10 @@ def tell(sandbox, relay, name="acme"):
 class Chats:
     """One account, and what its customers and agents do and see. A text is its first words and the canary, so that no log may show it."""
 
-    def __init__(self, sandbox, make_relay, bots=1, delivery=None, **more):
+    def __init__(self, sandbox, make_relay, bots=1, delivery=None, top=None, **more):
+        """`top`: sections of the configuration."""
         self.sandbox = sandbox
-        self.relay = reached_by(make_relay([joined(sandbox, bots, **more)], delivery=delivery)).start()
+        self.relay = reached_by(make_relay([joined(sandbox, bots, **more)], delivery=delivery, **(top or {}))).start()
         sandbox.control(sandbox.intercom, "POST", "intercom/settings", {"contact_ready_ms": 0, "webhook_retry_ms": 200})
         for i in range(bots):
             self.relay.wait_source("acme", f"bot{i}")
@@ -62,6 +64,50 @@ class Chats:
         thread = wait_for(lambda: self.find_thread(words, chat, bot), f"“{words}” at the desk")
         self.known.setdefault((bot, chat), thread)
         return said
+
+    def send_file(self, words=None, chat=77, bot=0, **said):
+        """The answer of the stand-in's control API, with the file's hash; it is on its way when this returns."""
+        if words is not None:
+            said["caption"] = f"{words} {CANARY}"
+        return self.sandbox.control(self.sandbox.telegram, "POST", "telegram/file", {"token": token_of(bot), "customer": chat, **said})
+
+    def conversations(self, chat=77, bot=0):
+        """Ids of the customer's, as the inbox has them, the oldest first."""
+        rows = self.sandbox.control(self.sandbox.intercom, "GET", "inbox")["conversations"]
+        return sorted((r["id"] for r in rows if r["external_id"] == f"telegram:{100 + bot}:{chat}"), key=int)
+
+    def parts(self, chat=77, bot=0):
+        """What an agent sees of the customer's messages, in order: [(words, [(name, type, sha256 of the bytes)])]. A file that the desk
+        has only the address of stands with None for its hash."""
+        found = []
+        for conversation in self.conversations(chat, bot):
+            self.known.setdefault((bot, chat), conversation)
+            thread = self.sandbox.control(self.sandbox.intercom, "GET", f"inbox?conversation={conversation}")["thread"]["parts"]
+            found += [((p["body"] or "").replace(f" {CANARY}", ""), [self.file_at_desk(a) for a in p["attachments"]]) for p in thread if p["author"] is None]
+        return found
+
+    def file_at_desk(self, attachment):
+        digest, url = None, urllib.parse.urlsplit(attachment["url"])
+        if attachment["url"].startswith(self.sandbox.intercom):
+            answer = http_call(self.sandbox.intercom, "GET", f"{url.path}?{url.query}")
+            assert answer.status == 200, attachment
+            digest = hashlib.sha256(answer.body).hexdigest()
+        return attachment["name"], attachment["content_type"], digest
+
+    def hashes(self, chat=77, bot=0):
+        """Of the files, in the order in which an agent sees them."""
+        return [digest for _, files in self.parts(chat, bot) for _, _, digest in files]
+
+    def wait_parts(self, check, what, chat=77, bot=0, timeout_s=None):
+        try:
+            return wait_for(lambda: (lambda parts: check(parts) and parts)(self.parts(chat, bot)), what, timeout_s)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; there is {self.parts(chat, bot)}") from None
+
+    def chat_files(self, chat=77, bot=0):
+        """What the chat shows from the bot, in order: [(words, kind, sha256)]; of texts the last two are None."""
+        got = self.sandbox.control(self.sandbox.telegram, "GET", f"telegram/received?bot={100 + bot}&chat={chat}")["items"]
+        return [(i["text"].replace(f" {CANARY}", ""), i["file"] and i["file"]["kind"], i["file"] and i["file"]["sha256"]) for i in got]
 
     def group_says(self, words, chat, bot=0, kind="group", thread=None, **more):
         """`thread`: the relay's name of the conversation, where that is not the chat's id."""
@@ -88,7 +134,7 @@ class Chats:
             wait_for(lambda: len(self.received(chat, bot)) >= len(wanted), "answers in the chat", timeout_s)
         except AssertionError:
             pass
-        assert self.received(chat, bot) == list(wanted)
+        assert self.received(chat, bot) == list(wanted), self.received(chat, bot)
 
     # Agents
 

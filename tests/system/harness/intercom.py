@@ -1,9 +1,10 @@
 """A scripted Intercom: contacts, conversations and replies with state; any request can be answered otherwise, with or without
-having been carried out.
+having been carried out. Files that customers sent are kept with their bytes; those of agents are given under addresses of this server.
 
 Faults: `server.faults` is a list of (predicate(request), action, apply). The first match is used once. `apply=True` carries the
 request out first: with Drop() that is an answer lost after the message was taken.
 """
+import base64
 import re
 import secrets
 import time
@@ -40,6 +41,9 @@ class ScriptedIntercom(Server):
         self.counter = 1000
         self.search_sees = True  # False: the search index lags behind
         self.rate_headers = {}
+        self.attributes = {"telegram_username", "language"}  # what custom attributes of contacts there are
+        self.agents_files = {}   # path: (type, bytes)
+        self.files_fetched = []  # paths, in order
         super().__init__(port)
 
     def config(self, **more):
@@ -69,6 +73,8 @@ class ScriptedIntercom(Server):
 
     def respond(self, request):
         complain = lambda what: self.trouble.append(f"{request!r}: {what}")
+        if request.path.startswith("/attachments/"):
+            return self.give_file(request)
         if request.headers.get("authorization") != "Bearer " + TOKEN:
             complain("authorization")
             return Answer(401, errors("unauthorized"))
@@ -125,8 +131,33 @@ class ScriptedIntercom(Server):
             if contact["external_id"] == body.get("external_id"):
                 what = "An archived contact" if contact["archived"] else "A contact"
                 return Answer(409, errors("conflict", f"{what} matching those details already exists with id={contact['id']}"))
+        wrong = self.unknown_attributes(body)
+        if wrong:
+            return wrong
         contact = self.add_contact(body.get("external_id"), body.get("name"))
+        contact.update({k: body[k] for k in ("phone", "custom_attributes") if k in body})
         return Answer(200, self.shown(contact))
+
+    def unknown_attributes(self, body):
+        for name in set(body.get("custom_attributes") or {}) - self.attributes:
+            return Answer(400, errors("parameter_invalid", f"Custom attribute '{name}' does not exist"))
+        return None
+
+    def change_contact(self, request, contact):
+        if contact in self.merged or contact not in self.contacts:
+            return self.moved(contact) if contact in self.merged else Answer(404, errors("not_found", "User Not Found"))
+        body = request.json
+        wrong = self.unknown_attributes(body)
+        if wrong:
+            return wrong
+        kept = self.contacts[contact]
+        kept.update({k: body[k] for k in ("name", "phone") if k in body})
+        kept.setdefault("custom_attributes", {}).update(body.get("custom_attributes") or {})
+        return Answer(200, self.shown(kept))
+
+    def create_attribute(self, request):
+        self.attributes.add(request.json["name"])
+        return Answer(200, {"type": "data_attribute", "id": len(self.attributes), **request.json})
 
     def add_contact(self, external_id, name="", archived=False):
         contact = {"id": secrets.token_hex(12), "external_id": external_id, "role": "user", "name": name, "archived": archived}
@@ -175,10 +206,38 @@ class ScriptedIntercom(Server):
             return wrong
         part = {"type": "conversation_part", "id": self.new_id(), "part_type": "comment", "body": body["body"],
                 "created_at": body.get("created_at", int(time.time())), "app_package_code": "tributary-test",
-                "author": {"type": "user", "id": body["intercom_user_id"], "name": "", "email": None}, "attachments": []}
+                "author": {"type": "user", "id": body["intercom_user_id"], "name": "", "email": None},
+                "attachments": self.take_files(request, body)}
         self.conversations[conversation]["parts"].append(part)
         self.conversations[conversation]["changed"] = time.time()
         return Answer(200, self.shown_conversation(conversation, [part]))
+
+    def take_files(self, request, body):
+        """The attachments as parts show them; their bytes are kept by address."""
+        found = [{"type": "upload", "name": url.rsplit("/", 1)[-1], "url": url, "content_type": "image/png", "filesize": 1} for url in body.get("attachment_urls", ())]
+        for file in body.get("attachment_files", ()):
+            if set(file) != {"name", "content_type", "data"} or not file["name"] or not file["content_type"]:
+                self.trouble.append(f"{request!r}: attachment_files {sorted(file)}")
+            found.append(self.attachment(base64.b64decode(file["data"], validate=True), file["name"], file["content_type"]))
+        if len(found) > 10:
+            self.trouble.append(f"{request!r}: {len(found)} attachments")
+        return found
+
+    def attachment(self, data, name="a.png", mime="image/png"):
+        """A file of an agent's, as it stands in a part."""
+        with self.lock:
+            path = f"/attachments/{len(self.agents_files)}/{urllib.parse.quote(name)}"
+            self.agents_files[path] = (mime, data)
+        return {"type": "upload", "name": name, "url": f"{self.url}{path}?signature=kanarie", "content_type": mime, "filesize": len(data)}
+
+    def give_file(self, request):
+        if request.headers.get("authorization") or request.headers.get("cookie"):
+            self.trouble.append(f"{request!r}: credentials with the address of a file")
+        self.files_fetched.append(request.path)
+        if request.path not in self.agents_files:
+            return Answer(404)
+        mime, data = self.agents_files[request.path]
+        return Answer(200, data, [("Content-Type", mime)])
 
     def shown_conversation(self, conversation, parts=None):
         inner = self.conversations[conversation]
@@ -222,12 +281,43 @@ class ScriptedIntercom(Server):
         return Answer(200, {"type": "conversation.list", "conversations": found[::-1], "total_count": len(found)})
 
     ROUTES = [("GET", r"/me", me), ("GET", r"/contacts/find_by_external_id/([^/]+)", find_contact), ("GET", r"/contacts/([^/]+)", get_contact),
+              ("PUT", r"/contacts/([^/]+)", change_contact), ("POST", r"/data_attributes", create_attribute),
               ("POST", r"/contacts", create_contact), ("POST", r"/contacts/([^/]+)/unarchive", unarchive),
               ("POST", r"/conversations", create_conversation), ("POST", r"/conversations/search", search),
               ("GET", r"/conversations", list_conversations), ("POST", r"/conversations/([^/]+)/reply", reply),
               ("GET", r"/conversations/([^/]+)", get_conversation)]
 
     # For tests
+
+    def files_of(self, external_id=None):
+        """[(name, type, bytes)] of what customers' messages have as uploads, in the order an agent sees."""
+        with self.lock:
+            found = []
+            for inner in self.conversations.values():
+                if external_id in (None, self.contacts[inner["contact"]]["external_id"]):
+                    for each in (a for part in inner["parts"] for a in part["attachments"] if part["author"]["type"] == "user"):
+                        path = urllib.parse.urlsplit(each["url"]).path
+                        found.append((each["name"], each["content_type"], self.agents_files.get(path, (None, None))[1]))
+            return found
+
+    def agent_says(self, conversation, html, *attachments):
+        """The part's id."""
+        with self.lock:
+            now = int(time.time())
+            part = {"type": "conversation_part", "id": self.new_id(), "part_type": "comment", "body": html, "created_at": now, "updated_at": now,
+                    "author": {"type": "admin", "id": "5", "name": "Alex", "email": "a@example.com"}, "attachments": list(attachments), "redacted": False}
+            self.conversations[conversation]["parts"].append(part)
+            self.conversations[conversation]["changed"] = time.time()
+            return part["id"]
+
+    def change_part(self, conversation, part_id, **members):
+        """`body`, or `redacted=True`."""
+        with self.lock:
+            part = next(p for p in self.conversations[conversation]["parts"] if p["id"] == part_id)
+            part.update(members, updated_at=int(time.time()))
+            if members.get("redacted"):
+                part.update(body="<p><i>This message was deleted</i></p>", attachments=[])
+            self.conversations[conversation]["changed"] = time.time()
 
     def delete_conversation(self, conversation):
         with self.lock:

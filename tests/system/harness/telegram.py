@@ -1,11 +1,16 @@
-"""A scripted Telegram Bot API: one or several bots, webhook registration, long polling with Telegram's meaning of an offset, and a
-sender of webhooks."""
+"""A scripted Telegram Bot API: one or several bots, webhook registration, long polling with Telegram's meaning of an offset, a sender
+of webhooks, files in both directions, edits and deletions.
+
+Files: `photo`, `document` and `voice` make updates whose files `getFile` then knows. `asked_for` and `fetched` hold what getFile and
+the fetch of the bytes answer the next times, by file_id: lists of actions (scripted.py), None = the ordinary answer."""
+import hashlib
 import http.client
 import json
 import threading
 import time
 import urllib.parse
 
+from . import multipart
 from .client import exchange
 from .common import PATIENCE_S, text_of
 from .scripted import Answer, Server
@@ -33,6 +38,12 @@ class ScriptedTelegram(Server):
         self.next_message = 1
         self.arrived = threading.Event()
         self.max_hold_s = 50
+        self.files = {}             # file_id: bytes
+        self.paths = {}             # file_path: file_id
+        self.asked_for, self.fetched = {}, {}
+        self.shown = {}             # (chat, message_id): {"text", "file": (method, name, type, bytes) or None}; what was deleted is gone
+        self.sent = []              # the same, with "chat" and "message_id", in the order in which they came
+        self.max_download = 20 << 20
         super().__init__(port)
 
     def config(self, **more):
@@ -42,16 +53,22 @@ class ScriptedTelegram(Server):
 
     def respond(self, request):
         parts = request.path.split("/")
+        if request.path.startswith(f"/file/bot{self.token}/"):
+            return self.give_file(request, request.path.split("/", 3)[3])
         if len(parts) != 3 or parts[1] != "bot" + self.token:
             self.trouble.append(f"{request!r}: path")
             return wrong(401, "Unauthorized")
         parameters = dict(request.query)
         kind = request.headers.get("content-type", "")
+        uploads = {}
         if request.body and kind.startswith("application/json"):
             parameters.update(request.json)
+        elif kind.startswith("multipart/"):
+            texts, uploads = multipart.read(kind, request.body)
+            parameters.update(texts)
         elif request.body:
             parameters.update(urllib.parse.parse_qsl(request.body.decode()))
-        request.notes.update(method=parts[2].lower(), parameters=parameters)
+        request.notes.update(method=parts[2].lower(), parameters=parameters, uploads=uploads)
         handler = self.METHODS.get(parts[2].lower())
         if handler is None:
             self.trouble.append(f"{request!r}: unknown method")
@@ -97,8 +114,77 @@ class ScriptedTelegram(Server):
             return ok([])
         return LongPoll(hold_s, limit, offset)
 
+    # Files
+
+    def next_of(self, actions, file_id):
+        return actions[file_id].pop(0) if actions.get(file_id) else None
+
+    def get_file(self, request, parameters):
+        file_id = parameters.get("file_id")
+        action = self.next_of(self.asked_for, file_id)
+        if action is not None:
+            return action
+        if file_id not in self.files:
+            return wrong(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+        data = self.files[file_id]
+        if len(data) > self.max_download:
+            return wrong(400, "Bad Request: file is too big")
+        path = f"documents/file_{len(self.paths)}.bin"
+        self.paths[path] = file_id
+        return ok({"file_id": file_id, "file_unique_id": hashlib.sha256(data).hexdigest()[:16], "file_size": len(data), "file_path": path})
+
+    def give_file(self, request, path):
+        file_id = self.paths.get(path)
+        request.notes.update(method="file", file_id=file_id)
+        if request.method != "GET" or request.headers.get("authorization") or request.headers.get("cookie"):
+            self.trouble.append(f"{request!r}: a file is fetched with GET and nothing else")
+        action = self.next_of(self.fetched, file_id)
+        if action is not None:
+            return action
+        if file_id is None:
+            return wrong(404, "Not Found")
+        return Answer(200, self.files[file_id], [("Content-Type", "application/octet-stream")])
+
+    # What the bot sends
+
+    def answer_message(self, chat, message_id):
+        shown = self.shown[chat, message_id]
+        said = {"text": shown["text"]} if shown["file"] is None else {"caption": shown["text"], "document": {"file_id": "x", "file_unique_id": "y"}}
+        return ok({"message_id": message_id, "date": int(time.time()), "chat": {"id": chat, "type": "private"}, **said})
+
+    def send(self, request, parameters):
+        method = request.notes["method"].removeprefix("send")
+        file = None
+        if method != "message":
+            if method not in request.notes["uploads"] or len(request.notes["uploads"]) != 1:
+                self.trouble.append(f"{request!r}: no upload under {method!r}")
+                return wrong(400, f"Bad Request: there is no {method} in the request")
+            file = (method, *request.notes["uploads"][method])
+        chat = int(parameters["chat_id"])
+        message_id, self.next_message = self.next_message, self.next_message + 1
+        self.shown[chat, message_id] = {"text": parameters.get("text" if file is None else "caption", ""), "file": file}
+        self.sent.append({"chat": chat, "message_id": message_id, **self.shown[chat, message_id]})
+        return self.answer_message(chat, message_id)
+
+    def edit(self, request, parameters):
+        chat, message_id = int(parameters["chat_id"]), int(parameters["message_id"])
+        caption = request.notes["method"] == "editmessagecaption"
+        shown = self.shown.get((chat, message_id))
+        if shown is None:
+            return wrong(400, "Bad Request: message to edit not found")
+        if caption != (shown["file"] is not None):
+            return wrong(400, f"Bad Request: there is no {'caption' if caption else 'text'} in the message to edit")
+        shown["text"] = parameters.get("caption" if caption else "text", "")
+        return self.answer_message(chat, message_id)
+
+    def delete_message(self, request, parameters):
+        if self.shown.pop((int(parameters["chat_id"]), int(parameters["message_id"])), None) is None:
+            return wrong(400, "Bad Request: message to delete not found")
+        return ok(True)
+
     METHODS = {"getme": get_me, "getwebhookinfo": get_webhook_info, "setwebhook": set_webhook, "deletewebhook": delete_webhook,
-               "getupdates": get_updates}
+               "getupdates": get_updates, "getfile": get_file, "deletemessage": delete_message, "editmessagetext": edit, "editmessagecaption": edit,
+               **dict.fromkeys(("sendmessage", "sendphoto", "senddocument", "sendvoice", "sendaudio", "sendvideo", "sendanimation"), send)}
 
     def _act(self, sock, request, action):
         if isinstance(action, LongPoll):
@@ -127,6 +213,41 @@ class ScriptedTelegram(Server):
         return {"update_id": update, "message": {"message_id": message, "date": int(time.time()) - 60, "text": text,
                                                  "from": {"id": chat, "is_bot": False, "first_name": "Ada", "last_name": "L."},
                                                  "chat": {"id": chat, "type": "private", "first_name": "Ada"}, **more}}
+
+    def keep(self, data):
+        """The file_id of a file that getFile will know."""
+        with self.lock:
+            file_id = f"BQACAgIAAxkB{len(self.files):06}kanarie"
+            self.files[file_id] = data
+            return file_id
+
+    def of_file(self, key, member, chat=77, words=None, **more):
+        """An update with a file; `words`: its caption."""
+        update = self.message(key, chat, **more)
+        del update["message"]["text"]
+        update["message"].update(member)
+        if words is not None:
+            update["message"]["caption"] = text_of(key, words)
+        return update
+
+    def photo(self, key, data, **more):
+        """The smaller size is another file, which nobody should want."""
+        sizes = [{"file_id": self.keep(b"the smaller one"), "file_unique_id": "s", "width": 90, "height": 60, "file_size": 15},
+                 {"file_id": self.keep(data), "file_unique_id": "l", "width": 1280, "height": 853, "file_size": len(data)}]
+        return self.of_file(key, {"photo": sizes}, **more)
+
+    def document(self, key, data, name="a.pdf", mime="application/pdf", size=None, **more):
+        file = {"file_id": self.keep(data), "file_unique_id": "d", "file_name": name, "mime_type": mime, "file_size": len(data) if size is None else size}
+        return self.of_file(key, {"document": file}, **more)
+
+    def voice(self, key, data, **more):
+        return self.of_file(key, {"voice": {"file_id": self.keep(data), "file_unique_id": "v", "duration": 3, "mime_type": "audio/ogg", "file_size": len(data)}}, **more)
+
+    @staticmethod
+    def file_id_of(update):
+        """Of the file that is to be fetched."""
+        message = update["message"]
+        return message["photo"][-1]["file_id"] if "photo" in message else next(message[k]["file_id"] for k in ("document", "voice") if k in message)
 
     def push(self, *updates):
         """Puts updates where getUpdates finds them."""
