@@ -73,7 +73,9 @@ static const struct config_key quota_keys[] = {
      .doc =
          "Messages of one account that may wait. With so many its webhooks are answered 503, and its bots are not asked."},
     {"files", KEY_SIZE, IN_CONFIG(most_file_bytes), .min = 0, .max = MIB << 30, .none = true, .preset = "10GiB",
-     .doc = "Kept files of one account, together. With so much, messages with files to be fetched are answered 503."},
+     .doc =
+         "Kept files of one account, together. With so much no more is fetched: webhooks of messages with files are answered "
+         "503, a bot that is polled goes on without."},
 };
 static const struct config_section quota_section = {"quota", "quota", quota_keys, COUNT(quota_keys)};
 

@@ -77,13 +77,13 @@ static void refuse_for(struct intake_batch *batch, bool over_files)
     }
 }
 
-// What came through says that there is room: for files, when it has some.
+// What came through says that there is room: for files, when it has some and would have been refused for them.
 static void end_refusals(struct intake_batch *batch, const struct store_accept *accept)
 {
     if (accept->result == ACCEPT_DUPLICATE || accept->state != MESSAGE_PENDING)
         return;
     board_alarm_end(batch->board, "quota_waiting", batch->account->name);
-    if (attachments_count(accept->event.attachments, FILE_WANTED))
+    if (accept->most_file_bytes && attachments_count(accept->event.attachments, FILE_WANTED))
         board_alarm_end(batch->board, "quota_files", batch->account->name);
 }
 

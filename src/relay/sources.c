@@ -27,10 +27,7 @@ struct keeper {
     struct loop_timer *timer;
     struct http_call *call;
     bool storing; // a batch or something learned is with the committer
-    // Of the last step, those that no batch has taken yet; in the arenas of the step.
-    const struct event *events;
-    size_t event_count;
-    bool gone; // ended: freed when nothing is in progress
+    bool gone;    // ended: freed when nothing is in progress
     struct job job;
     struct store_change change;
     struct store_source_learned learned;
@@ -142,7 +139,6 @@ static void on_answer(void *arg, const struct http_response *response)
 static void upkeep_begin(struct keeper *keeper)
 {
     struct source_upkeep *upkeep = &keeper->upkeep;
-    keeper->event_count = 0;
     arena_done(&upkeep->memory);
     arena_done(&upkeep->batch);
     *upkeep = (struct source_upkeep){
@@ -166,8 +162,6 @@ static void begin_anew(struct keeper *keeper)
     begin_anew_for(keeper, STR("the store takes nothing now"), TROUBLE_PAUSE_MS);
 }
 
-static void store_events(struct keeper *keeper);
-
 static void on_stored(struct intake_batch *batch, int err)
 {
     struct keeper *keeper = batch->arg;
@@ -180,32 +174,19 @@ static void on_stored(struct intake_batch *batch, int err)
         begin_anew(keeper);
     else if (refused.p)
         begin_anew_for(keeper, refused, REFUSED_PAUSE_MS);
-    else if (keeper->event_count)
-        store_events(keeper);
     else
         keep(keeper, NULL);
 }
 
-// How many of the events go together. One with a file may be refused for that (quota.files) where those behind it would be taken,
-// which would be before it then when all come again: it is the last of its batch.
-static size_t batch_size(const struct keeper *keeper)
-{
-    size_t n = 0;
-    bool ends = false;
-    while (n < keeper->event_count && !ends)
-        ends = attachments_count(keeper->events[n++].attachments, FILE_WANTED) > 0 &&
-               keeper->sources->options.intake->most_file_bytes;
-    return n;
-}
-
-static void store_events(struct keeper *keeper)
+// A platform that is asked cannot be told to send one message again: all behind a refused one would wait with it, whoever wrote them. So
+// none is refused for the bytes of its files (quota.files), which are not fetched then, and it says so.
+static void store_events(struct keeper *keeper, const struct source_step *step)
 {
     const struct intake *intake = keeper->sources->options.intake;
-    size_t count = batch_size(keeper);
-    struct intake_batch *batch = intake_batch_new(intake, account_ref(keeper->account), keeper->source, keeper->events,
-                                                  count);
-    keeper->events += count;
-    keeper->event_count -= count;
+    struct intake_batch *batch = intake_batch_new(intake, account_ref(keeper->account), keeper->source, step->events,
+                                                  step->event_count);
+    for (size_t i = 0; i < step->event_count; i++)
+        batch->accepts[i].most_file_bytes = 0;
     keeper->storing = true;
     if (intake_submit(intake, batch, keeper->sources->options.loop, on_stored, keeper))
         return;
@@ -297,9 +278,7 @@ static void keep(struct keeper *keeper, const struct http_response *last)
         break;
     case SOURCE_STORE:
         show(keeper, SOURCE_WELL, STR(""));
-        keeper->events = step.events;
-        keeper->event_count = step.event_count;
-        store_events(keeper);
+        store_events(keeper, &step);
         break;
     case SOURCE_LEARN:
         store_learned(keeper);
