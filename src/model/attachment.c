@@ -112,6 +112,15 @@ size_t attachments_count(struct str json, enum file_state state)
     return count;
 }
 
+struct attachment attachment_copy(const struct attachment *file, struct arena *arena)
+{
+    struct attachment copy = *file;
+    struct str *const texts[] = {&copy.kind, &copy.url, &copy.name, &copy.mime, &copy.ref, &copy.hash, &copy.why};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        *texts[i] = arena_str(arena, *texts[i]);
+    return copy;
+}
+
 struct str attachment_title(const struct attachment *file, struct arena *arena)
 {
     struct str kind = file->kind.n ? file->kind : STR("file");

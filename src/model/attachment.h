@@ -42,6 +42,8 @@ size_t attachments_read(struct str json, struct arena *arena, struct attachment 
 struct str attachments_write(const struct attachment *attachments, size_t count, struct arena *arena);
 // How many of them are in that state. The same limits.
 size_t attachments_count(struct str json, enum file_state state);
+// With its texts in the arena.
+struct attachment attachment_copy(const struct attachment *file, struct arena *arena);
 // What to call it where a person reads of it: its name, else its kind and type ("image (image/jpeg)"). In the arena.
 struct str attachment_title(const struct attachment *file, struct arena *arena);
 // The first bytes say what it is, whatever its sender said ("image/png"); STR_NONE: they do not (then it is a file of

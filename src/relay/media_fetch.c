@@ -273,21 +273,12 @@ static bool is_over_quota(struct media_fetch *fetch)
     return true;
 }
 
-static struct attachment attachment_in(struct arena *arena, const struct attachment *from)
-{
-    struct attachment copy = *from;
-    struct str *const texts[] = {&copy.kind, &copy.url, &copy.name, &copy.mime, &copy.ref, &copy.hash, &copy.why};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        *texts[i] = arena_str(arena, *texts[i]);
-    return copy;
-}
-
 static struct media_fetch *fetch_new(struct media *media, const struct wanted_file *wanted)
 {
     struct media_fetch *fetch = mem_new_of(struct media_fetch);
     fetch->media = media;
     fetch->wanted = *wanted;
-    fetch->wanted.file = attachment_in(&fetch->arena, &wanted->file);
+    fetch->wanted.file = attachment_copy(&wanted->file, &fetch->arena);
     fetch->account = directory_find_id(media->options.directory, wanted->account_id);
     DL_APPEND(media->fetches, fetch);
     media->fetch_count++;

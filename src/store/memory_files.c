@@ -54,19 +54,6 @@ static struct memory_filed *find_or_add(struct memory_files *files, int64_t mess
     return filed;
 }
 
-static struct attachment copy_attachment(const struct attachment *from, struct arena *arena)
-{
-    struct attachment copy = *from;
-    copy.kind = arena_str(arena, from->kind);
-    copy.url = arena_str(arena, from->url);
-    copy.name = arena_str(arena, from->name);
-    copy.mime = arena_str(arena, from->mime);
-    copy.ref = arena_str(arena, from->ref);
-    copy.hash = arena_str(arena, from->hash);
-    copy.why = arena_str(arena, from->why);
-    return copy;
-}
-
 void memory_files_want(struct memory_files *files, int64_t message_id, const struct store_accept *accept, int from,
                        const struct attachment *list, size_t count)
 {
@@ -83,7 +70,7 @@ void memory_files_want(struct memory_files *files, int64_t message_id, const str
                                                      .source_id = accept->source_id,
                                                      .received_at_us = accept->received_at_us,
                                                      .direction = accept->direction,
-                                                     .file = copy_attachment(&list[i], &filed->arena),
+                                                     .file = attachment_copy(&list[i], &filed->arena),
                                                      .next_attempt_us = accept->received_at_us}};
     }
 }
@@ -373,7 +360,7 @@ void memory_files_wanted(const struct memory_files *files, struct store_wanted *
     wanted->files = arena_alloc(wanted->arena, (wanted->count + 1) * sizeof *wanted->files);
     for (size_t i = 0; i < wanted->count; i++) {
         wanted->files[i] = all[i];
-        wanted->files[i].file = copy_attachment(&all[i].file, wanted->arena);
+        wanted->files[i].file = attachment_copy(&all[i].file, wanted->arena);
         wanted->files[i].account_bytes = memory_files_bytes(files, all[i].account_id);
     }
     free(all);

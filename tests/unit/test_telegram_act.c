@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
+#include "support/telegram_steps.h"
 
 #define NOW_US INT64_C(1700000000123456)
 #define TOKEN "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
@@ -38,19 +39,6 @@ static struct delivery delivery_of(const struct message *message)
     return (struct delivery){.source = &source, .message = message, .now_us = NOW_US, .arena = &arena};
 }
 
-static struct delivery_step next(struct delivery *delivery, const struct http_response *last)
-{
-    struct delivery_step step;
-    platform_telegram.receiver->step(delivery, last, &step);
-    return step;
-}
-
-static struct delivery_step answered(struct delivery *delivery, int status, const char *body)
-{
-    struct http_response response = plain_answer(status, NULL, str_of(body));
-    return next(delivery, &response);
-}
-
 static struct verdict verdict_of_answer(const struct message *message, int status, const char *body)
 {
     struct delivery delivery = delivery_of(message);
@@ -64,15 +52,6 @@ static struct verdict verdict_of_answer(const struct message *message, int statu
 
 // Requests ------------------------------------------------------------------------------------------------
 
-static struct str written(yyjson_val *value)
-{
-    size_t n;
-    char *text = value ? yyjson_val_write(value, YYJSON_WRITE_NOFLAG, &n) : NULL;
-    struct str copy = text ? arena_str(&arena, (struct str){text, n}) : STR_NONE;
-    free(text);
-    return copy;
-}
-
 static void check_case(yyjson_val *each)
 {
     struct message message = {.direction = REPLY,
@@ -81,14 +60,14 @@ static void check_case(yyjson_val *each)
                               .address = json_get_str(each, "address"),
                               .target_ref = json_get_str(each, "target"),
                               .text = json_get_str(each, "text"),
-                              .format = written(yyjson_obj_get(each, "format"))};
+                              .format = written_in(&arena, yyjson_obj_get(each, "format"))};
     struct delivery delivery = delivery_of(&message);
     struct delivery_step step = next(&delivery, NULL);
     print_message("%.*s\n", STR_ARG(json_get_str(each, "what")));
     assert_int_equal(step.kind, DELIVERY_SEND);
     struct str target = ARENA_JOIN(&arena, STR("https://api.telegram.org/bot" TOKEN "/"), json_get_str(each, "method"));
     assert_true(str_eq(step.request.target, target));
-    assert_true(str_eq(step.request.body, written(yyjson_obj_get(each, "request"))));
+    assert_true(str_eq(step.request.body, written_in(&arena, yyjson_obj_get(each, "request"))));
 }
 
 static void test_requests_are_exact(void **state)

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
+#include "support/telegram_steps.h"
 
 #define NOW_US INT64_C(1700000000123456)
 #define TOKEN "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
@@ -32,19 +33,6 @@ static struct delivery delivery_of(const struct message *message)
         .account = &account, .source = &source, .message = message, .now_us = NOW_US, .arena = &arena};
 }
 
-static struct delivery_step next(struct delivery *delivery, const struct http_response *last)
-{
-    struct delivery_step step;
-    platform_telegram.receiver->step(delivery, last, &step);
-    return step;
-}
-
-static struct delivery_step answered(struct delivery *delivery, int status, const char *body)
-{
-    struct http_response response = plain_answer(status, NULL, str_of(body));
-    return next(delivery, &response);
-}
-
 // One request, and what its answer comes to.
 static struct verdict verdict_of_answer(const struct message *message, int status, const char *body)
 {
@@ -57,22 +45,13 @@ static struct verdict verdict_of_answer(const struct message *message, int statu
 
 // Requests ------------------------------------------------------------------------------------------------
 
-static struct str written(yyjson_val *value)
-{
-    size_t n;
-    char *text = value ? yyjson_val_write(value, YYJSON_WRITE_NOFLAG, &n) : NULL;
-    struct str copy = text ? arena_str(&arena, (struct str){text, n}) : STR_NONE;
-    free(text);
-    return copy;
-}
-
 static void check_case(yyjson_val *each)
 {
     struct message message = {.direction = REPLY,
                               .conversation = json_get_str(each, "conversation"),
                               .address = json_get_str(each, "address"),
                               .text = json_get_str(each, "text"),
-                              .format = written(yyjson_obj_get(each, "format"))};
+                              .format = written_in(&arena, yyjson_obj_get(each, "format"))};
     struct delivery delivery = delivery_of(&message);
     struct delivery_step step = next(&delivery, NULL);
     print_message("%.*s\n", STR_ARG(json_get_str(each, "what")));
@@ -81,7 +60,7 @@ static void check_case(yyjson_val *each)
     assert_str(step.request.method, "POST");
     assert_str(step.request.target, "https://api.telegram.org/bot" TOKEN "/sendMessage");
     assert_str(http_header_get(step.request.headers, step.request.header_count, "content-type"), "application/json");
-    assert_true(str_eq(step.request.body, written(yyjson_obj_get(each, "request"))));
+    assert_true(str_eq(step.request.body, written_in(&arena, yyjson_obj_get(each, "request"))));
 }
 
 static void test_requests_are_exact(void **state)

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
+#include "support/telegram_steps.h"
 
 #define NOW_US INT64_C(1700000000123456)
 #define TOKEN "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
@@ -51,29 +52,7 @@ static struct delivery delivery_of(const struct message *message)
                              .arena = &arena};
 }
 
-static struct delivery_step next(struct delivery *delivery, const struct http_response *last)
-{
-    struct delivery_step step;
-    platform_telegram.receiver->step(delivery, last, &step);
-    return step;
-}
-
-static struct delivery_step answered(struct delivery *delivery, int status, const char *body)
-{
-    struct http_response response = plain_answer(status, NULL, str_of(body));
-    return next(delivery, &response);
-}
-
 // The request --------------------------------------------------------------------------------------------
-
-static struct str written(yyjson_val *value)
-{
-    size_t n;
-    char *text = value ? yyjson_val_write(value, YYJSON_WRITE_NOFLAG, &n) : NULL;
-    struct str copy = text ? arena_str(&arena, (struct str){text, n}) : STR_NONE;
-    free(text);
-    return copy;
-}
 
 static struct str boundary_of(const struct http_request *request)
 {
@@ -93,7 +72,7 @@ static struct str form_of(yyjson_val *each, struct str boundary)
     yyjson_val *key, *value;
     yyjson_obj_foreach(yyjson_obj_get(each, "fields"), i, n, key, value)
     {
-        struct str text = yyjson_is_str(value) ? json_val_str(value) : written(value);
+        struct str text = yyjson_is_str(value) ? json_val_str(value) : written_in(&arena, value);
         all = ARENA_JOIN(&arena, all, STR("--"), boundary, STR("\r\nContent-Disposition: form-data; name=\""),
                          json_val_str(key), STR("\"\r\n\r\n"), text, STR("\r\n"));
     }
@@ -115,7 +94,7 @@ static void check_case(yyjson_val *each)
     message.conversation = json_get_str(each, "conversation");
     message.address = json_get_str(each, "address");
     message.text = json_get_str(each, "text");
-    message.format = written(yyjson_obj_get(each, "format"));
+    message.format = written_in(&arena, yyjson_obj_get(each, "format"));
     struct delivery delivery = delivery_of(&message);
     struct delivery_step step = next(&delivery, NULL);
     print_message("%.*s\n", STR_ARG(json_get_str(each, "what")));
