@@ -171,14 +171,17 @@ static void wait_for_reloads(struct daemon *daemon)
     pthread_mutex_unlock(&daemon->threads_lock);
 }
 
-// This thread alone takes SIGHUP, and only while its loop runs; others inherit that they do not. What comes before or after
-// waits: libuv puts the default back when it lets go of a signal, which would end us.
-static void take_hup(bool take)
+static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+// This thread alone takes the watched signals, and only while its loop runs; others inherit that they do not. What comes before
+// or between waits: libuv puts the default back when it lets go of a signal, which would end us.
+static void take_signals(bool take)
 {
-    sigset_t hup;
-    sigemptyset(&hup);
-    sigaddset(&hup, SIGHUP);
-    pthread_sigmask(take ? SIG_UNBLOCK : SIG_BLOCK, &hup, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < 3; i++)
+        sigaddset(&set, watched_signals[i]);
+    pthread_sigmask(take ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
 }
 
 static void *reload_thread(void *arg)
@@ -198,12 +201,12 @@ static void begin_reload(struct daemon *daemon)
 {
     pthread_t thread;
     count_reloads(daemon, 1);
-    take_hup(false);
+    take_signals(false);
     if (pthread_create(&thread, NULL, reload_thread, daemon) == 0)
         pthread_detach(thread);
     else
         count_reloads(daemon, -1);
-    take_hup(true);
+    take_signals(true);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -227,15 +230,17 @@ static void handle(int number, void (*handler)(int number))
 
 static void watch_signals(struct daemon *daemon)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     handle(SIGPIPE, SIG_IGN);
     handle(SIGXFSZ, SIG_IGN); // a limit on the size of files is an error of the write, as a full disk is
     daemon->loop = loop_new();
     for (int i = 0; i < 3; i++) {
         uv_signal_init(loop_uv(daemon->loop), &daemon->signals[i]);
         daemon->signals[i].data = daemon;
-        uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+        uv_signal_start(&daemon->signals[i], on_signal, watched_signals[i]);
     }
+    // ThreadSanitizer (GCC 12) loses a signal that comes while a thread makes its first blocking call: that is made here, while
+    // they are kept off.
+    uv_run(loop_uv(daemon->loop), UV_RUN_NOWAIT);
 }
 
 // A second signal while everything ends in order ends at once, which is as safe as a crash.
@@ -253,6 +258,7 @@ static void stop_watching(struct daemon *daemon)
     handle(SIGHUP, SIG_IGN); // what waits is dropped with it
     handle(SIGTERM, end_at_once);
     handle(SIGINT, end_at_once);
+    take_signals(true);
 }
 
 static int take_file(struct daemon *daemon)
@@ -336,7 +342,6 @@ int daemon_serve(const char *given)
 {
     struct daemon daemon = {.definitions.config_path = config_find(given)};
     handle(SIGHUP, SIG_IGN); // its default would end us; the file has not been read yet
-    take_hup(false);
     definitions_init(&daemon.definitions);
     pthread_mutex_init(&daemon.threads_lock, NULL);
     pthread_cond_init(&daemon.no_reloads, NULL);
@@ -344,13 +349,14 @@ int daemon_serve(const char *given)
         stop(&daemon);
         return 1;
     }
+    take_signals(false);
     watch_signals(&daemon);
     int status = start(&daemon);
     if (!status) {
         say_ready(&daemon);
-        take_hup(true);
+        take_signals(true);
         loop_run(daemon.loop);
-        take_hup(false);
+        take_signals(false);
         log_info("stopping");
     }
     stop_watching(&daemon);
