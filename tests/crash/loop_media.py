@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Files by the gigabyte beside texts:  tests/crash/loop_media.py [--messages 10000] [--size 1048576] [--chats 100] [--rate 200] [--calm 10]
+"""Files by the gigabyte beside texts:  tests/crash/loop_media.py [--messages 10000] [--size 1048576] [--chats 100] [--rate 200] [--calm 10] [--line 25]
 
 Customers of a scripted Telegram send `messages` messages with a file each, over `chats` conversations, all at once; a scripted Intercom
 takes them as uploads. Meanwhile another account gets `rate` texts a second over a signed webhook and hands them to another one; `calm`
-seconds of that alone, and as many beside programs that only keep the processors busy, come first, for comparison. Every file is compared byte for byte where it arrives.
+seconds of that alone, and as many beside programs that only keep the processors busy, come first, for comparison. `line` is what the
+files come over, in MiB a second; without it they come as fast as they can. Every file is compared byte for byte where it arrives.
 
 Exit status 0: no text and no file was lost, doubled or changed, each conversation's came in order, and the relay's memory grew by at
 most 64 MiB. Whether the texts kept their pace (99 of 100 within 1.5 times what it was before) is printed, and counts with --strict: the peers
@@ -145,11 +146,12 @@ def main():
     parser.add_argument("--chats", type=int, default=100)
     parser.add_argument("--rate", type=int, default=200, help="texts a second")
     parser.add_argument("--calm", type=int, default=10, help="seconds of texts alone")
+    parser.add_argument("--line", type=float, default=float("inf"), help="MiB of files a second that the scripted Telegram gives at most")
     parser.add_argument("--patience", type=int, default=1800, help="seconds for all of it")
     parser.add_argument("--strict", action="store_true", help="the pace of texts counts, too")
     options = parser.parse_args()
     content = Content(options.size)
-    telegram, intercom, texts = Telegram(options.messages, options.chats, content, 10), Intercom(content, 10), Texts()
+    telegram, intercom, texts = Telegram(options.messages, options.chats, content, 10, options.line * (1 << 20)), Intercom(content, 10), Texts()
     for peer in (telegram, intercom, texts):
         peer.start()
     with tempfile.TemporaryDirectory(prefix="tributary-media-") as directory:

@@ -111,16 +111,24 @@ def told(value):
 
 
 class Telegram(Peer):
-    """`messages` updates, each with a file, over `chats` conversations; given a hundred at a time."""
+    """`messages` updates, each with a file, over `chats` conversations; given a hundred at a time. Its files come over a line of `line` bytes a second."""
 
-    def __init__(self, messages, chats, content, nice):
-        self.messages, self.chats, self.content = messages, chats, content
+    def __init__(self, messages, chats, content, nice, line=float("inf")):
+        self.messages, self.chats, self.content, self.line = messages, chats, content, line
+        self.through_at = 0.0
         self.fetched, self.from_us = 0, time.time()
         self.begun = multiprocessing.Event()
         super().__init__(nice)
 
     def report(self):
         return {"fetched": self.fetched}
+
+    def fetch(self, number):
+        with self.lock:
+            self.fetched += 1
+            self.through_at = through_at = max(self.through_at, time.monotonic()) + self.content.size / self.line
+        threading.Event().wait(through_at - time.monotonic())
+        return 200, self.content.head(number), self.content.tail
 
     def update(self, number):
         chat = number % self.chats + 1
@@ -133,9 +141,7 @@ class Telegram(Peer):
     def answer(self, method, target, body):
         path = target.partition("?")[0].split("/")
         if path[1] == "file":
-            with self.lock:
-                self.fetched += 1
-            return 200, self.content.head(int(path[-1])), self.content.tail
+            return self.fetch(int(path[-1]))
         name = path[-1].lower()
         asked = json.loads(body) if body else {}
         if name == "getfile":
