@@ -7,6 +7,7 @@
 #include "base/must.h"
 #include "model/backoff.h"
 #include "relay/courier.h"
+#include "store/attached.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -205,10 +206,19 @@ static void mark_head(struct dispatcher *d, struct attempt *attempt)
 
 // ---- attempts ----
 
+// Whether the mark must be on the disk before the request leaves. A receiver with a key needs none to tell a repetition; but no part of
+// an album may join what it may have had under that key, since it would drop the words.
+static bool needs_mark(const struct attempt *attempt)
+{
+    const struct message *message = attempt->steps.message;
+    bool has_key = attempt->desk_state->receiver->has_key;
+    return !message->in_flight && !attempt->asks_person && (!has_key || waits_for_files(message));
+}
+
 static void begin(struct dispatcher *d, struct lane *lane)
 {
     struct attempt *attempt = attempt_new(d, lane);
-    bool marked = attempt->desk_state->receiver->has_key || attempt->steps.message->in_flight || attempt->asks_person;
+    bool marked = !needs_mark(attempt);
     lane->waited = lane->is_stale = false;
     slot_take(d, attempt);
     lane_set_state(d, lane, marked ? LANE_SENDING : LANE_MARKING);

@@ -25,8 +25,9 @@ static void take_page(struct dispatcher *d, struct lane *lane, struct lane_page 
         struct message *message = page->entries[i].message;
         page->entries[i].message = NULL;
         bool marked = message->in_flight;
-        if (marked) { // by an earlier process: this one clears its marks
+        if (marked) // by an earlier process: this one clears its marks
             message->in_flight = false;
+        if (marked && !lane->owner->desk->receiver->has_key) {
             message->in_doubt = true;
             int64_t unsettled_us = d->started_us + d->options.settle_ms * 1000 - dispatcher_mono_us(d);
             if (message->next_attempt_us < dispatcher_now_us(d) + unsettled_us)

@@ -488,8 +488,9 @@ static void test_parts_of_an_album_go_as_one_message(void **state)
     rig_done(&rig);
 }
 
-// The wait of the first was over when the second one was stored: its words and its file follow.
-static void test_a_part_that_joins_what_is_being_sent_follows(void **state)
+// The wait of the first was over when the second one was stored: a message of its own. If it joined, and the first one's answer were
+// lost, the repetition would have its words under a key that the desk knows.
+static void test_a_part_that_comes_while_the_first_is_sent_stands_alone(void **state)
 {
     (void)state;
     with((struct rig_options){0});
@@ -499,13 +500,40 @@ static void test_a_part_that_joins_what_is_being_sent_follows(void **state)
     dispatcher_tick(rig.dispatcher);
     rig_turn(&rig);
     struct rig_call *call = sent("one");
-    assert_int_equal(part("two", 1), id);
-    rig_file(&rig, id, 0, rig_hash('a'));
-    rig_answer(&rig, call, 200, "");
-    struct rig_call *follows = sent("two");
-    assert_false(carries(follows, "one"));
-    assert_true(carries(follows, "/media/a0"));
-    rig_answer(&rig, follows, 200, "");
+    assert_true(rig_is_marked(&rig, id));
+    int64_t second = part("two", 1);
+    assert_int_not_equal(second, id);
+    rig_answer(&rig, call, 500, "");
+    rig_pass(&rig, 2000);
+    assert_false(carries(sent("one"), "two"));
+    take("one");
+    rig_file(&rig, second, 0, rig_hash('a'));
+    rig_pass(&rig, 1000);
+    assert_true(carries(sent("two"), "/media/a0"));
+    take("two");
+    nothing_is_sent();
+    rig_done(&rig);
+}
+
+// Nor does the next process take it in, nor wait: the key tells the repetition.
+static void test_a_part_that_comes_after_a_crash_stands_alone(void **state)
+{
+    (void)state;
+    struct rig_options options = {0};
+    with(options);
+    int64_t id = part("one", 0);
+    clock_manual_pass(&rig.clock, ALBUM_PART_US - 1);
+    rig.clock.mono_us += 1;
+    dispatcher_tick(rig.dispatcher);
+    rig_turn(&rig);
+    sent("one");
+    rig_crash(&rig, &options);
+    assert_int_not_equal(part("two", 0), id);
+    rig_pass(&rig, 1);
+    assert_false(carries(sent("one"), "two"));
+    take("one");
+    rig_pass(&rig, 1000);
+    take("two");
     nothing_is_sent();
     rig_done(&rig);
 }
@@ -571,7 +599,8 @@ int main(void)
         cmocka_unit_test(test_what_is_read_again_behind_an_attempt_is_not_taken_for_doubtful),
         cmocka_unit_test(test_what_came_behind_a_changed_attempt_is_not_taken_for_doubtful),
         cmocka_unit_test(test_parts_of_an_album_go_as_one_message),
-        cmocka_unit_test(test_a_part_that_joins_what_is_being_sent_follows),
+        cmocka_unit_test(test_a_part_that_comes_while_the_first_is_sent_stands_alone),
+        cmocka_unit_test(test_a_part_that_comes_after_a_crash_stands_alone),
         cmocka_unit_test(test_a_part_that_joins_while_the_page_is_asked_for_is_waited_for),
         cmocka_unit_test(test_a_part_that_comes_late_is_a_message_of_its_own),
     };
