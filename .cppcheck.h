@@ -7,3 +7,10 @@
     for ((index) = 0, (count) = yyjson_obj_size(object), (key) = unsafe_yyjson_get_first(object),                     \
         (value) = (key) + 1;                                                                                           \
          (index) < (count); (index)++, (key) = unsafe_yyjson_get_next(value), (value) = (key) + 1)
+#define yyjson_mut_arr_foreach(array, index, count, value)                                                             \
+    for ((index) = 0, (count) = yyjson_mut_arr_size(array), (value) = yyjson_mut_arr_get_first(array);                \
+         (index) < (count); (index)++, (value) = (value)->next)
+#define yyjson_mut_obj_foreach(object, index, count, key, value)                                                       \
+    for ((index) = 0, (count) = yyjson_mut_obj_size(object), (key) = yyjson_mut_arr_get_first(object),                \
+        (value) = (key)->next;                                                                                         \
+         (index) < (count); (index)++, (key) = (value)->next, (value) = (key)->next)

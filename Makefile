@@ -31,6 +31,7 @@ else ifeq ($V,cov)
 else ifeq ($V,fuzz)
   CC     := clang
   OPT    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+  OPT    += -Wno-unknown-warning-option
 else
   $(error V=$V: there are debug, release, asan, tsan, cov and fuzz)
 endif
@@ -76,6 +77,7 @@ FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC   := $(wildcard bench/*.c)
 BENCH_LIB   := $(wildcard bench/support/*.c)
 CRASH_SRC   := $(wildcard tests/crash/*.c)
+POWER       := $B/power/block_log.so $B/power/weak_flush.so
 SIM_SRC     := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
 FAULT_SRC   := $(filter-out tests/fault/test_%,$(wildcard tests/fault/*.c)) tests/sim/intercom.c
 WEB         := $(shell find web 2>/dev/null)
@@ -93,7 +95,8 @@ bench: $(BENCH)
 $(BIN)/tributary: $B/src/app/main.o
 $(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
 $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
-$(FUZZ): $B/%: $B/%.o $(if $(filter fuzz,$V),,$B/tests/fuzz/replay.o)
+$(FUZZ): $B/%: $B/%.o $B/tests/fuzz/input.o $B/tests/fuzz/$(if $(filter fuzz,$V),json_mutator,replay).o
+$B/tests/fuzz/test_json_mutator: $B/tests/fuzz/json_mutator.o
 $(filter $B/tests/sim/%,$(TESTS)) $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
 $B/sim: $B/tests/sim/main.o
 $B/sim: EXTRA = $(shell sed -n 's,^// LDFLAGS: *,,p' tests/sim/test_sim.c)
@@ -102,7 +105,7 @@ $(BENCH): $B/bench_%: $B/bench/%.o $(call objects,$(BENCH_LIB))
 $B/crash_scenario: $(call objects,$(CRASH_SRC) $(SUPPORT_SRC))
 $B/crash_scenario: EXTRA = -lcmocka
 $(TESTS): EXTRA = -lcmocka $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
-$(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer)
+$(FUZZ):  EXTRA = $(if $(filter fuzz,$V),-fsanitize=fuzzer) $(shell sed -n 's,^// LDFLAGS: *,,p' $(@:$B/%=%.c))
 $(BIN)/tributary $(BIN)/tributary-sandbox $(TESTS) $(FUZZ) $(BENCH) $B/sim $B/crash_scenario: $(LIB) $B/flags
 	@mkdir -p $(@D) && echo "  link $@"
 	$Q$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(EXTRA) $(LIB_LIBS) $(DEV_RPATH)
@@ -146,13 +149,42 @@ cov: cov-fresh
 
 # kill -9 at every system call, calls that fail, a million messages waiting: for long (HACKING.md). Every tests/crash/loop_*.py is
 # run, prints a line for each of its loops, and fails on a violation or when its negative control is not found out.
-crash: all bench $B/crash_scenario
+crash: all bench $B/crash_scenario $(POWER)
 	@status=0; for loop in $(sort $(wildcard tests/crash/loop_*.py)); do $(PYTHON) $$loop || status=1; done; exit $$status
+
+# The same hostile bytes to our server and to nginx, apache2, haproxy and lighttpd, and through these as proxies: for minutes, with
+# script/deps test lab (docs/internals/http-differential.md). Every tests/differential/loop_*.py, as with crash.
+differential: all
+	@status=0; for loop in $(sort $(wildcard tests/differential/loop_*.py)); do $(PYTHON) $$loop || status=1; done; exit $$status
+
+# For hours under a mixed load, with restarts, kills, clocks that are set, scarce memory, backups (tests/soak/soak.py; script/deps lab):
+# what grows, what is lost. The report is build/soak/report.json, with a picture.
+HOURS := 1
+soak: all
+	@$(PYTHON) tests/soak/soak.py --hours $(HOURS) $(if $(SEED),--seed $(SEED))
+# The power goes, on ext4, XFS and btrfs, as root, with script/deps crash (docs/reliability.md): STATES=100000 FS=xfs SEED=7. And what
+# the daemon makes of damaged files.
+$(POWER): $B/power/%.so: tests/power/%.c $B/flags
+	@mkdir -p $(@D) && echo "  cc $@"
+	$Q$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -fPIC -shared -o $@ $<
+powerloss: all $(POWER)
+	@status=0; $(PYTHON) tests/power/loop_powerloss.py $(STATES:%=--states %) $(FS:%=--kinds %) $(SEED:%=--seed %) || status=1; \
+	 $(PYTHON) tests/power/loop_damage.py $(SEED:%=--seed %) || status=1; exit $$status
 
 # The n-th thing that can fail fails, for every n (tests/fault/life.h); make check takes a sample of them. FAULT=sql: only the
 # sweeps with that in their name.
 fault: $B/tests/fault/test_every_failure
 	@directory=$$(mktemp -d) && TMPDIR=$$directory FULL=1 $< $(FAULT); status=$$?; rm -rf $$directory; exit $$status
+
+# The fuzz targets (docs/internals/fuzzing.md), one after another: make fuzz TIME=60, make fuzz RUNS=1000000 TARGET='http config'.
+# fuzz-minimise takes into tests/fuzz/corpus what of their finds is worth it.
+TIME := 60
+fuzz fuzz-minimise:
+	@$(MAKE) -s V=fuzz fuzzers
+	@$(PYTHON) script/fuzz $(if $(RUNS),--runs=$(RUNS),--time=$(TIME)) $(if $(filter %-minimise,$@),--minimise) $(TARGET)
+# Slow, silent, greedy and vanishing clients by the thousand beside honest ones: root, script/deps test lab, a quarter of an hour.
+hostile-network: all
+	@$(PYTHON) tests/hostile/network.py
 
 # The lints, each by itself too: make lint-format, lint-tidy ... What was found good is remembered under build/lint, by file; a file's
 # object stands for all it includes. gcc's analyzer leaves tests/ alone, not knowing how cmocka ends one, and leaks to the sanitizer,
@@ -213,4 +245,4 @@ distclean:
 	rm -rf build
 
 .SECONDARY:
-.PHONY: all tests fuzzers bench sim crash fault check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
+.PHONY: all tests fuzzers bench sim crash powerloss soak differential fault hostile-network fuzz fuzz-minimise check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE

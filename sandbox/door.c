@@ -535,8 +535,9 @@ static void serve_file(struct call *call, struct str name)
         call_header(call, "Cache-Control", STR("no-cache"));
         call_header(call, "X-Content-Type-Options", STR("nosniff"));
         call_header(call, "Referrer-Policy", STR("no-referrer"));
-        call_header(call, "Content-Security-Policy",
-                    STR("default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"));
+        call_header(
+            call, "Content-Security-Policy",
+            STR("default-src 'self'; img-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"));
         call_answer(call, 200, (struct str){(const char *)file->data, file->size});
         return;
     }

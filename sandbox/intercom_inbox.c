@@ -14,6 +14,7 @@ static void write_who(struct json *json, const struct intercom_conversation *con
     json_key_str(json, "name", contact->name);
     json_key_str(json, "external_id", contact->external_id);
     json_key_str(json, "phone", contact->phone);
+    json_key_str(json, "avatar", contact->avatar);
     json_key_str(json, "language", contact->language);
     json_key(json, "attributes");
     json_raw(json, contact->attributes.p ? contact->attributes : STR("{}"));

@@ -271,6 +271,9 @@ void telegram_get_file(struct asked *asked);
 void telegram_file(struct asked *asked);
 void telegram_paths_free(struct telegram *telegram);
 
+// ---- telegram_avatar.c ----
+void telegram_get_user_profile_photos(struct asked *asked);
+
 // ---- telegram_push.c ----
 // Sends what may be sent to the webhook.
 void telegram_push(struct telegram_bot *bot);

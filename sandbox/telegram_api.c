@@ -400,6 +400,7 @@ static const struct method {
     {"sendChatAction", send_chat_action},
     {"answerCallbackQuery", answer_callback_query},
     {"getFile", telegram_get_file},
+    {"getUserProfilePhotos", telegram_get_user_profile_photos},
 };
 
 // The bot that the path names ("bot<token>"), or NULL after an answer of 401 or 404.

@@ -55,6 +55,20 @@ export function face(name, id) {
   return element;
 }
 
+// Shows the picture at this address in place of the initials, while it can be had.
+export function showPicture(element, address) {
+  if ((element.dataset.picture ?? "") === (address ?? "")) return;
+  element.dataset.picture = address ?? "";
+  element.querySelector("img")?.remove();
+  if (!URL.canParse(address ?? "") || !["http:", "https:"].includes(new URL(address).protocol)) return;
+  const picture = make("img");
+  picture.alt = "";
+  picture.referrerPolicy = "no-referrer";
+  picture.addEventListener("error", () => picture.remove());
+  picture.src = address;
+  element.append(picture);
+}
+
 export function clock(time) {
   const date = new Date(typeof time === "number" ? time * 1000 : time);
   const today = date.toDateString() === new Date().toDateString();

@@ -1,4 +1,4 @@
-import { ask, chosenFiles, clock, empty, face, inBase64, keep, live, make, sendOnEnter, setText, shownFile, stayAtEnd } from "/web/common.js";
+import { ask, chosenFiles, clock, empty, face, inBase64, keep, live, make, sendOnEnter, setText, showPicture, shownFile, stayAtEnd } from "/web/common.js";
 
 const $ = (id) => document.getElementById(id);
 const rows = $("rows"), thread = $("thread"), text = $("text");
@@ -20,9 +20,10 @@ function createRow(conversation) {
 
 function updateRow(item, conversation) {
   const row = item.firstElementChild;
-  const [, name, time, last, mark] = row.children;
+  const [picture, name, time, last, mark] = row.children;
   row.setAttribute("aria-current", String(conversation.id === chosen));
   row.classList.toggle("unread", !conversation.read && !conversation.last_from_admin);
+  showPicture(picture, conversation.avatar);
   setText(name, conversation.name ?? conversation.external_id ?? "Unknown");
   setText(time, clock(conversation.updated_at));
   setText(last, (conversation.state === "closed" ? "closed · " : "") + (conversation.last_from_admin ? "↩ " : "") + (conversation.last_files ? "[file] " : "") + (conversation.last ?? ""));

@@ -15,8 +15,10 @@
 #include <stdlib.h>
 
 enum {
-    READER_CAP_MS = 2000,   // of one query on the loop's thread
-    CONNECTIONS_MAX = 256,  // on each door
+    READER_CAP_MS = 2000, // of one query on the loop's thread
+    CONNECTIONS_MIN = 4,  // on each door
+    CONNECTIONS_MAX = 256,
+    READING_MAX = 8 * API_BODY_MAX,
     WRONG_TOKENS_FREE = 10, // answered at once; more within a minute wait
     WRONG_TOKEN_WAIT_MS = 1000,
     DRAIN_LOOK_MS = 10,
@@ -266,6 +268,13 @@ static void on_request(void *arg, struct http_exchange *exchange)
     handle(call);
 }
 
+// Where descriptors are few, few are for those who look on.
+static size_t most_connections(size_t of_webhooks)
+{
+    size_t share = of_webhooks / 8 + CONNECTIONS_MIN;
+    return share < CONNECTIONS_MAX ? share : CONNECTIONS_MAX;
+}
+
 static bool open_door(struct admin *admin, int index, const char *address, struct arena *arena, const char **why)
 {
     struct door *door = &admin->doors[index];
@@ -274,8 +283,9 @@ static bool open_door(struct admin *admin, int index, const char *address, struc
     const char *reason = NULL;
     *door = (struct door){.admin = admin, .local = index == 1};
     http_server_options_default(&options);
-    options.max_connections = CONNECTIONS_MAX;
+    options.max_connections = most_connections(options.max_connections);
     options.max_body = API_BODY_MAX;
+    options.max_reading = READING_MAX; // the token is looked at when a request is whole
     door->server = http_server_new(admin->loop, address, -1, &options, &handler, &reason);
     if (!door->server)
         *why = arena_printf(arena, "cannot listen on %s (admin): %s", address, reason).p;

@@ -179,6 +179,13 @@ void api_problem_err(struct api_call *call, int err)
     case ERR_FULL:
         api_problem(call, 503, "The disk has no space left; nothing was changed.");
         break;
+    case ERR_CORRUPT:
+        board_alarm(admin_of(call)->board, "store_damaged", STR(""),
+                    STR("a part of the store's file cannot be read: tributary verify --deep tells more"));
+        api_problem(call, 503,
+                    "The store is damaged where this is read from; tributary verify --deep tells more. Put a backup in "
+                    "its place.");
+        break;
     default:
         api_problem(call, 503, "It failed (%s); the log may say more.", err_name(err));
     }

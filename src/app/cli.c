@@ -78,12 +78,12 @@ static void print_help(struct buf *out)
 
 __attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
 {
+    char sentence[4096];
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "tributary: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "; tributary help lists what there is\n");
+    vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
+    cli_fail("%s; tributary help lists what there is", sentence);
     return CLI_USAGE;
 }
 
@@ -245,22 +245,14 @@ static size_t terminal_width(void)
 }
 
 // Whoever reads may have seen enough: that is told by the exit status alone.
-static int print(struct buf *out)
+static int print(const struct cli *cli)
 {
-    size_t done = 0;
-    if (out->failed)
+    if (cli->out.failed)
         return cli_fail("the output is too large; ask for less");
-    while (done < out->n) {
-        ssize_t n = write(STDOUT_FILENO, out->p + done, out->n - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EPIPE)
-            return CLI_FAILED;
-        if (n < 0)
-            return cli_fail("cannot write to standard output: %s", strerrordesc_np(errno));
-        done += (size_t)n;
-    }
-    return CLI_DONE;
+    int err = cli_put(cli, buf_str(&cli->out));
+    if (err && err != EPIPE)
+        return cli_fail("cannot write to standard output: %s", strerrordesc_np(err));
+    return err ? CLI_FAILED : CLI_DONE;
 }
 
 // The first word may be one of a command of two: "account" alone, or "account lst".
@@ -315,7 +307,7 @@ int cli_main(int argc, char **argv)
     buf_init(&cli.out, CLI_OUTPUT_MAX);
     cli.width = terminal_width();
     int status = run(&cli, argc - 1, argv + 1);
-    int printed = print(&cli.out);
+    int printed = print(&cli);
     buf_done(&cli.out);
     arena_done(&cli.arena);
     curl_global_cleanup();

@@ -36,7 +36,9 @@ static void json_items(struct json *json, yyjson_val *items)
 static const char *next_page(struct cli *cli, yyjson_val *root)
 {
     struct str next = json_get_str(root, "next");
-    return next.p ? arena_printf(&cli->arena, "/api/v1/accounts?limit=1000&after=%.*s", STR_ARG(next)).p : NULL;
+    if (!next.p)
+        return NULL;
+    return arena_printf(&cli->arena, "/api/v1/accounts?limit=1000&after=%s", cli_escape(cli, next.p)).p;
 }
 
 int cli_account_list(struct cli *cli)
@@ -78,6 +80,8 @@ static void print_members(struct cli *cli, yyjson_val *object, const char *inden
 {
     size_t i, max;
     yyjson_val *key, *value;
+    if (!object)
+        return;
     yyjson_obj_foreach(object, i, max, key, value)
     {
         const char *name = yyjson_get_str(key);

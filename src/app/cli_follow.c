@@ -31,19 +31,13 @@ static void on_interrupt(int number)
 }
 
 // False: nobody reads any more, which is how following ends.
-static bool print_line(struct follow *follow, struct buf *line)
+static bool print_line(struct follow *follow, struct str line)
 {
-    for (size_t done = 0; done < line->n;) {
-        ssize_t n = write(STDOUT_FILENO, line->p + done, line->n - done);
-        if (n >= 0) {
-            done += (size_t)n;
-        } else if (errno != EINTR) {
-            follow->status = errno == EPIPE ? CLI_DONE
-                                            : cli_fail("cannot write to standard output: %s", strerrordesc_np(errno));
-            return false;
-        }
-    }
-    return true;
+    int err = cli_put(follow->cli, line);
+    if (err)
+        follow->status = err == EPIPE ? CLI_DONE
+                                      : cli_fail("cannot write to standard output: %s", strerrordesc_np(err));
+    return !err;
 }
 
 static bool is_wanted(struct cli *cli, yyjson_val *message)
@@ -104,7 +98,7 @@ static bool show(struct follow *follow, struct str event, yyjson_val *data)
     yyjson_doc *doc;
     int status;
     struct str id = cli_text(cli, data, "message");
-    struct str target = arena_printf(&cli->arena, "/api/v1/messages/%.*s", STR_ARG(id));
+    struct str target = arena_printf(&cli->arena, "/api/v1/messages/%s", cli_escape(cli, id.p));
     if (cli_call_any(cli, "GET", target.p, STR_NONE, &status, &doc)) {
         follow->status = CLI_FAILED;
         return false;
@@ -118,7 +112,7 @@ static bool show(struct follow *follow, struct str event, yyjson_val *data)
             write_json(&line, event, data, message);
         else
             write_text(cli, &line, event, data, message);
-        goes_on = print_line(follow, &line);
+        goes_on = print_line(follow, buf_str(&line));
         buf_done(&line);
     }
     yyjson_doc_free(doc);

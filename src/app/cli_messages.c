@@ -28,8 +28,7 @@ static const char *list_target(struct cli *cli, size_t limit, struct str after)
     add_filter(cli, &target, "state", cli->state);
     add_filter(cli, &target, "direction", cli->direction);
     add_filter(cli, &target, "q", cli->query);
-    if (after.p)
-        buf_printf(&target, "&after=%.*s", STR_ARG(after));
+    add_filter(cli, &target, "after", after.p);
     const char *text = arena_str(&cli->arena, buf_str(&target)).p;
     buf_done(&target);
     return text;
@@ -292,14 +291,15 @@ static int retry_skipped(struct cli *cli)
     bool more = true, long_work = false;
     while (more) {
         yyjson_doc *doc;
-        const char *target = after.p ? arena_printf(&cli->arena, "%s&after=%.*s", path, STR_ARG(after)).p : path;
+        const char *target = after.p ? arena_printf(&cli->arena, "%s&after=%s", path, cli_escape(cli, after.p)).p
+                                     : path;
         if (cli_call(cli, "POST", target, STR_NONE, &doc)) {
             if (count)
                 cli_fail("%" PRId64 " were tried again before that; asked again, it goes on from there", count);
             return CLI_FAILED;
         }
         yyjson_val *root = yyjson_doc_get_root(doc);
-        count += json_get_int(root, "retried", &some) ? some : 0;
+        count += json_get_int(root, "retried", &some) && some > 0 && some <= INT64_MAX - count ? some : 0;
         more = yyjson_get_bool(yyjson_obj_get(root, "more"));
         after = arena_str(&cli->arena, json_get_str(root, "next"));
         yyjson_doc_free(doc);

@@ -4,22 +4,47 @@
 #include "app/http_local.h"
 #include "model/http.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ANSWER_S = 120 };
+
+int cli_put(const struct cli *cli, struct str text)
+{
+    struct buf shown;
+    int err = 0;
+    buf_init(&shown, SIZE_MAX);
+    cli_write_shown(&shown, text, cli->json);
+    for (size_t done = 0; done < shown.n && !err;) {
+        ssize_t n = write(STDOUT_FILENO, shown.p + done, shown.n - done);
+        if (n >= 0)
+            done += (size_t)n;
+        else if (errno != EINTR)
+            err = errno;
+    }
+    if (shown.failed)
+        err = ENOMEM;
+    buf_done(&shown);
+    return err;
+}
 
 int cli_fail(const char *format, ...)
 {
     char sentence[8192];
+    struct buf shown;
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    fprintf(stderr, "tributary: %s\n", sentence);
+    buf_init(&shown, 2 * sizeof sentence);
+    cli_write_shown(&shown, str_of(sentence), false);
+    fprintf(stderr, "tributary: %.*s\n", STR_ARG(buf_str(&shown)));
+    buf_done(&shown);
     return CLI_FAILED;
 }
 

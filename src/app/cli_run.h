@@ -38,7 +38,9 @@ int cli_call_any(struct cli *cli, const char *method, const char *target, struct
                  yyjson_doc **out_doc);
 // For --json: the answer as it came.
 int cli_print_json(struct cli *cli, yyjson_val *value);
-// "tributary: sentence" to standard error; gives CLI_FAILED.
+// Writes the text to standard output, made harmless. 0 or an errno.
+int cli_put(const struct cli *cli, struct str text);
+// "tributary: sentence" to standard error, made harmless; gives CLI_FAILED.
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // Complains of an answer that is no 2xx: the problem's own words behind `what` (may be ""), and the versions where relay and
 // command are not of the same one. Gives CLI_FAILED.

@@ -57,6 +57,24 @@ struct str cli_clean(struct arena *arena, struct str text)
     return (struct str){clean, n};
 }
 
+void cli_write_shown(struct buf *out, struct str text, bool is_json)
+{
+    size_t shown = 0, bytes; // up to `shown` it is written
+    for (size_t i = 0; i < text.n; i += bytes) {
+        uint32_t code = code_point(text, i, &bytes);
+        bool is_bad = code == 0xFFFD && bytes == 1;
+        if (code == '\n' || (!is_bad && !code_point_is_harmful(code)))
+            continue;
+        buf_add(out, text.p + shown, i - shown);
+        if (is_json && !is_bad)
+            buf_printf(out, "\\u%04x", (unsigned)code);
+        else
+            buf_add_char(out, '?');
+        shown = i + bytes;
+    }
+    buf_add(out, text.p + shown, text.n - shown);
+}
+
 size_t cli_width(struct str text)
 {
     size_t width = 0, bytes;

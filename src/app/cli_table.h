@@ -24,5 +24,8 @@ void cli_table_write(const struct cli_table *table, size_t width, struct buf *ou
 struct str cli_clean(struct arena *arena, struct str text);
 // The (clean) text, cut with "..." where it takes more than `width` columns; 0 = no limit.
 void cli_write_cut(struct buf *out, struct str text, size_t width);
+// What is about to be shown, of whatever it was made: line breaks stay, what a terminal may obey, or what is no UTF-8, becomes "?".
+// In JSON it becomes its escape: the value is the same.
+void cli_write_shown(struct buf *out, struct str text, bool is_json);
 // Columns that the (clean) text takes.
 size_t cli_width(struct str text);

@@ -258,7 +258,7 @@ static const char *target_of(struct cli *cli, struct str what)
     struct buf target;
     if (!first || (first < what.n && (second >= what.n || second + 1 >= what.n || second == first + 1)))
         return NULL;
-    buf_init(&target, 65536);
+    buf_init(&target, SIZE_MAX / 2); // never full: it would be another question
     buf_printf(&target, "/api/v1/accounts/%s/why", account);
     if (first < what.n) {
         buf_printf(&target, "?source=%s", cli_escape(cli, arena_str(arena, str_sub(what, first + 1, second)).p));

@@ -85,6 +85,10 @@ struct desk_connector {
     // `out_request` and come back with the answer; false: inquiry_end was called.
     bool (*ask)(const struct desk *desk, struct inquiry *inquiry, const struct http_response *last,
                 struct http_request *out_request);
+    // The request that gives the customer their picture at the desk, by its address (STR_NONE: it is taken from them), in the
+    // arena. False: there is nobody to give it to, or it is not ours to say. NULL: this desk shows none.
+    bool (*show_avatar)(const struct desk *desk, const struct link *link, struct str url, struct arena *arena,
+                        struct http_request *out);
     // The rest is of desks whose agents' replies are taken; NULL in others.
     // Verifies, then reads. What is in *out borrows from the request or the arena.
     void (*receive)(const struct desk *desk, const struct http_request *request, struct arena *arena,

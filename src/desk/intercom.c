@@ -34,6 +34,10 @@ static void end(struct intercom *s, struct verdict verdict)
 {
     if (verdict.kind != VERDICT_DELIVERED && s->attempt->in_doubt && s->run->looked)
         verdict.not_found = true;
+    // Its text is there. That is noted with the conversation, for one message at a time: what was given up and is tried again
+    // once the note is another's has to be looked for.
+    if ((verdict.kind == VERDICT_RETRY || verdict.kind == VERDICT_REJECTED) && s->run->text_there)
+        verdict.maybe_applied = true;
     *s->out = (struct delivery_step){.kind = DELIVERY_END, .verdict = verdict};
 }
 
@@ -433,6 +437,7 @@ const struct desk_connector desk_intercom = {
     .api_url = "https://api.intercom.io",
     .check = intercom_check,
     .ask = intercom_ask,
+    .show_avatar = intercom_show_avatar,
     .receive = intercom_receive,
     .fetch = intercom_fetch,
     .search = intercom_changed,

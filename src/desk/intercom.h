@@ -190,6 +190,9 @@ bool intercom_send_who(struct intercom *s);
 void intercom_on_who(struct intercom *s, const struct http_response *last);
 // The contact was made: with all there is to know, maybe.
 void intercom_who_made(struct intercom *s);
+// desk_connector.show_avatar (intercom_who.c).
+bool intercom_show_avatar(const struct desk *desk, const struct link *link, struct str url, struct arena *arena,
+                          struct http_request *out);
 // Of the message's files (intercom_files.c): what is known of them at the start of an attempt.
 void intercom_files_begin(struct intercom *s);
 // Whether there are some that are not wanted any more, and of which the agent does not know.

@@ -3,6 +3,8 @@
 // that the workspace has not defined are refused: then it is told without them. With `identity: email` the e-mail address, too. A contact
 // that the customer shares with another source (intercom_person.c) keeps its name, phone and address, and is told attributes alone.
 //
+// The customer's picture is told apart, behind a message (relay/media_avatar.c asks for the request), and only to a contact of ours.
+//
 // It never hinders a message: whatever Intercom answers, the message goes next. link.note says what was told (who=), or until when it
 // is not tried again.
 #include "base/hash.h"
@@ -144,4 +146,28 @@ void intercom_who_made(struct intercom *s)
     struct profile profile = profile_read(s->attempt->profile, s->arena);
     if (is_plain(&profile) && str_eq(profile.name, s->attempt->message->sender_name))
         set_who(s, 0);
+}
+
+// As its shape in requests: a text (in answers it is an object with image_url).
+bool intercom_show_avatar(const struct desk *desk, const struct link *link, struct str url, struct arena *arena,
+                          struct http_request *out)
+{
+    if (!link->contact.n || intercom_note_read(link->note).joined)
+        return false;
+    struct buf buf;
+    buf_init(&buf, SIZE_MAX / 2);
+    struct json json = {.out = &buf};
+    json_open(&json, '{');
+    json_key(&json, "avatar");
+    if (url.n)
+        json_str(&json, url);
+    else
+        json_null(&json);
+    json_close(&json, '}');
+    buf_must(&buf);
+    struct str body = arena_str(arena, buf_str(&buf));
+    buf_done(&buf);
+    struct str path = ARENA_JOIN(arena, STR("/contacts/"), http_escape(arena, link->contact));
+    intercom_request(desk, arena, "PUT", path, body, out);
+    return true;
 }

@@ -18,6 +18,9 @@ struct file_fetch {
     int64_t now_us;   // wall time; true at every step
     int phase, tries; // the connector's own, 0 at the start
     void *state;      // the connector's own, in the arena
+    // A customer's picture (platform.fetch_avatar): of whose conversation, what the platform calls the one that is known (STR_NONE:
+    // none is), and out, with VERDICT_DELIVERED, the one that they have now: "" none; that which is known is not fetched again.
+    struct str thread, known_picture, picture;
 };
 
 enum file_step_kind {

@@ -1,11 +1,25 @@
 #include "model/inquiry.h"
 
+#include "base/buf.h"
 #include "base/must.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { SENTENCE_SIZE = 1024, SECRET_LEAST = 6 };
+enum { TEXT_MOST = 1024, SECRET_LEAST = 6, SECRET_SHOWN = 4 };
+
+static const struct str cut_off = STR("..."); // at the end of a text that goes on
+
+// A peer's texts may be long: the first bytes of one, up to the end of a character, and "..." where some are missing.
+static struct str cut(struct str text, struct arena *arena)
+{
+    size_t n = TEXT_MOST - cut_off.n;
+    if (text.n <= TEXT_MOST)
+        return arena_str(arena, text);
+    while (n && ((unsigned char)text.p[n] & 0xC0) == 0x80)
+        n--;
+    return ARENA_JOIN(arena, str_sub(text, 0, n), cut_off);
+}
 
 static struct inquiry_fact *add(struct inquiry *inquiry, const char *name, enum inquiry_kind kind)
 {
@@ -17,7 +31,7 @@ static struct inquiry_fact *add(struct inquiry *inquiry, const char *name, enum 
 
 void inquiry_text(struct inquiry *inquiry, const char *name, struct str text)
 {
-    add(inquiry, name, INQUIRY_TEXT)->text = arena_str(inquiry->arena, text);
+    add(inquiry, name, INQUIRY_TEXT)->text = cut(text, inquiry->arena);
 }
 
 void inquiry_number(struct inquiry *inquiry, const char *name, int64_t number)
@@ -37,23 +51,41 @@ void inquiry_bool(struct inquiry *inquiry, const char *name, bool yes)
 
 void inquiry_end(struct inquiry *inquiry, bool good, const char *format, ...)
 {
-    char sentence[SENTENCE_SIZE];
+    char sentence[2 * TEXT_MOST];
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
     inquiry->good = good;
-    inquiry->sentence = arena_str(inquiry->arena, str_of(sentence));
+    inquiry->sentence = cut(str_of(sentence), inquiry->arena);
+}
+
+// How much of the secret stands there: all of it, or half of it and more; or, where the text was cut, more than a few bytes.
+// 0: less than that.
+static size_t secret_at(struct str text, size_t at, struct str secret)
+{
+    size_t n = 0;
+    while (n < secret.n && at + n < text.n && text.p[at + n] == secret.p[n])
+        n++;
+    bool is_cut = n >= SECRET_SHOWN && str_eq(str_sub(text, at + n, text.n), cut_off);
+    return 2 * n >= secret.n || is_cut ? n : 0;
 }
 
 static struct str without(struct str text, struct str secret, struct arena *arena)
 {
-    for (size_t at = 0; at + secret.n <= text.n; at++) {
-        if (!str_eq(str_sub(text, at, at + secret.n), secret))
-            continue;
-        text = arena_printf(arena, "%.*s...%.*s", (int)at, text.p, STR_ARG(str_sub(text, at + secret.n, text.n)));
-        at += 2;
+    struct buf buf;
+    bool found = false;
+    buf_init(&buf, 2 * TEXT_MOST);
+    for (size_t at = 0; at < text.n;) {
+        size_t n = secret_at(text, at, secret);
+        buf_add_str(&buf, n ? STR("...") : str_sub(text, at, at + 1));
+        at += n ? n : 1;
+        found |= n > 0;
     }
+    buf_must(&buf);
+    if (found)
+        text = arena_str(arena, buf_str(&buf));
+    buf_done(&buf);
     return text;
 }
 

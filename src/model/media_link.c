@@ -15,6 +15,8 @@ enum {
     EXPIRY_DIGITS = 12,  // at most: far from what overflows as microseconds
 };
 
+static const int64_t NEVER_S = INT64_C(253402300799); // the last second of the year 9999
+
 // At most so many bytes, whole characters, and nothing from a NUL on: it could not be read back.
 static struct str cut(struct str text, size_t most)
 {
@@ -42,17 +44,28 @@ static void sign(const struct media_links *links, struct str hash, struct str ex
     }
 }
 
-struct str media_link(const struct media_links *links, const struct attachment *file, int64_t now_us,
-                      struct arena *arena)
+static struct str link_until(const struct media_links *links, const struct attachment *file, int64_t until_s,
+                             struct arena *arena)
 {
     char number[STR_I64_SIZE], signature[SIGNATURE_SIZE];
-    struct str exp = str_of_i64((now_us + links->lifetime_us + 999999) / 1000000, number);
+    struct str exp = str_of_i64(until_s, number);
     struct str name = cut(file->name, NAME_MAX_BYTES), mime = cut(file->mime, MIME_MAX_BYTES);
     must(file->hash.n == FILE_HASH_SIZE);
     sign(links, file->hash, exp, name, mime, arena, signature);
     return ARENA_JOIN(arena, links->base, STR("/media/"), file->hash, STR("?exp="), exp, STR("&sig="),
                       {signature, sizeof signature}, STR("&name="), http_escape(arena, name), STR("&mime="),
                       http_escape(arena, mime));
+}
+
+struct str media_link(const struct media_links *links, const struct attachment *file, int64_t now_us,
+                      struct arena *arena)
+{
+    return link_until(links, file, (now_us + links->lifetime_us + 999999) / 1000000, arena);
+}
+
+struct str media_link_lasting(const struct media_links *links, const struct attachment *file, struct arena *arena)
+{
+    return link_until(links, file, NEVER_S, arena);
 }
 
 bool media_link_path(struct str path, struct str *out_hash)

@@ -14,6 +14,10 @@ struct media_links {
 struct str media_link(const struct media_links *links, const struct attachment *file, int64_t now_us,
                       struct arena *arena);
 
+// The same for a customer's picture, which a desk may ask for whenever an agent looks: always the same text, and good for as long as
+// the bytes are kept.
+struct str media_link_lasting(const struct media_links *links, const struct attachment *file, struct arena *arena);
+
 // The path of such a link (/media/<hash>), whoever signed it. The hash is borrowed from it.
 bool media_link_path(struct str path, struct str *out_hash);
 

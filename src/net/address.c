@@ -54,7 +54,8 @@ static bool in_any(const uint8_t *address, const struct range *ranges, size_t co
     return false;
 }
 
-struct in6_addr address_key(const struct sockaddr *address)
+// The address without its port as 16 bytes, IPv4 v4-mapped; all zero for other families.
+static struct in6_addr key_of(const struct sockaddr *address)
 {
     struct in6_addr key = {0};
     if (address->sa_family == AF_INET6)
@@ -67,12 +68,6 @@ struct in6_addr address_key(const struct sockaddr *address)
     return key;
 }
 
-bool address_is_loopback(const struct sockaddr *address)
-{
-    struct in6_addr key = address_key(address);
-    return in_range(key.s6_addr, &mapped4) ? key.s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(&key);
-}
-
 static bool is_public4(const uint8_t *address)
 {
     return !in_any(address, special4, sizeof special4 / sizeof *special4);
@@ -80,7 +75,7 @@ static bool is_public4(const uint8_t *address)
 
 bool address_is_public(const struct sockaddr *address)
 {
-    struct in6_addr key = address_key(address);
+    struct in6_addr key = key_of(address);
     const uint8_t *bytes = key.s6_addr;
     if (in_range(bytes, &mapped4) || in_range(bytes, &nat64))
         return is_public4(bytes + 12);

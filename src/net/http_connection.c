@@ -23,10 +23,10 @@
 #include <utlist.h>
 
 enum {
-    PENDING_MAX = 64 * 1024,  // bytes of later requests; one more read may come on top
     STREAM_MAX = 1024 * 1024, // bytes of a stream that the peer has not taken
     UNSENT_MOST = 128 * 1024, // of a body of known length, in the kernel
     LINGER_MS = 2000,
+    TURN_REQUESTS = 2,          // of one connection, then it is others' turn
     WRITE_PROGRESS = 64 * 1024, // bytes taken that renew the time to write
 };
 
@@ -50,9 +50,10 @@ struct http_connection {
         uv_pipe_t pipe;
     } uv; // first
     struct http_server *server;
-    struct http_connection *prev, *next; // server->connections
+    struct http_connection *prev, *next; // server->crowds[crowd]
+    enum crowd crowd;
+    size_t held; // as the server was told
     struct http_connection *resume_prev, *resume_next;
-    struct in6_addr address;
 
     enum connection_state state;
     int64_t began_ms;    // the first byte of the request being read
@@ -64,6 +65,7 @@ struct http_connection {
     struct http_exchange *exchange; // being read, with the handler, or streamed
     struct buf pending;
     size_t pending_at; // what stands before was used
+    size_t turn;       // requests that were whole in this run()
     bool running;      // inside run()
     bool resuming;     // in server->resuming
     bool reading;
@@ -188,6 +190,53 @@ static bool is_live(const struct http_connection *connection)
     return connection->state == CONNECTION_STREAMING && !connection->exchange->stream.length;
 }
 
+// ---- its place among the others
+
+static void join(struct http_connection *connection, enum crowd crowd)
+{
+    struct http_server *server = connection->server;
+    connection->crowd = crowd;
+    server->crowd_sizes[crowd]++;
+    if (connection->state == CONNECTION_LINGERING)
+        DL_PREPEND(server->crowds[crowd], connection);
+    else
+        DL_APPEND(server->crowds[crowd], connection);
+}
+
+static void leave(struct http_connection *connection)
+{
+    struct http_server *server = connection->server;
+    server->crowd_sizes[connection->crowd]--;
+    DL_DELETE(server->crowds[connection->crowd], connection);
+}
+
+bool http_connection_may_go(const struct http_connection *connection)
+{
+    return connection->state != CONNECTION_PARKED && connection->state != CONNECTION_STREAMING;
+}
+
+// To be told last: it may be this connection that has to go. What cannot go is not counted: others would go for it. It holds no more
+// than one read.
+static void weigh(struct http_connection *connection)
+{
+    size_t before = connection->held;
+    connection->held = connection->pending.n + (takes_requests(connection) ? connection->parser.at : 0);
+    if (!http_connection_may_go(connection))
+        connection->held = 0;
+    http_server_weighed(connection->server, before, connection->held);
+}
+
+size_t http_connection_held(const struct http_connection *connection)
+{
+    return connection->held;
+}
+
+// What comes is read, so that its end is noticed, and thrown away.
+static bool ignores_input(const struct http_connection *connection)
+{
+    return connection->state == CONNECTION_LINGERING || is_live(connection);
+}
+
 // ---- closing
 
 static void on_closed(uv_handle_t *handle)
@@ -216,8 +265,8 @@ void http_connection_close(struct http_connection *connection)
     if (connection->resuming)
         DL_DELETE2(connection->server->resuming, connection, resume_prev, resume_next);
     buf_done(&connection->pending);
-    DL_DELETE(connection->server->connections, connection);
-    http_server_connection_closed(connection->server, connection->address);
+    leave(connection);
+    weigh(connection);
     uv_close(&connection->uv.handle, on_closed);
 }
 
@@ -229,6 +278,14 @@ static void close_hard(struct http_connection *connection)
     if (connection->state != CONNECTION_CLOSED && uv_fileno(&connection->uv.handle, &fd) == 0)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     http_connection_close(connection);
+}
+
+void http_connection_drop(struct http_connection *connection)
+{
+    if (connection->state == CONNECTION_IDLE || connection->state == CONNECTION_LINGERING)
+        http_connection_close(connection);
+    else
+        close_hard(connection);
 }
 
 // ---- reading
@@ -337,6 +394,8 @@ static void on_shut(uv_shutdown_t *shutdown, int status)
 static void linger(struct http_connection *connection)
 {
     set_state(connection, CONNECTION_LINGERING);
+    leave(connection);
+    join(connection, NEWCOMERS);
     connection->shutdown.data = connection;
     if (uv_shutdown(&connection->shutdown, &connection->uv.stream, on_shut) != 0)
         http_connection_close(connection);
@@ -346,6 +405,8 @@ static void linger(struct http_connection *connection)
 
 static void resume_later(struct http_connection *connection)
 {
+    if (connection->resuming)
+        return;
     connection->resuming = true;
     DL_APPEND2(connection->server->resuming, connection, resume_prev, resume_next);
     http_server_resume_soon(connection->server);
@@ -360,6 +421,8 @@ static void answered(struct http_connection *connection)
     }
     request_parser_next(&connection->parser);
     set_state(connection, CONNECTION_IDLE);
+    leave(connection);
+    join(connection, REGULARS);
     // Not at once: the next request would be handled inside the call that answered this one.
     if (!connection->running && (has_pending(connection) || connection->ended))
         resume_later(connection);
@@ -441,7 +504,10 @@ static void on_whole(struct http_connection *connection)
     exchange->is_http10 = connection->parser.llhttp.http_minor == 0;
     connection->last_answer = !exchange->keep_alive;
     connection->server->open_exchanges++;
+    connection->turn++;
     set_state(connection, CONNECTION_PARKED);
+    leave(connection);
+    join(connection, connection->crowd); // it was quiet for least
     connection->server->handler.request(connection->server->handler.arg, exchange);
 }
 
@@ -474,7 +540,8 @@ static size_t run(struct http_connection *connection, const char *p, size_t n)
 {
     size_t used = 0;
     connection->running = true;
-    while (used < n && takes_requests(connection))
+    connection->turn = 0;
+    while (used < n && takes_requests(connection) && connection->turn < TURN_REQUESTS)
         used += feed(connection, p + used, n - used);
     connection->running = false;
     return used;
@@ -490,8 +557,8 @@ static void keep_pending(struct http_connection *connection, const char *p, size
     }
     if (buf_add(pending, p, n))
         http_connection_close(connection); // out of memory: the bound cannot be passed
-    else if (pending->n >= PENDING_MAX)
-        read_stop(connection);
+    else
+        read_stop(connection); // until its turn comes
 }
 
 // Nothing of a next request can come any more.
@@ -512,31 +579,45 @@ void http_connection_resume(struct http_connection *connection)
     }
     if (connection->state == CONNECTION_CLOSED)
         return;
-    if (!has_pending(connection)) {
+    if (takes_requests(connection) && has_pending(connection)) {
+        resume_later(connection);
+    } else if (!has_pending(connection) || ignores_input(connection)) {
         buf_done(pending); // rarely used: an idle connection should be small
         connection->pending_at = 0;
         read_start(connection);
     }
     close_if_over(connection);
+    if (connection->state != CONNECTION_CLOSED)
+        weigh(connection);
+}
+
+// It has had its turn, and has more to say.
+static void let_others(struct http_connection *connection)
+{
+    read_stop(connection);
+    resume_later(connection);
 }
 
 static void received(struct http_connection *connection, const char *p, size_t n)
 {
     size_t used = 0;
-    if (connection->state == CONNECTION_LINGERING || is_live(connection))
+    if (ignores_input(connection))
         return;
     if (takes_requests(connection) && !has_pending(connection))
         used = run(connection, p, n);
     bool rest_counts = connection->state <= CONNECTION_WRITING && !is_live(connection);
-    if (used < n && rest_counts && !connection->last_answer)
-        keep_pending(connection, p + used, n - used);
+    if (used == n || !rest_counts || connection->last_answer)
+        return;
+    keep_pending(connection, p + used, n - used);
+    if (takes_requests(connection))
+        let_others(connection);
 }
 
 static void peer_ended(struct http_connection *connection)
 {
     connection->ended = true;
     connection->reading = false;
-    if (is_live(connection) || connection->state == CONNECTION_LINGERING)
+    if (ignores_input(connection))
         http_connection_close(connection);
     else
         close_if_over(connection);
@@ -553,17 +634,21 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         peer_ended(connection);
     else if (n < 0)
         http_connection_close(connection);
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    if (n == (ssize_t)buf->len) // libuv would read on, for long
+        let_others(connection);
+    weigh(connection);
 }
 
 // ---- the server's calls
 
-void http_connection_start(struct http_server *server, int fd, bool is_unix, struct in6_addr address)
+void http_connection_start(struct http_server *server, int fd, bool is_unix)
 {
     struct http_connection *connection = mem_new_of(struct http_connection);
     uv_loop_t *uv = loop_uv(server->loop);
     connection->server = server;
-    connection->address = address;
-    buf_init(&connection->pending, PENDING_MAX + sizeof server->read_buffer);
+    buf_init(&connection->pending, sizeof server->read_buffer);
     request_parser_init(&connection->parser, &server->limits, server->handler.head, server->handler.arg);
     int err;
     if (is_unix) {
@@ -575,8 +660,8 @@ void http_connection_start(struct http_server *server, int fd, bool is_unix, str
     }
     must(err == 0);
     connection->deadline_ms = state_deadline(connection);
-    DL_APPEND(server->connections, connection);
-    http_server_connection_opened(server, address);
+    join(connection, NEWCOMERS);
+    http_server_connection_opened(server);
     read_start(connection);
 }
 
@@ -720,6 +805,8 @@ bool http_exchange_stream(struct http_exchange *exchange, int status, struct str
         hold_little(connection);
     else
         watch_for_silence(connection);
+    if (has_pending(connection))
+        resume_later(connection); // what is ignored from now on
     write_all(connection, &head, 1);
     return true;
 }

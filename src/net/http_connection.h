@@ -5,10 +5,14 @@
 #include "net/http_server.h"
 #include "net/request_parser.h"
 
-#include <netinet/in.h>
-
 struct http_connection;
-struct address_count;
+
+// Kept apart, so that neither those who never say anything nor those who said it long ago drive the others out.
+enum crowd {
+    NEWCOMERS, // nothing was answered to them yet; in front those that were answered for the last time
+    REGULARS,  // something was
+    CROWDS,
+};
 
 struct http_server {
     struct loop *loop;
@@ -23,10 +27,12 @@ struct http_server {
     bool accept_paused, accept_warned;
     bool draining;
 
-    struct http_connection *connections; // all that are not closed
-    size_t connection_count;
-    struct address_count *addresses;
-    struct http_connection *resuming; // answered late, with bytes of the next request in hand
+    struct http_connection *crowds[CROWDS]; // all that are not closed; who was quiet for longest is the first
+    size_t crowd_sizes[CROWDS];
+    size_t reading;                   // bytes that http_connection_held counts, of all
+    size_t dropped;                   // to make room
+    int64_t warn_at_ms;               // of that the log says nothing before
+    struct http_connection *resuming; // with bytes of the next request in hand: answered late, or it is others' turn
     uv_idle_t resume;
     uv_timer_t sweep;
     int64_t sweep_ms;
@@ -39,8 +45,8 @@ struct http_server {
     char read_buffer[64 * 1024];
 };
 
-// `fd` is taken. `address` is the peer's without its port, all zero for a Unix socket.
-void http_connection_start(struct http_server *server, int fd, bool is_unix, struct in6_addr address);
+// `fd` is taken.
+void http_connection_start(struct http_server *server, int fd, bool is_unix);
 // Closes what is over its time. `now_ms` is uv_now.
 void http_connection_sweep(struct http_connection *connection, int64_t now_ms);
 // Goes on with the bytes in hand.
@@ -48,11 +54,18 @@ void http_connection_resume(struct http_connection *connection);
 // The server takes no more: closes idle connections and streams, others after their answer.
 void http_connection_drain(struct http_connection *connection);
 void http_connection_close(struct http_connection *connection);
+// Nothing of it is with the handler: it can make room for others, and loses no answer that was begun by hand.
+bool http_connection_may_go(const struct http_connection *connection);
+void http_connection_drop(struct http_connection *connection);
+// Bytes of a request that is not whole, and of those behind it.
+size_t http_connection_held(const struct http_connection *connection);
+// Within its crowd.
 struct http_connection *http_connection_next(const struct http_connection *connection);
 
 // The server's side of a connection's life.
-void http_server_connection_opened(struct http_server *server, struct in6_addr address);
-void http_server_connection_closed(struct http_server *server, struct in6_addr address);
+void http_server_connection_opened(struct http_server *server);
+// A connection held `before` bytes and holds `now`. May drop connections, this one too.
+void http_server_weighed(struct http_server *server, size_t before, size_t now);
 // Calls http_connection_resume for all in `resuming`.
 void http_server_resume_soon(struct http_server *server);
 void http_server_handle_closed(struct http_server *server);

@@ -1,18 +1,17 @@
-// The server: the listening socket, the caps on connections, the sweep that ends what is over its time, and the end.
+// The server: the listening socket, who gives way when it is full, the sweep that ends what is over its time, and the end.
 // What happens on a connection is in http_connection.c.
 //
 // Deadlines are kept in the connections and looked at by one timer, four times within the shortest of them and at
 // least once a second: a timer of its own for each connection would be set and cleared several times a request.
 //
-// Accepting is one accept4 for each time the loop finds the socket ready: when several loops share a socket, a burst of new
-// connections spreads over them, while the first to wake would otherwise take all.
+// Accepting is a few accept4 for each time the loop finds the socket ready: when several loops share a socket, a burst of new
+// connections spreads over them, while the first to wake would otherwise take all; and where each round of a loop is long,
+// because much is asked on the connections that are open, one at a time would let others wait.
 #include "net/http_connection.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "base/table.h"
-#include "net/address.h"
 #include "net/listen_address.h"
 
 #include <errno.h>
@@ -21,29 +20,25 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <utlist.h>
 
 enum {
     MAX_TARGET = 8 * 1024,
     MAX_ANSWER_HEAD = 64 * 1024,
     CONNECTIONS_CAP = 16384,
-    OTHER_FILES = 128, // descriptors left for the rest of the process
+    FEW_FILES = 512,         // descriptors; of so few a quarter is for connections, else half
+    ACCEPTS = 16,            // each time the loop comes round
+    RESUMES = 16,            // likewise: each may read 64 KiB then
+    RESUME_NS = 1000 * 1000, // or until so much time has gone
     SWEEP_MIN_MS = 5,
     SWEEP_MAX_MS = 1000,
-};
-
-// How many connections an address has. Loopback and Unix sockets are not counted.
-struct address_count {
-    struct in6_addr address; // key
-    size_t count;
-    UT_hash_handle hh;
+    WARN_MS = 60 * 1000, // between two lines in the log
 };
 
 void http_server_options_default(struct http_server_options *options)
 {
     struct rlimit files = {.rlim_cur = 1024};
     getrlimit(RLIMIT_NOFILE, &files);
-    size_t connections = files.rlim_cur > 2 * OTHER_FILES ? files.rlim_cur - OTHER_FILES : files.rlim_cur / 4;
+    size_t connections = files.rlim_cur > FEW_FILES ? files.rlim_cur / 2 : files.rlim_cur / 4;
     *options = (struct http_server_options){
         .max_head = 32 * 1024,
         .max_headers = 100,
@@ -55,60 +50,73 @@ void http_server_options_default(struct http_server_options *options)
         .min_body_rate = 512,
         .write_ms = 30 * 1000,
         .max_connections = connections < CONNECTIONS_CAP ? connections : CONNECTIONS_CAP,
-        .max_per_address = 1024,
+        .max_reading = 64 * 1024 * 1024,
     };
 }
 
-// ---- connections
-
-static bool is_counted(struct in6_addr address)
-{
-    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_addr = address};
-    return !IN6_IS_ADDR_UNSPECIFIED(&address) && !address_is_loopback((struct sockaddr *)&in);
-}
-
-static bool has_room_for(const struct http_server *server, struct in6_addr address)
-{
-    struct address_count *found = NULL;
-    if (server->connection_count >= server->options.max_connections)
-        return false;
-    HASH_FIND(hh, server->addresses, &address, sizeof address, found);
-    return !found || found->count < server->options.max_per_address;
-}
-
-static void count_address(struct http_server *server, struct in6_addr address, int step)
-{
-    struct address_count *found = NULL;
-    if (!is_counted(address))
-        return;
-    HASH_FIND(hh, server->addresses, &address, sizeof address, found);
-    if (!found) {
-        found = mem_new_of(struct address_count);
-        found->address = address;
-        HASH_ADD(hh, server->addresses, address, sizeof address, found);
-    }
-    found->count += (size_t)step;
-    if (found->count == 0) {
-        HASH_DEL(server->addresses, found);
-        free(found);
-    }
-}
+// ---- connections, and who gives way
 
 static void on_sweep(uv_timer_t *timer);
 
-void http_server_connection_opened(struct http_server *server, struct in6_addr address)
+void http_server_connection_opened(struct http_server *server)
 {
     server->handles++;
-    server->connection_count++;
-    count_address(server, address, 1);
     if (!uv_is_active((uv_handle_t *)&server->sweep))
         uv_timer_start(&server->sweep, on_sweep, (uint64_t)server->sweep_ms, (uint64_t)server->sweep_ms);
 }
 
-void http_server_connection_closed(struct http_server *server, struct in6_addr address)
+static void drop(struct http_server *server, struct http_connection *connection)
 {
-    server->connection_count--;
-    count_address(server, address, -1);
+    int64_t now_ms = (int64_t)uv_now(loop_uv(server->loop));
+    server->dropped++;
+    if (now_ms >= server->warn_at_ms) {
+        log_warn("connections_full", LOG_N("open", (int64_t)http_server_open_connections(server)),
+                 LOG_N("reading_bytes", (int64_t)server->reading), LOG_N("dropped", (int64_t)server->dropped));
+        server->warn_at_ms = now_ms + WARN_MS;
+    }
+    http_connection_drop(connection);
+}
+
+static struct http_connection *quietest(const struct http_server *server, enum crowd crowd)
+{
+    struct http_connection *connection = server->crowds[crowd];
+    while (connection && !http_connection_may_go(connection))
+        connection = http_connection_next(connection);
+    return connection;
+}
+
+// The larger crowd gives: newcomers that say nothing do not drive regulars out, nor regulars newcomers.
+static bool make_room(struct http_server *server)
+{
+    enum crowd larger = server->crowd_sizes[REGULARS] > server->crowd_sizes[NEWCOMERS] ? REGULARS : NEWCOMERS;
+    struct http_connection *connection = quietest(server, larger);
+    if (!connection)
+        connection = quietest(server, larger == REGULARS ? NEWCOMERS : REGULARS);
+    if (connection)
+        drop(server, connection);
+    return connection != NULL;
+}
+
+static struct http_connection *greediest(const struct http_server *server)
+{
+    struct http_connection *found = NULL, *connection;
+    for (size_t i = 0; i < CROWDS; i++)
+        for (connection = server->crowds[i]; connection; connection = http_connection_next(connection))
+            if (http_connection_may_go(connection) &&
+                http_connection_held(connection) > (found ? http_connection_held(found) : 0))
+                found = connection;
+    return found;
+}
+
+void http_server_weighed(struct http_server *server, size_t before, size_t now)
+{
+    server->reading += now - before;
+    while (now > before && server->reading > server->options.max_reading) {
+        struct http_connection *connection = greediest(server);
+        if (!connection)
+            return; // all is behind requests that the handler has
+        drop(server, connection);
+    }
 }
 
 // ---- accepting
@@ -128,7 +136,7 @@ void http_server_handle_closed(struct http_server *server)
             accept_start(server);
         return;
     }
-    must(server->freed && !server->addresses);
+    must(server->freed);
     buf_done(&server->head);
     free(server->unix_path);
     free(server);
@@ -156,47 +164,61 @@ static void turn_away(int fd)
     close(fd);
 }
 
+static void take(struct http_server *server, int fd)
+{
+    if (http_server_open_connections(server) < server->options.max_connections || make_room(server))
+        http_connection_start(server, fd, server->port == 0);
+    else
+        turn_away(fd);
+}
+
+static void accept_failed(struct http_server *server, int error)
+{
+    bool is_full = error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    if (is_full && (error != EMFILE || !make_room(server))) // with room it is accepted when the loop comes round
+        accept_pause(server, error);
+    // Else there is none, another loop was quicker, or the peer has left already.
+}
+
 static void on_acceptable(uv_poll_t *listener, int status, int events)
 {
     struct http_server *server = listener->data;
-    struct sockaddr_storage peer = {0};
-    socklen_t size = sizeof peer;
     (void)status, (void)events; // accept4 says it better
-    int fd = accept4(server->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        struct in6_addr address = address_key((struct sockaddr *)&peer);
-        if (has_room_for(server, address))
-            http_connection_start(server, fd, peer.ss_family == AF_UNIX, address);
-        else
-            turn_away(fd);
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        accept_pause(server, errno);
+    for (int i = 0; i < ACCEPTS; i++) {
+        int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && i == 0) // later ones may fail although nobody waits: without descriptors the kernel does not look
+            accept_failed(server, errno);
+        if (fd < 0)
+            return;
+        take(server, fd);
     }
-    // Else another loop was quicker, or the peer has left already.
 }
 
 static void on_sweep(uv_timer_t *timer)
 {
     struct http_server *server = timer->data;
-    struct http_connection *connection = server->connections, *next;
+    struct http_connection *connection, *next;
     int64_t now_ms = (int64_t)uv_now(loop_uv(server->loop));
-    for (; connection; connection = next) {
-        next = http_connection_next(connection);
-        http_connection_sweep(connection, now_ms);
-    }
+    for (size_t i = 0; i < CROWDS; i++)
+        for (connection = server->crowds[i]; connection; connection = next) {
+            next = http_connection_next(connection);
+            http_connection_sweep(connection, now_ms);
+        }
     if (server->accept_paused && server->fd >= 0)
         accept_start(server);
-    if (!server->connections)
+    if (!http_server_open_connections(server))
         uv_timer_stop(timer);
 }
 
-// Answers that came late go on here with what was pipelined behind them. One resumed does not come back at once.
+// What was pipelined goes on here, for a moment each time the loop comes round: others come between.
 static void on_resume(uv_idle_t *idle)
 {
     struct http_server *server = idle->data;
-    while (server->resuming)
+    uint64_t end_ns = uv_hrtime() + RESUME_NS;
+    for (int i = 0; i < RESUMES && server->resuming && uv_hrtime() < end_ns; i++)
         http_connection_resume(server->resuming);
-    uv_idle_stop(idle);
+    if (!server->resuming)
+        uv_idle_stop(idle);
 }
 
 void http_server_resume_soon(struct http_server *server)
@@ -296,13 +318,14 @@ static void stop_listening(struct http_server *server)
 
 void http_server_drain(struct http_server *server)
 {
-    struct http_connection *connection = server->connections, *next;
+    struct http_connection *connection, *next;
     stop_listening(server);
     server->draining = true;
-    for (; connection; connection = next) {
-        next = http_connection_next(connection);
-        http_connection_drain(connection);
-    }
+    for (size_t i = 0; i < CROWDS; i++)
+        for (connection = server->crowds[i]; connection; connection = next) {
+            next = http_connection_next(connection);
+            http_connection_drain(connection);
+        }
 }
 
 size_t http_server_open_exchanges(const struct http_server *server)
@@ -312,7 +335,7 @@ size_t http_server_open_exchanges(const struct http_server *server)
 
 size_t http_server_open_connections(const struct http_server *server)
 {
-    return server->connection_count;
+    return server->crowd_sizes[NEWCOMERS] + server->crowd_sizes[REGULARS];
 }
 
 void http_server_free(struct http_server *server)
@@ -321,8 +344,9 @@ void http_server_free(struct http_server *server)
         return;
     must(server->open_exchanges == 0);
     stop_listening(server);
-    while (server->connections)
-        http_connection_close(server->connections);
+    for (size_t i = 0; i < CROWDS; i++)
+        while (server->crowds[i])
+            http_connection_close(server->crowds[i]);
     server->freed = true;
     uv_close((uv_handle_t *)&server->resume, on_server_handle_closed);
     uv_close((uv_handle_t *)&server->sweep, on_server_handle_closed);

@@ -20,8 +20,8 @@ struct http_server_options {
     int64_t body_grace_ms;  // this long after the head (5 s)
     int64_t min_body_rate;  // so many bytes a second on average since the head (512 -> 408)
     int64_t write_ms;       // an answer the peer does not read (30 s)
-    size_t max_connections; // in all (default from RLIMIT_NOFILE, at most 16,384)
-    size_t max_per_address; // loopback excepted (1,024)
+    size_t max_connections; // half of RLIMIT_NOFILE, at most 16,384; one that is not busy gives way to a new one
+    size_t max_reading;     // bytes of requests that are not whole, in all: who holds most gives way (64 MiB)
 };
 void http_server_options_default(struct http_server_options *options);
 

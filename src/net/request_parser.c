@@ -126,12 +126,22 @@ static int on_target_end(llhttp_t *llhttp)
     return HPE_OK;
 }
 
+// llhttp takes "RTSP/1.0", too, and does not tell. Called with what has been read of the slice: the letter may be in an earlier one
+// than the version.
+static void note_protocol(struct request_parser *parser, size_t n)
+{
+    size_t at = parser->target_end + 1;
+    if (parser->target_end && at >= parser->at && at < parser->at + n)
+        parser->protocol = parser->slice[at - parser->at];
+}
+
 static int on_version(llhttp_t *llhttp, const char *p, size_t n)
 {
     struct request_parser *parser = llhttp->data;
     (void)n;
     if (parser->version_at)
         return HPE_OK; // a later piece of it
+    note_protocol(parser, (size_t)(p - parser->slice));
     parser->version_at = position(parser, p);
     if (parser->version_at != parser->target_end + strlen(" HTTP/"))
         return refuse(parser, 400, "The request line must have single spaces.");
@@ -233,6 +243,14 @@ static int check_method(struct request_parser *parser, struct http_request *requ
         if (str_eq_c(request->method, known[i]))
             return HPE_OK;
     return refuse(parser, 405, "This method is not allowed.");
+}
+
+static int check_protocol(struct request_parser *parser, struct http_request *request)
+{
+    (void)request;
+    if (parser->protocol != 'H')
+        return refuse(parser, 505, "Only HTTP is spoken here.");
+    return HPE_OK;
 }
 
 static int check_target(struct request_parser *parser, struct http_request *request)
@@ -354,8 +372,8 @@ static int check_size(struct request_parser *parser, struct http_request *reques
 static int on_head(llhttp_t *llhttp)
 {
     static int (*const checks[])(struct request_parser * parser, struct http_request * request) = {
-        check_version,           check_method,           check_target, check_host,  check_length,
-        check_transfer_encoding, check_content_encoding, check_expect, check_owner, check_size,
+        check_version,           check_method,           check_protocol, check_target, check_host, check_length,
+        check_transfer_encoding, check_content_encoding, check_expect,   check_owner,  check_size,
     };
     struct request_parser *parser = llhttp->data;
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
@@ -379,6 +397,15 @@ static bool overhead_fits(const struct request_parser *parser, const char *p)
 static int refuse_overhead(struct request_parser *parser)
 {
     return refuse(parser, 400, "There is too much beside the body.");
+}
+
+// A chunk is refused by its size, before it is sent.
+static int on_chunk(llhttp_t *llhttp)
+{
+    struct request_parser *parser = llhttp->data;
+    if (llhttp->content_length > parser->max_body - parser->draft->body.n)
+        return refuse(parser, 413, "The body is too large.");
+    return HPE_OK;
 }
 
 static int on_body(llhttp_t *llhttp, const char *p, size_t n)
@@ -415,6 +442,7 @@ static const llhttp_settings_t settings = {
     .on_header_value = on_value,
     .on_header_value_complete = on_value_end,
     .on_headers_complete = on_head,
+    .on_chunk_header = on_chunk,
     .on_body = on_body,
     .on_message_complete = on_whole,
 };
@@ -455,6 +483,8 @@ static size_t feed_slice(struct request_parser *parser, const char *slice, size_
         refuse_as_llhttp(parser, error); // a refusal of our own stands
     if (parser->phase >= PHASE_BODY && parser->phase != PHASE_REFUSED && !overhead_fits(parser, slice + n))
         refuse_overhead(parser);
+    if (!parser->version_at)
+        note_protocol(parser, n);
     parser->at += n;
     if (n)
         parser->before = slice[n - 1];

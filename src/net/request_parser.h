@@ -49,6 +49,7 @@ struct request_parser {
     const char *slice;
     char before; // the byte before slice
     size_t method_end, target_end, version_at, name_end;
+    char protocol;   // its first letter; 0 until it has come
     struct str span; // what is being read: target, name or value. `p` is NULL between them
     size_t max_body;
 

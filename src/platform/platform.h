@@ -97,6 +97,9 @@ struct platform {
                 const struct http_response *last, struct http_request *out_request);
     // Fetches a file that this platform names by a reference of its own; NULL: all come by their address (file_fetch_url).
     file_fetch_step *fetch_file;
+    // The customer's profile picture, of a conversation with them alone (the last fields of struct file_fetch). NULL: this platform
+    // has none.
+    file_fetch_step *fetch_avatar;
     // Takes replies; NULL: this platform cannot.
     const struct receiver *receiver;
     // An agent's words (simple HTML, as desks write it) as messages of the platform, in order: several where the text is

@@ -410,6 +410,7 @@ const struct platform platform_telegram = {
     .keep = telegram_keep,
     .ask = telegram_ask,
     .fetch_file = telegram_fetch,
+    .fetch_avatar = telegram_fetch_avatar,
     .receiver = &telegram_receiver,
     .compose = telegram_compose,
     .takes_files = true,

@@ -76,6 +76,10 @@ struct str telegram_file_name(const struct attachment *file, struct arena *arena
 // Fetches one of them by its file_id.
 file_fetch_step telegram_fetch;
 
+// ---- telegram_avatar.c ----
+
+file_fetch_step telegram_fetch_avatar;
+
 // ---- telegram_answer.c: answers of its methods ----
 
 struct telegram_answer {
@@ -84,8 +88,13 @@ struct telegram_answer {
     const char *says; // its description; ""
 };
 
+// telegram_fetch.c: the end by an answer that says nothing of the file, so that it may be tried again.
+void telegram_fetch_failed(struct file_fetch *fetch, const struct http_response *last,
+                           const struct telegram_answer *answer, struct file_step *out);
 void telegram_answer_read(const struct http_response *response, struct telegram_answer *out);
 yyjson_val *telegram_answer_parameter(const struct telegram_answer *answer, const char *name);
+// Telegram's own words, for people: the first of them, in the arena; others in their place where the token may be among them.
+struct str telegram_words(struct str words, struct arena *arena);
 // As verdict_of, and its error holds no token.
 struct verdict telegram_verdict(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena);
 // What is wrong with the bot as a whole; nothing is done to other verdicts.

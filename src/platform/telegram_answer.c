@@ -4,6 +4,7 @@
 enum {
     WAIT_MAX_S = 3600,
     TOKEN_CHARACTERS = 20, // behind the colon: surely more than any word
+    WORDS_MAX = 300,       // as of other peers (model/verdict.c)
 };
 
 void telegram_answer_read(const struct http_response *response, struct telegram_answer *out)
@@ -53,6 +54,16 @@ static bool may_hold_token(struct str words)
             return true;
     }
     return false;
+}
+
+struct str telegram_words(struct str words, struct arena *arena)
+{
+    size_t n = words.n < WORDS_MAX ? words.n : WORDS_MAX;
+    if (may_hold_token(words))
+        return STR("an error whose words may hold the token");
+    while (n < words.n && n && ((unsigned char)words.p[n] & 0xC0) == 0x80)
+        n--;
+    return arena_str(arena, str_sub(words, 0, n));
 }
 
 struct verdict telegram_verdict(const struct http_response *response, bool writes, int64_t now_us, struct arena *arena)

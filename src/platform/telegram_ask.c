@@ -24,7 +24,7 @@ static bool send(struct asking *a, enum phase phase, const char *method)
 
 static bool end_failed(struct asking *a, const struct http_response *last, const char *method)
 {
-    struct verdict verdict = verdict_of(last, false, a->inquiry->now_us, a->inquiry->arena);
+    struct verdict verdict = telegram_verdict(last, false, a->inquiry->now_us, a->inquiry->arena);
     struct str words = verdict.error.n ? verdict.error : STR("an answer that cannot be read");
     bool answered = last->failure == HTTP_ANSWERED;
     if (answered && (last->status == 401 || last->status == 404))

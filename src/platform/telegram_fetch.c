@@ -29,13 +29,13 @@ static void end_too_large(struct file_fetch *fetch, struct file_step *out)
 }
 
 // Nothing of it says anything of the file: it is tried again. A token may be mended meanwhile.
-static void end_by_rule(struct file_fetch *fetch, const struct http_response *last,
-                        const struct telegram_answer *answer, struct file_step *out)
+void telegram_fetch_failed(struct file_fetch *fetch, const struct http_response *last,
+                           const struct telegram_answer *answer, struct file_step *out)
 {
     struct verdict verdict = telegram_verdict(last, false, fetch->now_us, fetch->arena);
     if (verdict.kind == VERDICT_DELIVERED)
         verdict = verdict_unreadable(last, false, STR("not an answer of Telegram's"));
-    if (last->failure == HTTP_ANSWERED && fetch->phase == ASKED)
+    if (last->failure == HTTP_ANSWERED && fetch->phase != GETTING)
         telegram_judge_bot(&verdict, fetch->arena);
     if (verdict.status == 429)
         verdict.until_us = telegram_limited_until(answer, &verdict, fetch->now_us);
@@ -150,7 +150,7 @@ static void take_answer(struct file_fetch *fetch, const struct http_response *la
     else if (answer.root && last->status == 400)
         take_refusal(fetch, last, &answer, out);
     else
-        end_by_rule(fetch, last, &answer, out);
+        telegram_fetch_failed(fetch, last, &answer, out);
     yyjson_doc_free(answer.doc);
 }
 
@@ -181,7 +181,7 @@ static void take_file(struct file_fetch *fetch, const struct http_response *last
     else if (has_expired(last))
         end_not_there(out, last->status);
     else
-        end_by_rule(fetch, last, &answer, out);
+        telegram_fetch_failed(fetch, last, &answer, out);
     yyjson_doc_free(answer.doc);
 }
 

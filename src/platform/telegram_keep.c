@@ -192,7 +192,7 @@ static void failed(struct keeping *k, enum phase phase, const char *method, cons
         trouble(k, phase, 0, STR("the request was called off"));
         return;
     }
-    struct verdict verdict = verdict_of(last, false, k->now_us, k->arena);
+    struct verdict verdict = telegram_verdict(last, false, k->now_us, k->arena);
     struct str words = verdict.error.p ? verdict.error : STR("an answer that cannot be read");
     if (last->failure == HTTP_ANSWERED && (last->status == 401 || last->status == 404)) {
         refuse(k, arena_printf(k->arena,
@@ -246,8 +246,8 @@ static void report_settled(struct keeping *k, yyjson_val *info)
         at_s <= now_s + TELEGRAM_ERROR_FRESH_S) {
         k->out->healthy = false;
         k->out->until_us = k->now_us + PAUSE_CAP_S * INT64_C(1000000);
-        k->out->why = arena_printf(k->arena, "Telegram cannot deliver here: %.*s (%" PRId64 " waiting)", STR_ARG(words),
-                                   pending);
+        k->out->why = arena_printf(k->arena, "Telegram cannot deliver here: %.*s (%" PRId64 " waiting)",
+                                   STR_ARG(telegram_words(words, k->arena)), pending);
     }
 }
 
@@ -418,7 +418,7 @@ static void press_answered(struct keeping *k, const struct http_response *last)
 // Two hands on one bot: whoever it is, look at the webhook again before the next poll.
 static void conflict(struct keeping *k, const struct http_response *last)
 {
-    struct str words = verdict_of(last, false, k->now_us, k->arena).error;
+    struct str words = telegram_verdict(last, false, k->now_us, k->arena).error;
     trouble(k, NEW, k->now_us + 5 * INT64_C(1000000),
             arena_printf(k->arena, "another program polls this bot, or it has a webhook (%.*s)", STR_ARG(words)));
 }

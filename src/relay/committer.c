@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "relay/age_clock.h"
 #include "relay/tell.h"
 
 #include <pthread.h>
@@ -43,7 +44,8 @@ struct committer {
     struct store_change *changes; // BATCH_CHANGES entries at least
     size_t changes_size;
     int64_t house_at_us; // monotonic: next step of housekeeping
-    bool ageing;         // it is not through yet
+    struct age_clock age_clock;
+    bool ageing; // it is not through yet
 
     pthread_mutex_t lock; // of what follows, which committer and flusher share
     pthread_cond_t changed;
@@ -358,6 +360,8 @@ static int serve_load(struct store *store, struct job *job)
                                            job->lanes.lanes, &job->lanes.count);
     if (job->kind == JOB_FILES)
         return store->ops->wanted_files(store, &job->files);
+    if (job->kind == JOB_AVATARS)
+        return store->ops->due_avatars(store, &job->avatars);
     must(job->kind == JOB_REFS);
     return store->ops->load_refs(store, job->refs.conversation_id, job->refs.sent_s, job->refs.arena, &job->refs.refs,
                                  &job->refs.count);
@@ -578,7 +582,7 @@ void committer_keep_house(struct committer *committer)
     int64_t now = clock_mono_us(options->clock);
     if (atomic_load(&committer->dead) || now < committer->house_at_us)
         return;
-    int64_t wall = clock_wall_us(options->clock);
+    int64_t wall = age_clock_read(&committer->age_clock, clock_wall_us(options->clock), now);
     bool more = false;
     int err = options->store->ops->age_out(options->store, wall - options->keep_bodies_us,
                                            wall - options->keep_dedupe_us, &more);

@@ -30,6 +30,7 @@ enum job_kind {
     JOB_LANES,   // lanes that have work
     JOB_REFS,    // references recorded for a conversation's second
     JOB_FILES,   // files to be fetched
+    JOB_AVATARS, // customers' pictures to be looked at
 };
 
 enum { JOB_LANES_MAX = 512 };
@@ -64,7 +65,8 @@ struct job {
             struct str *refs;    // out
             size_t count;        // out
         } refs;
-        struct store_wanted files; // its arena: as of refs
+        struct store_wanted files;    // its arena: as of refs
+        struct store_avatars avatars; // the same
     };
 };
 

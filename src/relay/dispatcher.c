@@ -187,7 +187,12 @@ static void on_marked(struct loop_task *task)
     if (!attempt->job.err)
         lane_head(lane)->message->in_flight = true;
     bool moved = lane->owner->desk != attempt->desk_state; // the account has another desk since
-    if (attempt->job.err || moved || lane->is_stale || !may_send(d, lane)) {
+    if (!attempt->job.err && lane->discard == attempt->steps.message->id) {
+        attempt->cut = true; // nothing has left: it ends as one that failed, and is discarded
+        attempt->verdict = (struct verdict){.kind = VERDICT_WAIT};
+        lane_set_state(d, lane, LANE_SENDING);
+        attempt_ended(attempt);
+    } else if (attempt->job.err || moved || lane->is_stale || !may_send(d, lane)) {
         call_off(d, lane);
     } else {
         lane_set_state(d, lane, LANE_SENDING);

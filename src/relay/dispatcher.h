@@ -31,6 +31,8 @@ struct dispatcher_ports {
     void (*lane_trouble)(void *arg, int64_t lane, bool over);
     // An attempt of this account has learned of a conversation at the desk, and it is stored. May be NULL.
     void (*linked)(void *arg, int64_t account_id);
+    // It is stored that a customer's picture is due (store_outcome.avatar_due). May be NULL.
+    void (*avatar_due)(void *arg);
     // dispatcher_stop is through: nothing is in flight any more.
     void (*stopped)(void *arg);
 };

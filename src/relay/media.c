@@ -55,7 +55,9 @@ void media_free(struct media *media)
     if (!media)
         return;
     must(!media->fetches && !media->looking && !media->asking_gone);
+    must(!media->avatars && !media->avatar_looking);
     forget_unsure(media);
+    arena_done(&media->avatar_arena);
     arena_done(&media->page_arena);
     arena_done(&media->gone_arena);
     free(media);
@@ -69,6 +71,8 @@ static int64_t earlier(int64_t a, int64_t b)
 static void arm(struct media *media)
 {
     int64_t at_us = media->stopping ? 0 : earlier(media->look_at_us, media->asking_gone ? 0 : media->gone_at_us);
+    if (!media->stopping)
+        at_us = earlier(at_us, media->avatar_at_us);
     if (media->rests && !media->stopping)
         at_us = earlier(at_us, media->rest_until_us);
     media->ports.arm(media->ports.arg, at_us);
@@ -76,10 +80,17 @@ static void arm(struct media *media)
 
 static void check_stopped(struct media *media)
 {
-    if (!media->stopping || media->told_stopped || media->fetches || media->looking || media->asking_gone)
+    if (!media->stopping || media->told_stopped || media->fetches || media->looking || media->asking_gone ||
+        media->avatars || media->avatar_looking)
         return;
     media->told_stopped = true;
     media->ports.stopped(media->ports.arg);
+}
+
+void media_arm(struct media *media)
+{
+    arm(media);
+    check_stopped(media);
 }
 
 static bool submit(struct media *media, struct job *job, void (*run)(struct loop_task *task))
@@ -116,11 +127,15 @@ static bool has_slots(const struct media *media)
     return !media->stopping && !media->rests && media->fetch_count < MOST_FETCHES;
 }
 
-static void look_in(struct media *media, int64_t pause_us)
+int64_t media_at_us(const struct media *media, int64_t pause_us)
 {
     int64_t cap_us = (int64_t)LOOK_CAP_MS * 1000;
-    int64_t at_us = media_mono_us(media) + (pause_us < 0 ? 0 : pause_us < cap_us ? pause_us : cap_us);
-    media->look_at_us = earlier(media->look_at_us, at_us);
+    return media_mono_us(media) + (pause_us < 0 ? 0 : pause_us < cap_us ? pause_us : cap_us);
+}
+
+static void look_in(struct media *media, int64_t pause_us)
+{
+    media->look_at_us = earlier(media->look_at_us, media_at_us(media, pause_us));
 }
 
 void media_ask_later(struct media *media)
@@ -309,6 +324,7 @@ static void try_room(struct media *media)
     media->rests = false;
     board_alarm_end(media->options.board, "files_full", STR(""));
     look(media);
+    media_avatars_look(media);
 }
 
 // ---- bytes that no message has any more ----
@@ -325,10 +341,12 @@ void media_is_unsure(struct media *media, struct str hash)
 // Being fetched: the store is about to hear of it.
 static bool is_to_be_known(const struct media *media, struct str hash)
 {
-    const struct media_fetch *fetch = media->fetches;
-    while (fetch && !str_eq_c(hash, fetch->hash))
-        fetch = fetch->next;
-    return fetch != NULL;
+    const struct media_fetch *lists[] = {media->fetches, media->avatars};
+    for (int i = 0; i < 2; i++)
+        for (const struct media_fetch *fetch = lists[i]; fetch; fetch = fetch->next)
+            if (str_eq_c(hash, fetch->hash))
+                return true;
+    return false;
 }
 
 static void remove_gone(struct media *media)
@@ -386,6 +404,12 @@ static void ask_gone(struct media *media)
     media->gone_at_us = media_mono_us(media) + (int64_t)NOT_NOW_MS * 1000;
 }
 
+void media_look_for_gone(struct media *media)
+{
+    media->gone_at_us = media_mono_us(media);
+    arm(media);
+}
+
 static void is_there(void *arg, struct str hash, int64_t size)
 {
     (void)size;
@@ -403,12 +427,14 @@ void media_start(struct media *media)
         log_warn("files_unread", LOG_C("error", err_name(err)));
     ask_gone(media);
     look(media);
+    media_avatars_look(media);
     arm(media);
 }
 
 void media_poke(struct media *media)
 {
     look(media);
+    media_avatars_look(media);
     arm(media);
 }
 
@@ -425,6 +451,10 @@ void media_tick(struct media *media)
     }
     if (media->gone_at_us && media->gone_at_us <= now_us)
         ask_gone(media);
+    if (media->avatar_at_us && media->avatar_at_us <= now_us) {
+        media->avatar_at_us = 0;
+        media_avatars_look(media);
+    }
     arm(media);
 }
 

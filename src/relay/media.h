@@ -2,6 +2,9 @@
 // each try. The bytes go straight to the store's files (store/media_files.h); then what became of it is stored, durable before
 // anybody hears of it. Also removes the bytes of files that no message has any more.
 //
+// And keeps the desk's picture of a customer what it is at the platform (struct avatar; media_avatar.c): behind the messages, eight at a
+// time, with five tries a minute and more apart, and by no one's leave but the operator's: a desk fetches it by a public link.
+//
 // A machine like the dispatcher: no thread, socket, clock or store of its own. In the daemon it has a thread and a loop (relay/
 // media_thread.h), so that a slow disk or a large file holds no lane up; the simulator runs it in its one thread.
 //
@@ -14,6 +17,7 @@
 #include "base/chance.h"
 #include "base/clock.h"
 #include "model/file_fetch.h"
+#include "model/media_link.h"
 #include "relay/board.h"
 #include "relay/committer.h"
 #include "relay/directory.h"
@@ -52,6 +56,8 @@ struct media_options {
     struct tally *tally;
     const struct clock *clock;
     struct media_files *files; // owned by the caller; its one thread is this machine's
+    // Read from media_start on; NULL, or not public: customers' pictures are not looked at.
+    const struct media_links *links;
     uint64_t seed;
     int64_t max_size;        // of one file, bytes
     int64_t most_file_bytes; // kept of one account; 0: no bound
@@ -62,7 +68,7 @@ struct media *media_new(const struct media_options *options, const struct media_
 void media_free(struct media *media); // after `stopped`
 // Takes up what the store wants fetched, and what it has forgotten (at the start).
 void media_start(struct media *media);
-// Messages with files were accepted (an announcement with wants_files), or rows aged out.
+// Messages with files were accepted (an announcement with wants_files), or a customer's picture is due (store_outcome.avatar_due).
 void media_poke(struct media *media);
 void media_tick(struct media *media);
 // Starts nothing any more and ends what is under way; nothing is counted.

@@ -28,8 +28,12 @@ void media_fetch_free(struct media_fetch *fetch)
     struct media *media = fetch->media;
     must(!fetch->call);
     media->options.files->ops->drop(fetch->file);
-    DL_DELETE(media->fetches, fetch);
-    media->fetch_count--;
+    if (fetch->avatar) {
+        DL_DELETE(media->avatars, fetch);
+    } else {
+        DL_DELETE(media->fetches, fetch);
+        media->fetch_count--;
+    }
     account_unref(fetch->account);
     arena_done(&fetch->arena);
     free(fetch);
@@ -38,8 +42,12 @@ void media_fetch_free(struct media_fetch *fetch)
 static void end(struct media_fetch *fetch)
 {
     struct media *media = fetch->media;
+    bool avatar = fetch->avatar != NULL;
     media_fetch_free(fetch);
-    media_fetched(media);
+    if (avatar)
+        media_avatar_ended(media);
+    else
+        media_fetched(media);
 }
 
 // ---- what became of it ----
@@ -175,14 +183,16 @@ static void send_request(struct media_fetch *fetch, const struct file_step *step
     drop_file(fetch); // of an answer before this one
     fetch->has_body = false;
     fetch->gets = step->kind == FILE_GET;
-    fetch->sink = (struct media_sink){.arg = fetch, .write = on_bytes, .max = media->options.max_size};
+    fetch->sink = (struct media_sink){.arg = fetch, .write = on_bytes, .max = fetch->steps.max_size};
     fetch->call = media->ports.send(media->ports.arg, &step->request, step->trusted, fetch->gets ? &fetch->sink : NULL,
                                     fetch->gets ? timeout_ms * GET_TIMES : timeout_ms, on_answer, fetch);
 }
 
 static void judge(struct media_fetch *fetch, const struct verdict *verdict)
 {
-    if (verdict->kind == VERDICT_DELIVERED && fetch->has_body)
+    if (fetch->avatar)
+        media_avatar_judged(fetch, verdict);
+    else if (verdict->kind == VERDICT_DELIVERED && fetch->has_body)
         keep(fetch);
     else if (verdict->kind == VERDICT_REJECTED)
         fail(fetch, verdict->error);
@@ -198,9 +208,14 @@ static void take_step(struct media_fetch *fetch, const struct http_response *las
     if (step.kind == FILE_END)
         judge(fetch, &step.verdict);
     else if (fetch->requests++ >= MOST_REQUESTS)
-        try_later(fetch, &(struct verdict){.error = STR("the answers lead in circles")});
+        judge(fetch, &(struct verdict){.kind = VERDICT_RETRY, .error = STR("the answers lead in circles")});
     else
         send_request(fetch, &step);
+}
+
+void media_fetch_start(struct media_fetch *fetch)
+{
+    take_step(fetch, NULL);
 }
 
 static void on_answer(void *arg, const struct http_response *response)
@@ -211,7 +226,8 @@ static void on_answer(void *arg, const struct http_response *response)
     if (fetch->media->stopping)
         end(fetch);
     else if (fetch->disk_err == ERR_TOO_LARGE) // of the others it says nothing
-        fail(fetch, STR("it is larger than a file may be where the relay keeps them"));
+        judge(fetch, &(struct verdict){.kind = VERDICT_REJECTED,
+                                       .error = STR("it is larger than a file may be where the relay keeps them")});
     else if (fetch->disk_err)
         rest(fetch, fetch->disk_err);
     else
@@ -304,15 +320,21 @@ void media_fetch_begin(struct media *media, const struct wanted_file *wanted)
     if (is_over_quota(fetch))
         return;
     fetch->steps.trusted = trusted_of(fetch);
-    take_step(fetch, NULL);
+    media_fetch_start(fetch);
 }
 
-void media_fetches_cancel(struct media *media)
+static void cancel_all(struct media *media, struct media_fetch *list)
 {
     struct media_fetch *fetch, *next;
-    DL_FOREACH_SAFE(media->fetches, fetch, next)
+    DL_FOREACH_SAFE(list, fetch, next)
     {
         if (fetch->call)
             media->ports.cancel(media->ports.arg, fetch->call);
     }
+}
+
+void media_fetches_cancel(struct media *media)
+{
+    cancel_all(media, media->fetches);
+    cancel_all(media, media->avatars);
 }

@@ -1,7 +1,9 @@
 // What a verdict makes of its message: the outcome that is stored, and what follows when it is durable.
 #include "base/log.h"
 #include "base/must.h"
+#include "desk/desk.h"
 #include "model/backoff.h"
+#include "platform/platform.h"
 #include "relay/courier.h"
 #include "relay/note.h"
 #include "relay/tell.h"
@@ -189,6 +191,20 @@ static void tell_agent(struct attempt *attempt)
     outcome->note = note_text(&note, &attempt->arena);
 }
 
+// A desk that shows pictures fetches them from here, so it must be told a public address. Only where the platform says who writes: in a
+// chat with one customer.
+static bool may_show_avatar(const struct attempt *attempt)
+{
+    const struct media_links *links = attempt->steps.links;
+    const struct message *message = attempt->steps.message;
+    if (attempt->verdict.kind != VERDICT_DELIVERED || message->direction != INBOUND || message->conversation_name.p ||
+        !attempt->steps.profile.n || !links || !links->is_public)
+        return false;
+    const struct platform *platform = platform_find(attempt->steps.source->platform);
+    const struct desk_connector *desk = desk_connector_find(attempt->account->desk.platform);
+    return platform && platform->fetch_avatar && desk && desk->show_avatar;
+}
+
 void attempt_judged(struct attempt *attempt)
 {
     struct dispatcher *d = attempt->dispatcher;
@@ -210,6 +226,7 @@ void attempt_judged(struct attempt *attempt)
         .link = attempt->steps.link_changed ? &attempt->steps.link : NULL,
         .moved_to = attempt->steps.moved_to,
         .files_told = attempt->steps.files_told,
+        .avatar_of = may_show_avatar(attempt) ? attempt->account->id : 0,
         .text_told = {.known = true, .bytes = message->text.n},
     };
     judge(attempt);
@@ -274,6 +291,8 @@ static bool take_outcome(struct attempt *attempt)
         if (outcome->link->conversation.n && d->ports.linked)
             d->ports.linked(d->ports.arg, head->message->account_id);
     }
+    if (outcome->applied && outcome->avatar_due && d->ports.avatar_due)
+        d->ports.avatar_due(d->ports.arg);
     if (outcome->applied)
         tell_outcome(d->options.board, head->message, outcome);
     if (!outcome->applied || outcome->state != MESSAGE_PENDING) {

@@ -137,6 +137,11 @@ static void port_linked(void *arg, int64_t account_id)
     replies_linked(relay->replies, account_id);
 }
 
+static void port_avatar_due(void *arg)
+{
+    media_thread_poke(((struct relay *)arg)->media);
+}
+
 static void port_stopped(void *arg)
 {
     struct relay *relay = arg;
@@ -275,6 +280,7 @@ static void make_dispatcher(struct relay *relay)
         .arm = port_arm,
         .lane_trouble = port_lane_trouble,
         .linked = port_linked,
+        .avatar_due = port_avatar_due,
         .stopped = port_stopped,
     };
     relay->dispatcher = dispatcher_new(&dispatcher, &ports);
@@ -306,6 +312,7 @@ static void make_media(struct relay *relay)
                   .tally = options->tally,
                   .clock = options->clock,
                   .files = options->files,
+                  .links = &relay->links,
                   .seed = chance_next(&chance),
                   .max_size = options->max_file_bytes,
                   .most_file_bytes = options->most_file_bytes,
@@ -427,7 +434,8 @@ static bool open_door(struct relay *relay, const char **why)
     struct door *door = &relay->doors[relay->door_count];
     struct http_server_options options;
     http_server_options_default(&options);
-    options.max_connections /= (size_t)wanted_doors(); // the bound is the daemon's
+    options.max_connections /= (size_t)wanted_doors(); // the bounds are the daemon's
+    options.max_reading /= (size_t)wanted_doors();
     struct http_handler handler = {
         .arg = &relay->intake, .head = intake_head, .request = intake_request, .allow = intake_allow};
     int shared_fd = relay->door_count ? http_server_fd(relay->doors[0].server) : -1;

@@ -24,6 +24,7 @@ struct fetch {
     struct desk_fetch steps;
     int requests;
     int64_t asked_us; // wall time
+    int64_t desk_s;   // what the desk's clock said last
     void *call;
     struct store_thread thread;
     struct store_taken taken;
@@ -145,6 +146,7 @@ static void make_batch(struct fetch *fetch, int64_t now_us)
         .platform = source ? platform_find(source->platform) : NULL,
         .thread = &fetch->thread,
         .now_us = now_us,
+        .desk_s = fetch->desk_s,
         .keep_dedupe_us = options->keep_dedupe_us,
         .media_wait_us = options->media_wait_us,
     };
@@ -203,6 +205,8 @@ static void go_on(struct fetch *fetch, const struct http_response *last)
     struct replies *replies = fetch->replies;
     struct http_request request = {0};
     fetch->steps.now_us = replies_now_us(replies);
+    if (last)
+        fetch->desk_s = verdict_date_s(last);
     if (!fetch->connector->fetch(&fetch->steps, last, &request)) {
         if (fetch->steps.verdict.kind == VERDICT_DELIVERED)
             ask_whose(fetch);

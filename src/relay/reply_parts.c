@@ -25,7 +25,7 @@ static int64_t overlap_ends_s(int64_t now_us, int64_t keep_dedupe_us)
     return now_us / 1000000 - (known_s < DAY_S ? known_s : DAY_S);
 }
 
-// What claims to be of the future must not hide what comes after it.
+// What claims to be of the future must not hide what comes after it. Where our clock is behind the desk's, the desk's decides.
 static int64_t made_s(const struct desk_part *part, int64_t now_s)
 {
     return part->created_s < now_s + OVERLAP_S ? part->created_s : now_s + OVERLAP_S;
@@ -221,6 +221,8 @@ void reply_batch_make(struct reply_batch *batch, const struct reply_taking *taki
                       size_t part_count, const struct bot_guard *guard)
 {
     int64_t now_s = taking->now_us / 1000000, taken_s = taking->thread->taken_s;
+    if (now_s < taking->desk_s)
+        now_s = taking->desk_s;
     struct making making = {.batch = batch, .taking = taking, .now_s = now_s};
     size_t uncounted = first_uncounted(guard, parts, part_count, taken_s, now_s);
     batch->taken_s = taken_s;

@@ -29,6 +29,7 @@ struct reply_taking {
     const struct platform *platform; // NULL: it is gone
     const struct store_thread *thread;
     int64_t now_us;         // wall time
+    int64_t desk_s;         // what the desk's clock says (unix seconds); 0: nothing
     int64_t keep_dedupe_us; // so long the store knows what it has
     int64_t media_wait_us;  // so long a file is waited for
 };

@@ -120,6 +120,13 @@ static int faulty_wanted_files(struct store *store, struct store_wanted *wanted)
     return err ? err : f->inner->ops->wanted_files(f->inner, wanted);
 }
 
+static int faulty_due_avatars(struct store *store, struct store_avatars *avatars)
+{
+    struct faulty *f = faulty_of(store);
+    int err = fail_now(f);
+    return err ? err : f->inner->ops->due_avatars(f->inner, avatars);
+}
+
 static const uint8_t *faulty_link_key(struct store *store)
 {
     struct store *inner = faulty_of(store)->inner;
@@ -166,6 +173,7 @@ static const struct store_ops faulty_ops = {
     .each_news = faulty_each_news,
     .each_searched = faulty_each_searched,
     .wanted_files = faulty_wanted_files,
+    .due_avatars = faulty_due_avatars,
     .link_key = faulty_link_key,
     .checkpoint = faulty_checkpoint,
     .age_out = faulty_age_out,

@@ -8,6 +8,7 @@
 #include "store/attached.h"
 #include "store/entry.h"
 #include "store/media_files.h"
+#include "store/memory_avatars.h"
 #include "store/memory_files.h"
 #include "store/memory_threads.h"
 #include "store/store.h"
@@ -611,7 +612,7 @@ static void follow_reply(struct memory *m, const struct message *reply, struct s
 static void apply_outcome(struct memory *m, struct store_outcome *o)
 {
     struct row *row = find_row(m, o->message_id);
-    o->applied = false;
+    o->applied = o->avatar_due = false;
     o->note_lane = o->follow_lane = o->follow_id = 0;
     if (row && row->message->state == MESSAGE_PENDING)
         set_outcome(m, row, o);
@@ -628,6 +629,7 @@ static void apply_outcome(struct memory *m, struct store_outcome *o)
         set_mark(m, o->mark_next, true);
     if (row->message->direction == REPLY)
         follow_reply(m, row->message, o);
+    o->avatar_due = o->avatar_of && o->state == MESSAGE_DELIVERED && memory_avatar_look(&m->files, o);
     if (o->state != MESSAGE_PENDING) {
         struct memory_following following;
         memory_files_settled(&m->files, row->message, o, &following);
@@ -939,6 +941,9 @@ static void apply_change(struct memory *m, struct store_change *change)
     case STORE_FILES_GONE:
         memory_files_gone(&m->files, change->files_gone);
         return;
+    case STORE_AVATAR:
+        memory_avatar_set(&m->files, change->avatar);
+        return;
     case STORE_RETRY:
         apply_retry(m, change->retry);
         return;
@@ -1088,6 +1093,21 @@ static int memory_wanted_files(struct store *store, struct store_wanted *wanted)
     return unlock_memory(m);
 }
 
+static int memory_due_avatars(struct store *store, struct store_avatars *avatars)
+{
+    struct memory *m = lock_memory(store);
+    memory_avatars_due(&m->files, avatars);
+    for (size_t i = 0; i < avatars->count; i++) {
+        struct due_avatar *due = &avatars->due[i];
+        const struct conversation *c = find_conversation(m, due->conversation_id);
+        must(c); // none is ever removed
+        due->source_id = c->source_id;
+        due->thread = arena_str(avatars->arena, c->thread);
+        due->link = copy_link(&c->link, avatars->arena);
+    }
+    return unlock_memory(m);
+}
+
 static const uint8_t *memory_link_key(struct store *store)
 {
     static const uint8_t key[32] = "of the store that is in memory";
@@ -1136,6 +1156,23 @@ static void forget_row(struct memory *m, struct row *row)
     free_row(row);
 }
 
+// Whether the reference of a delivered one tells it from another message that may be looked for at the desk.
+static bool is_needed(const struct memory *m, const struct message *message)
+{
+    if (message->state != MESSAGE_DELIVERED || message->direction == REPLY || !message->desk_ref.p)
+        return false;
+    for (const struct row *row = m->by_id; row; row = row->by_id.next) {
+        const struct message *other = row->message;
+        bool settled = other->state == MESSAGE_DISCARDED ||
+                       (other->state == MESSAGE_DELIVERED && !memory_files_may_follow(&m->files, other->id));
+        if (other != message && !settled && other->direction != REPLY &&
+            other->conversation_id == message->conversation_id &&
+            other->sent_at_us / 1000000 == message->sent_at_us / 1000000)
+            return true;
+    }
+    return false;
+}
+
 static int memory_age_out(struct store *store, int64_t bodies_before_us, int64_t dedupe_before_us, bool *out_more)
 {
     struct memory *m = lock_memory(store);
@@ -1147,7 +1184,7 @@ static int memory_age_out(struct store *store, int64_t bodies_before_us, int64_t
                    message->settled_at_us < bodies_before_us;
         if (due)
             memory_files_forget(&m->files, message->id);
-        if (due && message->received_at_us < dedupe_before_us) {
+        if (due && message->received_at_us < dedupe_before_us && !is_needed(m, message)) {
             forget_row(m, row);
             continue;
         }
@@ -1439,7 +1476,8 @@ static void check_kept(void *arg, int64_t message_id, struct str hash, int64_t s
 
 static void check_files(struct memory *m, struct store_check *check)
 {
-    check->files = (int64_t)memory_files_each_kept(&m->files, check_kept, check);
+    check->files = (int64_t)memory_files_each_kept(&m->files, check_kept, check) +
+                   (int64_t)memory_avatars_each_kept(&m->files, check_kept, check);
 }
 
 static int reader_verify(struct store_reader *reader, struct store_check *check)
@@ -1512,6 +1550,7 @@ static const struct store_ops memory_ops = {
     .each_news = memory_each_news,
     .each_searched = memory_each_searched,
     .wanted_files = memory_wanted_files,
+    .due_avatars = memory_due_avatars,
     .link_key = memory_link_key,
     .checkpoint = memory_checkpoint,
     .age_out = memory_age_out,

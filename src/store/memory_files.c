@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/table.h"
+#include "store/memory_avatars.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +107,7 @@ bool memory_files_has(const struct memory_files *files, struct str hash)
         for (size_t i = 0; i < FILES_MAX; i++)
             if (m->files[i].hash.p && str_eq(m->files[i].hash, hash))
                 return true;
-    return false;
+    return memory_avatars_have(files, hash);
 }
 
 static void remove_wanted(struct memory_filed *filed)
@@ -211,6 +212,15 @@ static bool any_wanted(const struct memory_filed *filed)
     return false;
 }
 
+bool memory_files_may_follow(const struct memory_files *files, int64_t message_id)
+{
+    const struct memory_filed *filed = find(files, message_id);
+    for (size_t i = 0; filed && i < FILES_MAX; i++)
+        if (filed->files[i].state != FILE_ELSEWHERE && !filed->files[i].told)
+            return true;
+    return false;
+}
+
 static void make_ready(struct memory_files *files, struct message *message, struct store_file *file)
 {
     const struct memory_album *album = album_of(files, message->id);
@@ -263,7 +273,7 @@ void memory_files_copy(struct memory_files *files, int64_t from_id, uint32_t bit
 
 // ---- forgotten ----
 
-static void drop(struct memory_files *files, struct str hash)
+void memory_files_drop(struct memory_files *files, struct str hash)
 {
     struct memory_dropped *dropped;
     for (dropped = files->dropped; dropped; dropped = dropped->next)
@@ -282,7 +292,7 @@ void memory_files_forget(struct memory_files *files, int64_t message_id)
     HASH_DEL(files->messages, filed);
     for (size_t i = 0; i < FILES_MAX; i++)
         if (filed->files[i].hash.p)
-            drop(files, filed->files[i].hash);
+            memory_files_drop(files, filed->files[i].hash);
     arena_done(&filed->arena);
     free(filed);
 }
@@ -293,6 +303,7 @@ void memory_files_account_gone(struct memory_files *files, int64_t account_id)
         for (size_t i = 0; i < FILES_MAX; i++)
             if (m->files[i].state == FILE_WANTED && m->files[i].wanted.account_id == account_id)
                 m->files[i].state = FILE_ELSEWHERE;
+    memory_avatars_account_gone(files, account_id);
 }
 
 void memory_files_gone(struct memory_files *files, struct store_files_gone *gone)
@@ -315,6 +326,7 @@ void memory_files_gone(struct memory_files *files, struct store_files_gone *gone
 
 void memory_files_done(struct memory_files *files)
 {
+    memory_avatars_done(files);
     while (files->messages)
         memory_files_forget(files, files->messages->message_id);
     while (files->albums)

@@ -6,12 +6,14 @@
 struct memory_filed;
 struct memory_album;
 struct memory_dropped;
+struct memory_avatar; // memory_avatars.h
 
 // Ready when zeroed.
 struct memory_files {
     struct memory_filed *messages; // those that have files, by id
     struct memory_album *albums;   // of pending messages
     struct memory_dropped *dropped;
+    struct memory_avatar *avatars; // by conversation
 };
 
 // What follows a message that was delivered without it.
@@ -34,14 +36,19 @@ void memory_files_set(struct memory_files *files, struct message *message, struc
                       struct memory_following *out);
 // These of its files are another message's, too, which nothing follows.
 void memory_files_copy(struct memory_files *files, int64_t from_id, uint32_t bits, int64_t to_id);
+// Whether a delivered message waits for a file that will follow it.
+bool memory_files_may_follow(const struct memory_files *files, int64_t message_id);
 // The message's body goes.
 void memory_files_forget(struct memory_files *files, int64_t message_id);
 void memory_files_account_gone(struct memory_files *files, int64_t account_id);
 void memory_files_gone(struct memory_files *files, struct store_files_gone *gone);
+// It may be that nobody has it any more.
+void memory_files_drop(struct memory_files *files, struct str hash);
 void memory_files_wanted(const struct memory_files *files, struct store_wanted *wanted);
 // Each that is kept. How many rows there are in all.
 size_t memory_files_each_kept(const struct memory_files *files,
                               void (*each)(void *arg, int64_t message_id, struct str hash, int64_t size), void *arg);
+// A message or a customer has it.
 bool memory_files_has(const struct memory_files *files, struct str hash);
 
 // The message that parts of the event's album may join, if it still waits; 0 = none.

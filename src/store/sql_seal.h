@@ -17,6 +17,8 @@ int sql_seal_register(sqlite3 *db);
     "row_sum(message_id, nth, account_id, state, told, attempts, next_attempt_at, size, hash, attachment)"
 #define SQL_ACCOUNT_FILES_SUM "row_sum(account_id, bytes)"
 #define SQL_ALBUM_SUM "row_sum(message_id, conversation_id, album, until_at)"
+#define SQL_AVATAR_SUM                                                                                                 \
+    "row_sum(conversation_id, account_id, due_at, attempts, asked_at, size, picture, hash, mime, told)"
 // Accounts from before `replies` and `identity` have the sum that they would have now.
 #define SQL_ACCOUNT_SUM                                                                                                           \
     "row_sum(id, name, active, order_rule, on_failure, in_doubt | (replies << 8) | (identity << 16), desk_platform, desk_token, " \

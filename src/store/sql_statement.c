@@ -92,6 +92,9 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                       "?10, row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))"},
     [SQL_DELETE_FILE] = {SQL_WRITER, "DELETE FROM files WHERE message_id = ?1 AND nth = ?2"},
     [SQL_DELETE_WANTED] = {SQL_WRITER, "DELETE FROM files WHERE message_id = ?1 AND state = 0"},
+    [SQL_DROP_AVATARS_OF_GONE] = {SQL_WRITER, "INSERT OR IGNORE INTO dropped (hash) SELECT hash FROM avatars "
+                                              "WHERE account_id = ?1 AND length(hash) = 64"},
+    [SQL_AVATARS_OF_GONE] = {SQL_WRITER, "DELETE FROM avatars WHERE account_id = ?1"},
     [SQL_WANTED_OF_GONE] = {SQL_WRITER,
                             "DELETE FROM files INDEXED BY files_wanted WHERE state = 0 AND account_id = ?1"},
     [SQL_WANTED_FILES] =
@@ -108,7 +111,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                               "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 "
                               "AND account_id = ?2 LIMIT 1"},
     [SQL_HASH_IS_KEPT] = {SQL_WRITER,
-                          "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 LIMIT 1"},
+                          "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 UNION ALL "
+                          "SELECT 1 FROM avatars INDEXED BY avatars_kept WHERE hash IS NOT NULL AND hash = ?1 LIMIT 1"},
     [SQL_DROP_HASH] = {SQL_WRITER, "INSERT OR IGNORE INTO dropped (hash) VALUES (?1)"},
     [SQL_EACH_DROPPED] = {SQL_WRITER, "SELECT hash FROM dropped ORDER BY hash LIMIT ?1"},
     [SQL_FORGET_DROPPED] = {SQL_WRITER, "DELETE FROM dropped WHERE hash = ?1"},
@@ -127,6 +131,23 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_SET_ALBUM] = {SQL_WRITER, "INSERT OR REPLACE INTO albums (message_id, conversation_id, album, until_at, sum) "
                                    "VALUES (?1, ?2, ?3, ?4, row_sum(?1, ?2, ?3, ?4))"},
     [SQL_END_ALBUM] = {SQL_WRITER, "DELETE FROM albums WHERE message_id = ?1"},
+
+    [SQL_GET_AVATAR] = {SQL_WRITER, "SELECT due_at, asked_at, hash, told, account_id, " SQL_WHOLE(
+                                        SQL_AVATAR_SUM) " FROM avatars WHERE conversation_id = ?1"},
+    [SQL_PUT_AVATAR] =
+        {SQL_WRITER, "INSERT OR REPLACE INTO avatars (conversation_id, account_id, due_at, attempts, asked_at, size, "
+                     "picture, hash, mime, told, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "
+                     "row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))"},
+    [SQL_SET_AVATAR_DUE] = {SQL_WRITER, "UPDATE avatars SET due_at = ?2, attempts = 0, "
+                                        "sum = row_sum(conversation_id, account_id, ?2, 0, asked_at, size, picture, "
+                                        "hash, mime, told) WHERE conversation_id = ?1"},
+    [SQL_DUE_AVATARS] = {SQL_WRITER, "SELECT c.thread, c.name, " SQL_LINK_COLUMNS
+                                     ", v.conversation_id, v.account_id, v.due_at, v.attempts, v.asked_at, v.size, "
+                                     "v.picture, v.hash, v.mime, v.told FROM (SELECT * FROM avatars "
+                                     "INDEXED BY avatars_due WHERE due_at > 0 AND " SQL_WHOLE(
+                                         SQL_AVATAR_SUM) " ORDER BY due_at LIMIT ?1) v LEFT JOIN conversations c "
+                                                         "ON c.id = v.conversation_id "
+                                                         "ORDER BY v.due_at, v.conversation_id"},
 
     [SQL_GET_THREAD] = {SQL_WRITER,
                         "SELECT conversation_id, taken_s, news_at, " SQL_WHOLE(
@@ -249,7 +270,16 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                    "WHERE desk_ref IS NOT NULL AND conversation_id = ?1 AND sent_at >= ?2 "
                                    "AND sent_at < ?3 AND state = 1 AND direction <> 1 ORDER BY sent_at, id"},
 
+    // The terms are those of the index, letter by letter: SQLite takes it for no others.
+    [SQL_OUT_OF_TURN] = {SQL_WRITER, "SELECT 1 FROM messages INDEXED BY messages_out_of_turn WHERE direction <> 1 AND "
+                                     "(state = 2 OR (state = 0 AND (late = 1 OR received_at - sent_at > 3600000000))) "
+                                     "AND conversation_id = ?1 AND sent_at >= ?2 AND sent_at < ?3 LIMIT 1"},
+    [SQL_MAY_BE_FOLLOWED] = {SQL_WRITER, "SELECT 1 FROM messages m INDEXED BY messages_refs "
+                                         "CROSS JOIN files f INDEXED BY files_untold ON f.message_id = m.id "
+                                         "WHERE m.desk_ref IS NOT NULL AND m.conversation_id = ?1 AND m.sent_at >= ?2 "
+                                         "AND m.sent_at < ?3 AND m.state = 1 AND m.id <> ?4 AND f.told = 0 LIMIT 1"},
     [SQL_AGE_SCAN] = {SQL_WRITER, READ_MESSAGES " WHERE m.id > ?1 ORDER BY m.id LIMIT ?2"},
+    [SQL_AGE_YOUNGEST] = {SQL_WRITER, "SELECT received_at FROM messages ORDER BY id DESC LIMIT 1"},
     [SQL_AGE_BODY] = {SQL_WRITER, "UPDATE messages SET text = NULL, attachments = NULL, raw = NULL, format = NULL, "
                                   "body_gone = 1, sum = ?2 WHERE id = ?1"},
     [SQL_AGE_ATTEMPTS] = {SQL_WRITER, "DELETE FROM attempts WHERE message_id = ?1"},
@@ -259,7 +289,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
     [SQL_COUNT_LANE] = {BOTH, "SELECT count(*) FROM waiting WHERE lane = ?1"},
     [SQL_COUNT_IN_DOUBT] = {SQL_READER, "SELECT count(*) FROM messages INDEXED BY messages_in_doubt "
                                         "WHERE in_doubt = 1 AND state = 0"},
-    [SQL_RECEIVED_AT] = {SQL_READER, "SELECT received_at FROM messages WHERE id = ?1"},
+    [SQL_RECEIVED_AT] = {BOTH, "SELECT received_at FROM messages WHERE id = ?1"},
     [SQL_ACCOUNT_COUNTS] = {SQL_READER,
                             "SELECT account_id, sum(waiting), sum(bytes) FROM "
                             "(SELECT account_id, count(*) AS waiting, 0 AS bytes FROM line GROUP BY account_id "
@@ -310,8 +340,16 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                          "SELECT message_id, nth, size, hash, " SQL_WHOLE(
                              SQL_FILE_SUM) ", EXISTS (SELECT 1 FROM messages m WHERE m.id = message_id) FROM files "
                                            "WHERE (message_id, nth) > (?1, ?3) ORDER BY message_id, nth LIMIT ?2"},
+    [SQL_CHECK_AVATARS] =
+        {SQL_READER,
+         "SELECT conversation_id, 0, size, hash, " SQL_WHOLE(
+             SQL_AVATAR_SUM) ", EXISTS (SELECT 1 FROM conversations c WHERE c.id = conversation_id) FROM avatars "
+                             "WHERE conversation_id > ?1 AND ?3 <= 0 ORDER BY conversation_id LIMIT ?2"},
+    [SQL_AVATAR_IS_KEPT] = {SQL_READER, "SELECT 1 FROM avatars WHERE conversation_id = ?1 AND ?2 = 0 AND hash = ?3"},
     [SQL_FILE_IS_KEPT] = {SQL_READER, "SELECT 1 FROM files WHERE message_id = ?1 AND nth = ?2 AND hash = ?3"},
     [SQL_HASH_IS_KNOWN] = {SQL_READER, "SELECT 1 FROM files INDEXED BY files_kept WHERE hash IS NOT NULL AND hash = ?1 "
+                                       "UNION ALL SELECT 1 FROM avatars INDEXED BY avatars_kept "
+                                       "WHERE hash IS NOT NULL AND hash = ?1 "
                                        "UNION ALL SELECT 1 FROM dropped WHERE hash = ?1 LIMIT 1"},
     [SQL_CHECK_FILE_BYTES] =
         {SQL_READER,

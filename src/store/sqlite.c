@@ -328,6 +328,7 @@ static const struct store_ops sqlite_ops = {
     .each_news = sqlite_each_news,
     .each_searched = sqlite_each_searched,
     .wanted_files = sqlite_wanted_files,
+    .due_avatars = sqlite_due_avatars,
     .link_key = sqlite_link_key,
     .checkpoint = sqlite_checkpoint,
     .age_out = sqlite_age_out,
@@ -658,6 +659,7 @@ struct store *store_sqlite_open(const struct store_options *options, struct aren
         free_store(s);
         return NULL;
     }
+    sqlite_files_mark_made(&s->files);
     sqlite_files_remember(&s->files);
     tell_damaged(s, damaged);
     sqlite_files_take_ballast(&s->files);

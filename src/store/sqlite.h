@@ -151,6 +151,12 @@ ERR_CHECK int sqlite_media_account_gone(struct sqlite_store *s, int64_t account_
 // At the opening: `noted`.
 ERR_CHECK int sqlite_media_open(struct sqlite_store *s);
 int sqlite_wanted_files(struct store *store, struct store_wanted *wanted);
+// Bytes that the row of a file, or of a picture, had until now.
+ERR_CHECK int sqlite_media_drop(struct sqlite_store *s, struct str hash);
+// sqlite_avatars.c: customers' pictures (struct avatar). A message with `avatar_of` was delivered.
+ERR_CHECK int sqlite_avatar_look(struct sqlite_store *s, struct store_outcome *o);
+ERR_CHECK int sqlite_avatar(struct sqlite_store *s, struct store_avatar *set);
+int sqlite_due_avatars(struct store *store, struct store_avatars *avatars);
 // sqlite_threads.c: the link of a message's outcome names a thread at the desk for the first time.
 ERR_CHECK int sqlite_thread_add(struct sqlite_store *s, int64_t message_id, struct str desk_conversation,
                                 int64_t conversation_id, int64_t at_us);

@@ -692,6 +692,7 @@ static int follow_reply(struct sqlite_store *s, struct store_outcome *o)
 static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
 {
     o->note_lane = o->follow_lane = o->follow_id = 0;
+    o->avatar_due = false;
     int err = set_outcome(s, o);
     if (!err && !o->applied && o->reason == REASON_DAMAGED && o->lane)
         err = look_whether_it_waits(s, o);
@@ -703,6 +704,8 @@ static int apply_outcome(struct sqlite_store *s, struct store_outcome *o)
         err = insert_attempt(s, o);
     if (!err && o->link)
         err = set_link(s, o);
+    if (!err && o->avatar_of && o->state == MESSAGE_DELIVERED)
+        err = sqlite_avatar_look(s, o);
     if (!err && o->mark_next)
         err = set_mark(s, o->mark_next, true);
     if (!err && (o->note.p || o->moved_to.p))
@@ -782,6 +785,8 @@ static int apply_change(struct sqlite_store *s, struct store_change *change)
         return sqlite_file(s, change->file);
     case STORE_FILES_GONE:
         return sqlite_files_forget(s, change->files_gone);
+    case STORE_AVATAR:
+        return sqlite_avatar(s, change->avatar);
     case STORE_RETRY:
         return apply_retry(s, change->retry);
     case STORE_ACCOUNT_GONE:

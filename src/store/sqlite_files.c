@@ -13,7 +13,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { ROOM_BYTES = 256 * 1024 };
+enum { ROOM_BYTES = 256 * 1024, PID_BYTES = 20 };
+
+static const char made[] = "made\n"; // in the lock file, behind the number
 
 // Network file systems: the log's shared memory does not work over them, and their locks hold no second machine
 // off (S7). FUSE is not among them: it may be anything, and works where it is local.
@@ -88,12 +90,14 @@ static const char *held_by(int fd, const char *path, struct arena *arena)
     char text[32] = "";
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     text[n > 0 ? (size_t)n : 0] = 0;
-    text[strcspn(text, "\n")] = 0;
+    text[strcspn(text, " \n")] = 0;
     return arena_printf(arena, "another process (pid %s) has the store %s open", *text ? text : "unknown", path).p;
 }
 
 // An open file description's lock: a second opening is refused in the same process too, and closing another
 // descriptor of the file does not lose it. The file stays when we go: removing it would race.
+//
+// Its file is never cut short: what it says of the store stays behind the number.
 static const char *take_lock(struct sqlite_files *files, struct arena *arena)
 {
     char *path = path_with(files->path, ".lock");
@@ -106,9 +110,10 @@ static const char *take_lock(struct sqlite_files *files, struct arena *arena)
         why = errno == EAGAIN || errno == EACCES ? held_by(files->lock, files->path, arena)
                                                  : trouble(arena, "cannot lock", path);
     } else {
-        char text[32];
-        int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-        if (ftruncate(files->lock, 0) != 0 || pwrite(files->lock, text, (size_t)n, 0) != n)
+        char text[PID_BYTES + 1], was[sizeof made] = "";
+        snprintf(text, sizeof text, "%-*ld\n", PID_BYTES - 1, (long)getpid());
+        files->was_made = pread(files->lock, was, sizeof made - 1, PID_BYTES) > 0 && strcmp(was, made) == 0;
+        if (pwrite(files->lock, text, PID_BYTES, 0) != PID_BYTES)
             why = trouble(arena, "cannot write", path);
     }
     free(path);
@@ -164,9 +169,11 @@ static const char *prepare_log(const struct sqlite_files *files, struct arena *a
     return why;
 }
 
-// Without its database SQLite would throw the log away, and with it what was acknowledged.
-static const char *check_log_has_database(const char *path, struct arena *arena)
+// Without its database SQLite would throw the log away, and with it what was acknowledged; and a store that has gone altogether
+// is no new one.
+static const char *check_is_there(const struct sqlite_files *files, struct arena *arena)
 {
+    const char *path = files->path;
     char *log = path_with(path, "-wal");
     struct stat database, st;
     bool empty = stat(path, &database) != 0 || database.st_size == 0;
@@ -176,6 +183,12 @@ static const char *check_log_has_database(const char *path, struct arena *arena)
                            "%s is there and the store %s that it belongs to is not: put the store back beside it, or "
                            "remove it to begin with nothing",
                            log, path)
+                  .p;
+    else if (empty && files->was_made)
+        why = arena_printf(arena,
+                           "the store %s is empty and was not: put it, or a backup, in its place, or remove %s.lock to "
+                           "begin with nothing",
+                           path, path)
                   .p;
     free(log);
     return why;
@@ -192,7 +205,7 @@ const char *sqlite_files_open(struct sqlite_files *files, const char *path, bool
     if (!why)
         why = take_lock(files, arena);
     if (!why)
-        why = check_log_has_database(files->path, arena);
+        why = check_is_there(files, arena);
     if (!why)
         why = prepare_database(files, directory, arena);
     if (!why)
@@ -214,6 +227,14 @@ void sqlite_files_close(struct sqlite_files *files)
         free(files->open[i].path);
         files->open[i].path = NULL;
     }
+}
+
+// Where it cannot be said, nothing but this belt is missing.
+void sqlite_files_mark_made(struct sqlite_files *files)
+{
+    if (!files->was_made)
+        files->was_made = pwrite(files->lock, made, sizeof made - 1, PID_BYTES) == sizeof made - 1 &&
+                          fdatasync(files->lock) == 0;
 }
 
 void sqlite_files_remember(struct sqlite_files *files)

@@ -14,8 +14,9 @@
 enum { SQLITE_FILES = 3 }; // the database, its log, the log's index
 
 struct sqlite_files {
-    char *path; // of the database; owned
-    int lock;   // descriptor of the lock file, held locked; -1 = none
+    char *path;    // of the database; owned
+    int lock;      // descriptor of the lock file, held locked; -1 = none
+    bool was_made; // the lock file says that there was a store
     struct {
         char *path; // owned
         dev_t device;
@@ -30,6 +31,8 @@ struct sqlite_files {
 const char *sqlite_files_open(struct sqlite_files *files, const char *path, bool force_network_fs,
                               int64_t ballast_bytes, struct arena *arena);
 void sqlite_files_close(struct sqlite_files *files);
+// Says in the lock file that there is a store, which is on the disk: from then on an empty one, or none, is refused.
+void sqlite_files_mark_made(struct sqlite_files *files);
 // Notes which files SQLite has opened.
 void sqlite_files_remember(struct sqlite_files *files);
 // Whether they still stand under their names: what is written to a file that was moved or removed is not there at

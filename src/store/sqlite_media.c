@@ -140,6 +140,11 @@ static int run_with_hash(struct sqlite_store *s, enum sql_statement name, struct
     return sql_finish(&s->sql, q);
 }
 
+int sqlite_media_drop(struct sqlite_store *s, struct str hash)
+{
+    return run_with_hash(s, SQL_DROP_HASH, hash);
+}
+
 static int delete_row(struct sqlite_store *s, const struct file_row *row)
 {
     sqlite3_stmt *q = sql_get(&s->sql, SQL_DELETE_FILE);
@@ -159,7 +164,7 @@ static int remove_kept(struct sqlite_store *s, const struct file_row *row)
         err = account_has(s, row->account_id, row->hash, &has);
     if (!err && !has)
         err = write_bytes(s, row->account_id, bytes - row->size);
-    return err ? err : run_with_hash(s, SQL_DROP_HASH, row->hash);
+    return err ? err : sqlite_media_drop(s, row->hash);
 }
 
 int sqlite_media_age(struct sqlite_store *s, int64_t message_id)
@@ -181,11 +186,17 @@ int sqlite_media_is_over(struct sqlite_store *s, int64_t account_id, int64_t mos
     return err;
 }
 
+// Its customers' pictures go at once, since their links have no end.
 int sqlite_media_account_gone(struct sqlite_store *s, int64_t account_id)
 {
-    sqlite3_stmt *q = sql_get(&s->sql, SQL_WANTED_OF_GONE);
-    sql_int(q, 1, account_id);
-    return sql_finish(&s->sql, q);
+    static const enum sql_statement steps[] = {SQL_WANTED_OF_GONE, SQL_DROP_AVATARS_OF_GONE, SQL_AVATARS_OF_GONE};
+    int err = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && !err; i++) {
+        sqlite3_stmt *q = sql_get(&s->sql, steps[i]);
+        sql_int(q, 1, account_id);
+        err = sql_finish(&s->sql, q);
+    }
+    return err;
 }
 
 // ---- accepted ----

@@ -19,7 +19,7 @@
 //   store.log_number in the file alone is that of the log, or one less: the first transaction of a log adds one
 //   sum fits the columns that never change (row.c), and attachments and text, which files and parts of an album change;
 //   conversations.sum fits the whole row, and so do those of accounts, sources, attempts, totals, desk_threads, desk_searches,
-//   files, account_files and albums (sql_seal.h)
+//   files, account_files, albums and avatars (sql_seal.h)
 //   goes_on_in names a conversation of the same source that itself goes on nowhere else: one step, never a chain
 //   waiting has each row with state 0 and an id up to totals.lined_number, and of those behind it some; a row with late = 1
 //           and state 0 always. Nothing else
@@ -30,6 +30,7 @@
 //   of its attachments, not of discarded messages while it is wanted, and not when the body has gone. What a row says of a settled
 //   one, attachments of its message say, too. told = 0: when its message is delivered (if it was: when it is settled) it follows
 //   account_files: the bytes of the account's kept files, each hash once
+//   avatars has a row for each conversation whose customer's picture was ever due
 //   dropped has each hash that lost a row and has not been given out since to be removed; it may have rows again
 //   albums: pending messages that parts may join, in a conversation one of each name
 //   act > 0 only with direction 1, and then target_id is a reply of the same source with act = 0, or was before it aged out
@@ -319,6 +320,27 @@ static const char *const migrations[] = {
     " LEFT JOIN accounts a ON a.id = m.account_id LEFT JOIN sources s ON s.id = m.source_id;",
 
     "ALTER TABLE accounts ADD COLUMN identity INTEGER NOT NULL DEFAULT 0;", // 0 none, 1 phone, 2 email
+
+    // Unsettled messages, not replies, that do not stand in their lane as they were said: by their second, for those whose
+    // references tell them apart (sqlite_age.c). Few; but while a platform brings what it held back for long, each.
+    "CREATE INDEX messages_out_of_turn ON messages(conversation_id, sent_at) WHERE direction <> 1 AND "
+    "(state = 2 OR (state = 0 AND (late = 1 OR received_at - sent_at > 3600000000)));",
+
+    // Customers' pictures (store.h, struct avatar), found by when one is due, and by its bytes.
+    "CREATE TABLE avatars ("
+    " conversation_id INTEGER PRIMARY KEY,"
+    " account_id INTEGER NOT NULL,"
+    " due_at INTEGER NOT NULL,"   // 0 = nothing is to be done
+    " attempts INTEGER NOT NULL," // since it is due
+    " asked_at INTEGER NOT NULL," // the platform; 0 = never
+    " size INTEGER NOT NULL,"     // of a kept one, bytes
+    " picture TEXT,"              // the platform's name of it
+    " hash TEXT, mime TEXT,"      // of a kept one
+    " told TEXT,"                 // the desk's contact that shows it
+    " sum INTEGER"
+    ") STRICT;"
+    "CREATE INDEX avatars_due ON avatars(due_at) WHERE due_at > 0;"
+    "CREATE INDEX avatars_kept ON avatars(hash) WHERE hash IS NOT NULL;",
 };
 
 enum { APPLICATION_ID = 0x54524942 }; // "TRIB", so that no other program's database is taken for ours
@@ -354,8 +376,8 @@ static int migrate_one(struct sql *sql, int version)
     if (err)
         return err;
     int code = sqlite3_exec(sql->db, migrations[version - 1], NULL, NULL, NULL);
-    must(code != SQLITE_ERROR); // a migration that is not SQL
-    err = sql_error(sql, code);
+    // SQLITE_ERROR: what it changes is not as that version has it, so the file is not of the version that it says.
+    err = (code & 0xff) == SQLITE_ERROR ? ERR_CORRUPT : sql_error(sql, code);
     if (!err)
         err = sql_exec(sql, text, NULL);
     if (!err)
@@ -374,7 +396,7 @@ static int check_application(struct sql *sql, int64_t version)
     if (err)
         return err;
     if (application == APPLICATION_ID)
-        return version > sqlite_schema_newest() ? ERR_REFUSED : 0;
+        return version > sqlite_schema_newest() ? ERR_REFUSED : version < 0 ? ERR_CORRUPT : 0;
     if (application != 0 || version != 0 || tables != 0)
         return ERR_INVALID;
     char text[64];

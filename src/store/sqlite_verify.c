@@ -298,13 +298,24 @@ static int check_message_page(struct check *check, int64_t *after, bool *out_mor
     return snapshot_end(check, err);
 }
 
-int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more))
+bool verify_goes_on(struct check *check, const char *table, bool more, bool is_behind)
+{
+    if (more && !is_behind)
+        verify_find(check, FINDING_FILE, 0, "put a backup in its place; keep the damaged files",
+                    "the rows of the table %s do not stand in their order: those behind could not be looked at", table);
+    return more && is_behind;
+}
+
+int verify_pages(struct check *check, const char *table,
+                 int (*page)(struct check *check, int64_t *after, bool *out_more))
 {
     int64_t after = 0;
     bool more = true;
     int err = 0;
     while (!err && more) {
+        int64_t before = after;
         err = page(check, &after, &more);
+        more = !err && verify_goes_on(check, table, more, after > before);
         if (!err)
             err = sqlite_reader_over_time(check->reader);
     }
@@ -351,7 +362,7 @@ static int check_all(struct check *check)
 {
     int err = check_sum(check);
     if (!err)
-        err = verify_pages(check, check_message_page);
+        err = verify_pages(check, "messages", check_message_page);
     if (!err)
         err = verify_rows(check);
     if (!err)

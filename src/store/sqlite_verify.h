@@ -22,8 +22,12 @@ struct check {
 void verify_find(struct check *check, enum store_finding_kind kind, int64_t message_id, const char *advice,
                  const char *format, ...) __attribute__((format(printf, 5, 6)));
 void verify_tell_progress(const struct check *check, const char *part, int64_t done, int64_t of);
+// Whether there are more pages: `more`, where the last row of this one stands behind that of the page before. A damaged table may give
+// the same rows again and again: that is told, and ends the look at it.
+bool verify_goes_on(struct check *check, const char *table, bool more, bool is_behind);
 // A page of rows behind *after, which goes on; in a snapshot of its own.
-ERR_CHECK int verify_pages(struct check *check, int (*page)(struct check *check, int64_t *after, bool *out_more));
+ERR_CHECK int verify_pages(struct check *check, const char *table,
+                           int (*page)(struct check *check, int64_t *after, bool *out_more));
 // Conversations, accounts, sources, attempts.
 ERR_CHECK int verify_rows(struct check *check);
 // Files of messages.

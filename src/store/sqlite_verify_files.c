@@ -1,4 +1,4 @@
-// verify: files of messages. Rows against each other, and against the files beside the store, which come before their row and go
+// verify: files of messages, and customers' pictures. Rows against each other, and against the files beside the store, which come before their row and go
 // after it: what a row says is there must be there; what no row names may be on its way, either way.
 #include "store/sqlite_verify.h"
 
@@ -11,12 +11,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+// Rows that name kept files: "file 0 of message 7".
+struct holders {
+    enum sql_statement page, still_kept;
+    bool of_messages;
+    const char *what, *whose, *advice_damaged;
+};
+
+static const struct holders of_messages = {
+    .page = SQL_CHECK_FILES,
+    .still_kept = SQL_FILE_IS_KEPT,
+    .of_messages = true,
+    .what = "file",
+    .whose = "message",
+    .advice_damaged = "it is not fetched any more, nor told of; nothing else rests on it",
+};
+static const struct holders of_customers = {
+    .page = SQL_CHECK_AVATARS,
+    .still_kept = SQL_AVATAR_IS_KEPT,
+    .what = "picture",
+    .whose = "the customer of conversation",
+    .advice_damaged = "it is made anew when the customer writes; nothing else rests on it",
+};
+
 struct kept {
-    int64_t message_id, nth, size;
+    int64_t message_id, nth, size; // of a picture the conversation, and 0
     char hash[FILE_HASH_SIZE + 1];
 };
 
 struct file_page {
+    const struct holders *holders;
     struct kept kept[VERIFY_PAGE_ROWS];
     size_t count;
     int64_t message_id, nth; // the last one seen
@@ -25,12 +49,18 @@ struct file_page {
 static const char advice_kept[] =
     "it cannot be shown or sent any more; put the file back from a backup of the directory beside the store";
 
+static int64_t message_of(const struct holders *holders, int64_t id)
+{
+    return holders->of_messages ? id : 0;
+}
+
 static void find_damaged(struct check *check, const struct file_page *page)
 {
+    const struct holders *holders = page->holders;
     check->asked->damaged++;
-    verify_find(check, FINDING_DAMAGED, page->message_id,
-                "it is not fetched any more, nor told of; nothing else rests on it",
-                "file %lld of message %lld is not what was stored", (long long)page->nth, (long long)page->message_id);
+    verify_find(check, FINDING_DAMAGED, message_of(holders, page->message_id), holders->advice_damaged,
+                "%s %lld of %s %lld is not what was stored", holders->what, (long long)page->nth, holders->whose,
+                (long long)page->message_id);
 }
 
 static void take_row(struct check *check, sqlite3_stmt *q, struct file_page *page)
@@ -43,9 +73,9 @@ static void take_row(struct check *check, sqlite3_stmt *q, struct file_page *pag
         return;
     }
     if (!sql_column_int(q, 5))
-        verify_find(check, FINDING_SUM, page->message_id, "nothing rests on it",
-                    "file %lld is of message %lld, which is not there", (long long)page->nth,
-                    (long long)page->message_id);
+        verify_find(check, FINDING_SUM, message_of(page->holders, page->message_id), "nothing rests on it",
+                    "%s %lld is of %s %lld, which is not there", page->holders->what, (long long)page->nth,
+                    page->holders->whose, (long long)page->message_id);
     struct str hash = sql_column_str(q, 3);
     if (hash.n != FILE_HASH_SIZE)
         return;
@@ -57,7 +87,7 @@ static void take_row(struct check *check, sqlite3_stmt *q, struct file_page *pag
 static int read_page(struct check *check, struct file_page *page, bool *out_more)
 {
     struct sql *sql = &check->reader->sql;
-    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_FILES);
+    sqlite3_stmt *q = sql_get(sql, page->holders->page);
     sql_int(q, 1, page->message_id);
     sql_int(q, 2, VERIFY_PAGE_ROWS);
     sql_int(q, 3, page->nth);
@@ -72,10 +102,10 @@ static int read_page(struct check *check, struct file_page *page, bool *out_more
 }
 
 // It may have aged out since the page was read, and its bytes with it.
-static int is_still_kept(struct check *check, const struct kept *kept, bool *out)
+static int is_still_kept(struct check *check, const struct holders *holders, const struct kept *kept, bool *out)
 {
     struct sql *sql = &check->reader->sql;
-    sqlite3_stmt *q = sql_get(sql, SQL_FILE_IS_KEPT);
+    sqlite3_stmt *q = sql_get(sql, holders->still_kept);
     sql_int(q, 1, kept->message_id);
     sql_int(q, 2, kept->nth);
     sql_str(q, 3, str_of(kept->hash));
@@ -84,13 +114,14 @@ static int is_still_kept(struct check *check, const struct kept *kept, bool *out
     return sql_end(sql, q, code);
 }
 
-static int find_missing(struct check *check, const struct kept *kept, const char *what)
+static int find_missing(struct check *check, const struct holders *holders, const struct kept *kept, const char *how)
 {
     bool kept_still;
-    int err = is_still_kept(check, kept, &kept_still);
+    int err = is_still_kept(check, holders, kept, &kept_still);
     if (!err && kept_still)
-        verify_find(check, FINDING_FILE, kept->message_id, advice_kept, "file %lld of message %lld, %s, %s",
-                    (long long)kept->nth, (long long)kept->message_id, kept->hash, what);
+        verify_find(check, FINDING_FILE, message_of(holders, kept->message_id), advice_kept,
+                    "%s %lld of %s %lld, %s, %s", holders->what, (long long)kept->nth, holders->whose,
+                    (long long)kept->message_id, kept->hash, how);
     return err;
 }
 
@@ -128,38 +159,43 @@ static int has_hash(struct check *check, struct str hash, char *room, bool *out)
     return n < 0 ? (int)n : err;
 }
 
-static int check_bytes(struct check *check, const struct kept *kept)
+static int check_bytes(struct check *check, const struct holders *holders, const struct kept *kept)
 {
     char *room = mem_new(READ_BYTES);
     bool same = false;
     int err = has_hash(check, str_of(kept->hash), room, &same);
     free(room);
     if (err == ERR_IO || err == ERR_NOT_FOUND)
-        return find_missing(check, kept, "cannot be read");
-    return err || same ? err : find_missing(check, kept, "is not what was kept");
+        return find_missing(check, holders, kept, "cannot be read");
+    return err || same ? err : find_missing(check, holders, kept, "is not what was kept");
 }
 
-static int check_kept(struct check *check, const struct kept *kept)
+static int check_kept(struct check *check, const struct holders *holders, const struct kept *kept)
 {
     struct media_files *media = check->asked->media;
     int64_t size = media->ops->find(media, str_of(kept->hash));
     if (size < 0)
-        return find_missing(check, kept, "is not there");
+        return find_missing(check, holders, kept, "is not there");
     if (size != kept->size)
-        return find_missing(check, kept, "has another size than it had");
-    return check->asked->deep ? check_bytes(check, kept) : 0;
+        return find_missing(check, holders, kept, "has another size than it had");
+    return check->asked->deep ? check_bytes(check, holders, kept) : 0;
 }
 
-static int check_rows(struct check *check)
+static int check_rows(struct check *check, const struct holders *holders)
 {
     struct file_page *page = mem_new_of(struct file_page);
     bool more = true;
     int err = 0;
+    page->holders = holders;
     page->nth = -1;
     while (!err && more) {
+        int64_t message_before = page->message_id, nth_before = page->nth;
         err = read_page(check, page, &more);
+        bool is_behind = page->message_id > message_before ||
+                         (page->message_id == message_before && page->nth > nth_before);
+        more = !err && verify_goes_on(check, "files", more, is_behind);
         for (size_t i = 0; i < page->count && !err && check->asked->media; i++) {
-            err = check_kept(check, &page->kept[i]);
+            err = check_kept(check, holders, &page->kept[i]);
             if (!err)
                 err = sqlite_reader_over_time(check->reader);
         }
@@ -242,7 +278,9 @@ static int check_albums(struct check *check)
 
 int verify_files(struct check *check)
 {
-    int err = check_rows(check);
+    int err = check_rows(check, &of_messages);
+    if (!err)
+        err = check_rows(check, &of_customers);
     if (!err)
         err = check_account_bytes(check);
     if (!err)

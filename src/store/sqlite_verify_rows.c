@@ -74,6 +74,7 @@ static int check_attempts(struct check *check)
     bool more = true;
     int err = 0;
     while (!err && more) {
+        int64_t message_before = message_id, at_before = at_us;
         sqlite3_stmt *q = sql_get(sql, SQL_CHECK_ATTEMPTS);
         sql_int(q, 1, message_id);
         sql_int(q, 2, VERIFY_PAGE_ROWS);
@@ -91,6 +92,8 @@ static int check_attempts(struct check *check)
                         "an attempt at message %lld is not what was stored", (long long)message_id);
         }
         err = sql_end(sql, q, code);
+        bool is_behind = message_id > message_before || (message_id == message_before && at_us > at_before);
+        more = !err && verify_goes_on(check, "attempts", more, is_behind);
         if (!err)
             err = sqlite_reader_over_time(check->reader);
     }
@@ -137,7 +140,14 @@ static int check_threads(struct check *check)
     bool more = true;
     int err = 0;
     while (!err && more) {
+        struct arena arena = {0};
+        int64_t account_before = account_id;
+        struct str name_before = arena_str(&arena, buf_str(&name));
         err = check_thread_page(check, &account_id, &name, &more);
+        bool is_behind = account_id > account_before ||
+                         (account_id == account_before && str_cmp(buf_str(&name), name_before) > 0);
+        more = !err && verify_goes_on(check, "desk_threads", more, is_behind);
+        arena_done(&arena);
         if (!err)
             err = sqlite_reader_over_time(check->reader);
     }
@@ -147,13 +157,13 @@ static int check_threads(struct check *check)
 
 int verify_rows(struct check *check)
 {
-    int err = verify_pages(check, check_conversation_page);
+    int err = verify_pages(check, "conversations", check_conversation_page);
     if (!err)
-        err = verify_pages(check, check_account_page);
+        err = verify_pages(check, "accounts", check_account_page);
     if (!err)
-        err = verify_pages(check, check_source_page);
+        err = verify_pages(check, "sources", check_source_page);
     if (!err)
-        err = verify_pages(check, check_search_page);
+        err = verify_pages(check, "desk_searches", check_search_page);
     if (!err)
         err = check_threads(check);
     return err ? err : check_attempts(check);

@@ -104,6 +104,10 @@ struct store_outcome {
     uint32_t
         files_told; // with MESSAGE_DELIVERED: as in struct delivery. What of an inbound message is settled and not among them
                     // becomes a message that follows it, at the tail of the lane, in the same transaction
+    // With MESSAGE_DELIVERED: of this account a customer wrote, whose picture the desk may show (struct avatar); 0 = nothing of it is
+    // looked at. Out, `avatar_due`: it is due now, and was not before.
+    int64_t avatar_of;
+    bool avatar_due;
     // With MESSAGE_DELIVERED: how many bytes of its text the attempt had. A part of an album may have joined it meanwhile: what
     // it appended follows, too. Not known: all of it.
     struct {
@@ -134,7 +138,7 @@ struct store_file {
     int64_t follow_lane, follow_id; // 0 = nothing follows
 };
 
-// Kept files that no message has any more, at most `limit`, are forgotten by the store: their bytes are to be removed then. Not
+// Kept files that no message (and no customer, as their picture) has any more, at most `limit`, are forgotten by the store: their bytes are to be removed then. Not
 // those that were forgotten by it once and are kept again meanwhile.
 struct store_files_gone {
     size_t limit;
@@ -169,6 +173,49 @@ struct store_wanted {
     struct wanted_file *files; // out
     size_t count;              // out
     int64_t due_us;            // out: when the next one behind them is due; 0 = there is none
+};
+
+// The picture of a conversation's customer, which the desk shows. It becomes due when a message of theirs is delivered and the platform
+// was not asked for a day, or the desk has another contact for them; then it is asked for, kept among the files, and told.
+struct avatar {
+    int64_t due_us;     // wall time; 0 = nothing is to be done
+    int attempts;       // since it became due
+    int64_t asked_us;   // the platform, last; 0 = never
+    struct str picture; // what the platform calls it; STR_NONE: there is none, or it is to be fetched anew
+    struct str hash;    // kept; STR_NONE: there is none
+    struct str mime;    // with `hash`
+    int64_t size;       // with `hash`; bytes
+    struct str
+        told; // the desk's contact that shows it; without `hash`: that shows one that is none any more. STR_NONE: nobody
+};
+
+// Wall time; a clock that was set back is none to go by.
+static inline bool avatar_is_old(int64_t asked_us, int64_t now_us)
+{
+    int64_t day_us = INT64_C(86400) * 1000000;
+    return !asked_us || now_us - asked_us >= day_us || asked_us - now_us >= day_us;
+}
+
+// What became of one look: all of it is so from now on. The bytes of a picture that went are among those that nobody has any more.
+struct store_avatar {
+    int64_t conversation_id;
+    struct avatar avatar;
+    bool applied; // out: it is known, and was due
+};
+
+struct due_avatar {
+    int64_t conversation_id, account_id, source_id;
+    struct str thread; // STR_NONE: the conversation's row is damaged, and whose it is cannot be told
+    struct link link;
+    struct avatar avatar;
+};
+
+// Asks for those that are due first.
+struct store_avatars {
+    size_t limit;
+    struct arena *arena;
+    struct due_avatar *due; // out
+    size_t count;           // out
 };
 
 // One message's in-flight mark, on or off (it does nothing to a settled message).
@@ -302,6 +349,7 @@ enum store_change_kind {
     STORE_SEARCHED,
     STORE_FILE,
     STORE_FILES_GONE,
+    STORE_AVATAR,
 };
 
 struct store_change {
@@ -323,6 +371,7 @@ struct store_change {
         struct store_searched *searched;
         struct store_file *file;
         struct store_files_gone *files_gone;
+        struct store_avatar *avatar;
     };
 };
 
@@ -464,6 +513,8 @@ struct store_ops {
                          void *arg);
     // Files to be fetched.
     int (*wanted_files)(struct store *store, struct store_wanted *wanted);
+    // Pictures to be asked for or told.
+    int (*due_avatars)(struct store *store, struct store_avatars *avatars);
     // The key that links to kept files are signed with: random, made with the store. Lives as long as it.
     const uint8_t *(*link_key)(struct store *store); // 32 bytes
     // Moves written pages from the log into the file when the log has passed its size; short. Called when idle

@@ -40,7 +40,7 @@ NO_BODY = ("/contacts/{contact_id}/archive", "/contacts/{contact_id}/unarchive")
 
 TELEGRAM = ["getMe", "getUpdates", "setWebhook", "deleteWebhook", "getWebhookInfo", "sendMessage", "sendPhoto",
             "sendDocument", "sendVoice", "sendAudio", "sendVideo", "sendAnimation", "editMessageText", "editMessageCaption",
-            "deleteMessage", "sendChatAction", "answerCallbackQuery", "getFile"]
+            "deleteMessage", "sendChatAction", "answerCallbackQuery", "getFile", "getUserProfilePhotos"]
 
 INTERCOM_HEAD = """\
 # Made by tests/contract/cut_description.py; not to be edited.

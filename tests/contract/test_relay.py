@@ -79,6 +79,14 @@ def wait_until_all_applied(sandbox, count, relay, timeout_s=60):
         time.sleep(0.02)  # asks over HTTP for an event that has no other sign
 
 
+def wait_until_shown(sandbox, count, relay, timeout_s=30):
+    """Contacts with their customer's picture."""
+    deadline = time.monotonic() + timeout_s
+    while sum(1 for each in sandbox.control(sandbox.intercom, "GET", "inbox")["conversations"] if each["avatar"]) < count:
+        assert relay.process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)  # asks over HTTP for an event that has no other sign
+
+
 @pytest.mark.parametrize("mode", ["polling", "webhook"])
 def test_what_the_relay_asks_is_what_the_descriptions_allow(tmp_path, mode):
     with Sandbox("--bot", TOKEN) as sandbox:
@@ -87,6 +95,8 @@ def test_what_the_relay_asks_is_what_the_descriptions_allow(tmp_path, mode):
                 said = [{"customer": i % 7 + 1, "text": f"{i} <b> & \u00fc\u4e2d\U0001F600"} for i in range(70)]
                 sandbox.control(sandbox.telegram, "POST", "telegram/say", {"token": TOKEN, "say": said})
                 wait_until_all_applied(sandbox, 70, relay)
+                pictures = 7 if mode == "webhook" else 0  # a link to them needs a public_url
+                wait_until_shown(sandbox, pictures, relay)
             expected = {}
             for each in said:
                 expected.setdefault(each["customer"], []).append(each["text"])
@@ -95,7 +105,8 @@ def test_what_the_relay_asks_is_what_the_descriptions_allow(tmp_path, mode):
             platform.check()
             # Steady state is one call a message: beside the messages there are only the contacts' look-up and creation, and what a contact
             # is told of its customer, which is tried without attributes where the workspace has none of that name.
-            assert len(desk.requests) <= 70 + 7 * 4 + 2
+            assert len(desk.requests) <= 70 + 7 * 4 + 2 + pictures
+            assert [name for name, _ in platform.requests].count("getUserProfilePhotos") == pictures
 
 
 def wait_until_answered(sandbox, count, relay, timeout_s=30):

@@ -139,6 +139,24 @@ def test_files_of_others_and_none(sandbox, bot):
     bot.call("getFile", 400, file_id=file["file_id"])
 
 
+def test_a_customers_picture(sandbox, bot):
+    sandbox.say("hello", 5, TOKEN, name="Ada")
+    found = bot.call("getUserProfilePhotos", user_id=5, limit=1)
+    [sizes] = found["photos"]
+    assert found["total_count"] == 1 and [each["width"] for each in sizes] == [160, 320]
+    for size in sizes:
+        data = get(bot, size["file_id"])
+        assert len(data) == size["file_size"] and data.startswith(b"\x89PNG") and sha256(data).startswith(size["file_unique_id"])
+    unique = lambda user: bot.call("getUserProfilePhotos", user_id=user)["photos"][0][1]["file_unique_id"]
+    assert unique(5) == sizes[1]["file_unique_id"]
+    sandbox.say("hello", 6, TOKEN, name="Ada")
+    assert unique(6) != unique(5)
+    sandbox.say("married", 5, TOKEN, name="Ada King")
+    assert unique(5) != sizes[1]["file_unique_id"]
+    for user in (7, -100200, ""):
+        bot.call("getUserProfilePhotos", 400, user_id=user)
+
+
 def test_an_edited_caption(sandbox, bot):
     made = send_file(sandbox, size=100, mime="image/png", caption="befor")
     sandbox.say("before", 5, TOKEN, edit=made["message_id"])

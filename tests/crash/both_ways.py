@@ -68,6 +68,7 @@ class BothWays:
         self.lost = lost
         self.known = {}  # chat -> its conversation at the desk
         self.said = 0    # by agents
+        self.rounds = 0  # of customers
 
     def token_of(self, chat):
         return self.tokens[chat % len(self.tokens)]
@@ -77,8 +78,9 @@ class BothWays:
         self.relay.start()
         tell(self.sandbox, self.relay)
         intercom.call("POST", "intercom/settings", {"webhook_retry_ms": 1000, "limit": 10000000, "contact_ready_ms": 0})
-        for i in range(len(self.tokens)):
-            self.relay.wait_source("acme", f"bot{i}")
+        for source in self.relay.config["accounts"][0]["sources"]:
+            if source.get("mode") != "polling":  # that one is well when the first update has come
+                self.relay.wait_source("acme", source["name"])
         if self.lost:
             telegram.call("POST", "faults", {"fault": "drop_after", "path": "POST /bot*/sendMessage", "chance": self.lost})
             intercom.call("POST", "faults", {"fault": "drop_after", "path": "POST /conversations/*/reply", "chance": self.lost})
@@ -90,11 +92,12 @@ class BothWays:
     # ---- who talks
 
     def customers(self):
-        """Each says its numbered things, all take turns."""
+        """Each says its numbered things, all take turns. `each` may be made less meanwhile."""
         telegram = Door(self.telegram)
-        for number in range(1, self.each + 1):
+        while self.rounds < self.each:
+            self.rounds += 1
             for i, token in enumerate(self.tokens):
-                say = [{"customer": chat, "name": f"Customer {chat}", "text": f"in {chat} {number}"} for chat in range(1, self.chats + 1) if self.token_of(chat) == token]
+                say = [{"customer": chat, "name": f"Customer {chat}", "text": f"in {chat} {self.rounds}"} for chat in range(1, self.chats + 1) if self.token_of(chat) == token]
                 if say:
                     telegram.call("POST", "telegram/say", {"token": token, "say": say})
             threading.Event().wait(self.pace_s)
@@ -129,11 +132,14 @@ class BothWays:
                 open_ += new
             for chat in self.chance.sample(open_, len(open_)):
                 number[chat] += 1
-                intercom.call("POST", "inbox/reply", {"conversation": self.known[chat], "body": f"out {chat} {number[chat]}"})
+                intercom.call("POST", "inbox/reply", self.reply(chat, number[chat]))
                 self.said += 1
-            open_ = [chat for chat in open_ if number[chat] < self.each]
+            open_ = [chat for chat in self.known if number[chat] < self.each]
             threading.Event().wait(max(self.pace_s, 0.01))
         intercom.close()
+
+    def reply(self, chat, number):
+        return {"conversation": self.known[chat], "body": f"out {chat} {number}"}
 
     def talk(self):
         """All that is said, and all the kills between."""
@@ -160,7 +166,7 @@ class BothWays:
 
         def all_there():
             got, after["out"] = telegram.journal("sent", after["out"])
-            seen["out"].update(item["text"] for item in got)
+            seen["out"].update(item["text"] for item in got if item["file"] is None)
             got, after["in"] = intercom.journal("", after["in"])
             seen["in"].update(item["body"] for item in got if item["author"] == "user")
             return len(seen["in"]) >= total and len(seen["out"]) >= total
@@ -180,7 +186,8 @@ class BothWays:
         return Record(chats=self.chats, each=self.each,
                       came=[(chat_of(i["external_id"]), i["body"]) for i in everything if i["author"] == "user" and i["kind"] in ("conversation", "reply", "comment", "open")],
                       said=[(chat_of(i["external_id"]), i["text"]) for i in said],
-                      sent=[(i["chat_id"], i["text"]) for i in sent],
+                      sent=[(i["chat_id"], i["text"]) for i in sent if i["file"] is None],
+                      files=[(i["chat_id"], i["file"]["sha256"]) for i in sent if i["file"] is not None],
                       twice=collections.Counter(m.group(1) for i in notes for m in TWICE.finditer(i["text"])),
                       doubted=len(notes))
 

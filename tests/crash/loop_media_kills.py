@@ -103,11 +103,11 @@ def overlooked(outcome):
 # ---- peers that fail
 
 
-def desk_faults(desk, chance, counts):
+def desk_faults(desk, chance, counts, unwell=UNWELL):
     is_message = (lambda r: r.method == "POST") if isinstance(desk, ScriptedDesk) else (lambda r: IS_REPLY(r) or IS_CREATE(r))
 
     def script(request):
-        if not is_message(request) or chance.random() >= UNWELL:
+        if not is_message(request) or chance.random() >= unwell:
             return None
         counts["failures"] += 1
         way, taken = chance.choice(WAYS)
@@ -145,7 +145,7 @@ class Customer(threading.Thread):
 
     def run(self):
         for number in itertools.count(1):
-            if self.world.over.wait(self.chance.random() * 0.15):
+            if self.world.over.wait(self.chance.random() * self.world.pause_s):
                 break
             kind, key = self.chance.random(), f"c{self.chat}n{number}"
             if kind < 0.4:
@@ -177,7 +177,7 @@ class Customer(threading.Thread):
 
     def post(self, update):
         try:
-            return self.world.telegram.post(self.world.relay, "acme", update, secret=SECRET).status == 200
+            return self.world.telegram.post(self.world.relay, self.world.account, update, secret=SECRET).status == 200
         except (OSError, http.client.HTTPException):
             return False  # the relay is dead
 
@@ -186,6 +186,9 @@ class Customer(threading.Thread):
 
 
 class World:
+    account = "acme"
+    pause_s = 0.15  # between two things that a customer says, at most
+
     def __init__(self, directory, desk="webhook", seed=1):
         self.chance = random.Random(seed)
         self.kind, self.order = desk, self.chance.choice(["conversation", "account"])
@@ -193,7 +196,7 @@ class World:
         self.telegram = ScriptedTelegram()
         self.desk = ScriptedDesk() if desk == "webhook" else ScriptedIntercom()
         self.desk.script = desk_faults(self.desk, random.Random(seed + 1), self.counts)
-        self.relay = Relay(directory, [account("acme", self.desk.config(), [self.telegram.config(secret=SECRET)], order=self.order)], delivery=DELIVERY,
+        self.relay = Relay(directory, [account(self.account, self.desk.config(), [self.telegram.config(secret=SECRET)], order=self.order)], delivery=DELIVERY,
                            media={"wait": self.chance.choice(["300ms", "800ms"])}, public_url=PUBLIC).allow(".*")
         self.customers = [Customer(self, chat, random.Random(f"{seed} {chat}")) for chat in range(1, CHATS + 1)]
 

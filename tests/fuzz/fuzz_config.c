@@ -1,13 +1,14 @@
 // The configuration from any bytes: it is read or refused with a reason, and a text that is read twice says the same.
 #include "app/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char path[64];
+static char path[100];
 
 static void remove_file(void)
 {
@@ -16,7 +17,8 @@ static void remove_file(void)
 
 static int open_file(void)
 {
-    strcpy(path, "/tmp/tributary-fuzz-XXXXXX"); // allow strcpy: a literal into an array of 64
+    const char *tmp = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%.60s/tributary-fuzz-XXXXXX", tmp ? tmp : "/tmp");
     int fd = mkstemp(path);
     if (fd < 0 || atexit(remove_file))
         abort();

@@ -1,13 +1,14 @@
 // Whatever Intercom answers, an attempt ends, in a verdict that can be; and a message is never sent twice within one
 // attempt once an answer has said that it was taken.
 //
-// The input: one byte of settings, then answers: a byte for the status, two for the length, the body.
+// The input: one byte of settings, then answers (input.h).
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/must.h"
 #include "desk/desk.h"
+#include "fuzz/input.h"
 
 enum { STEPS_MAX = 64 };
 
@@ -16,43 +17,6 @@ enum { STEPS_MAX = 64 };
     "{\"kind\":\"image\",\"name\":\"" state "\",\"size\":7,\"state\":\"" state "\",\"hash\":\"" HASH "\",\"why\":\"x\"}"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
-
-static unsigned take_byte(struct input *input)
-{
-    if (!input->n)
-        return 0;
-    input->n--;
-    return *input->p++;
-}
-
-static struct http_response take_answer(struct input *input)
-{
-    static const int statuses[] = {200, 200, 201, 204, 302, 400, 401, 403, 404, 404, 409,
-                                   410, 422, 429, 500, 502, 503, 504, 529, 600, 0};
-    static const struct http_header headers[] = {
-        {STR("Link"), STR("</contacts/6762f11b1bb69f9f2193bba3>; rel=\"canonical\"")}, {STR("Retry-After"), STR("7")}};
-    unsigned choice = take_byte(input);
-    struct http_response response = {.written = true, .headers = headers};
-    response.status = statuses[choice % (sizeof statuses / sizeof *statuses)];
-    response.header_count = choice >> 6;
-    if (response.header_count > 2)
-        response.header_count = 0;
-    if (!response.status)
-        response.failure = (enum http_failure)(1 + choice / 32 % 7);
-    size_t length = take_byte(input);
-    length |= (size_t)take_byte(input) << 8;
-    if (length > input->n)
-        length = input->n;
-    response.body = (struct str){(const char *)input->p, length};
-    input->p += length;
-    input->n -= length;
-    return response;
-}
 
 static void check_verdict(const struct delivery *attempt, const struct verdict *verdict)
 {
@@ -85,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                   "kept") "," FILE_OF("wanted") "," FILE_OF("failed") "]"),
                               .sent_at_us = 1699999999000000,
                               .received_at_us = 1699999999500000};
-    struct input input = {data, size};
-    unsigned settings = take_byte(&input);
+    struct input input = input_of(data, size);
+    unsigned settings = input_byte(&input);
     struct arena arena = {0};
     struct delivery attempt = {.account = &account,
                                .source = &source,
@@ -122,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(++steps < STEPS_MAX);
         check_request(&step.request, step.writes);
         must(!(step.writes && attempt.in_doubt && attempt.look_only));
-        struct http_response response = take_answer(&input);
+        struct http_response response = input_answer(&input, &arena);
         desk_intercom.receiver.step(&attempt, &response, &step);
     }
     check_verdict(&attempt, &step.verdict);

@@ -1,5 +1,6 @@
 // Whatever comes with the right secret, Telegram's connector gives a receipt, and an event is whole. The input is
-// read as a webhook's body and as an answer in each phase of the upkeep.
+// read as a webhook's body, as an answer in each phase of the upkeep, and as that of a customer's pictures.
+// FUZZ: -max_len=4096
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -82,10 +83,42 @@ static void keep(struct str body, int phase, bool polling)
     arena_done(&upkeep.batch);
 }
 
+static void check_picture(const struct file_fetch *fetch, const struct file_step *step, int status)
+{
+    bool ends = step->kind == FILE_END, delivered = ends && step->verdict.kind == VERDICT_DELIVERED;
+    must(step->kind != FILE_GET); // where it is has not been said
+    must(ends || (step->trusted && str_ends(step->request.target, STR("/getFile"))));
+    must(status == 200 || (ends && !delivered));
+    must(!ends || delivered || step->verdict.error.n);
+    must(fetch->picture.n <= 256 && fetch->file.ref.n <= 256);
+    must(ends || (fetch->picture.n && fetch->file.ref.n));
+    must(!delivered || !fetch->picture.n || str_eq(fetch->picture, fetch->known_picture));
+}
+
+static void take_pictures(struct str body, int status)
+{
+    struct arena arena = {0};
+    struct file_fetch fetch = {.source = &source,
+                               .thread = STR("77"),
+                               .known_picture = STR("known"),
+                               .max_size = 1 << 20,
+                               .now_us = 1700000000000000,
+                               .arena = &arena};
+    struct http_response response = {.failure = HTTP_ANSWERED, .written = true, .status = status, .body = body};
+    struct file_step step;
+    platform_telegram.fetch_avatar(&fetch, NULL, &step);
+    must(step.kind == FILE_ASK);
+    platform_telegram.fetch_avatar(&fetch, &response, &step);
+    check_picture(&fetch, &step, status);
+    arena_done(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str body = {(const char *)data, size};
     receive(body);
+    take_pictures(body, 200);
+    take_pictures(body, 400);
     for (int phase = 0; phase < PHASES; phase++)
         keep(body, phase, phase % 2);
     for (int phase = 0; phase < PHASES; phase++)

@@ -1,14 +1,16 @@
 // Runs a fuzz target over its corpus without a fuzzer, so that every compiler and sanitizer sees it in `make check`:
 //   fuzz_x DIRECTORY_OR_FILE...
-// Each input is run whole, cut short in up to 64 places, and with up to 64 single bytes changed; always the same way. Every run
-// has its own heap block of exactly the input's size, so that a sanitizer sees a read past the end. A directory's files go in
-// sorted order; directories in it are left out.
+// Each input is run whole, cut short in up to 64 places (a slow target: replay_variants), and with as many single bytes changed;
+// always the same way. Every run has its own heap block of exactly the input's size, so that a sanitizer sees a read past the end.
+// A directory's files go in sorted order; directories in it are left out.
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "fuzz/input.h"
 
 enum { VARIANTS = 64, INPUT_MAX = 64 << 20 };
 
@@ -41,10 +43,11 @@ static void run(const uint8_t *data, size_t size, size_t changed, uint8_t value)
 static void run_all(const uint8_t *data, size_t size)
 {
     run(data, size, SIZE_MAX, 0);
-    size_t step = size / VARIANTS + 1;
+    size_t variants = &replay_variants ? replay_variants : VARIANTS;
+    size_t step = size / variants + 1;
     for (size_t cut = 0; cut < size; cut += step)
         run(data, cut, SIZE_MAX, 0);
-    for (size_t i = 0; i < VARIANTS && size > 0; i++)
+    for (size_t i = 0; i < variants && size > 0; i++)
         run(data, size, next_random() % size, (uint8_t)next_random());
     inputs++;
 }

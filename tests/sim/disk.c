@@ -523,6 +523,16 @@ static int disk_wanted_files(struct store *store, struct store_wanted *wanted)
     return disarm(sim, sim->disk->ops->wanted_files(sim->disk, wanted));
 }
 
+static int disk_due_avatars(struct store *store, struct store_avatars *avatars)
+{
+    struct sim *sim = disk_of(store)->sim;
+    int err = error_now(sim);
+    if (err && err != ERR_FULL)
+        return err;
+    arm(sim);
+    return disarm(sim, sim->disk->ops->due_avatars(sim->disk, avatars));
+}
+
 static const uint8_t *disk_link_key(struct store *store)
 {
     struct store *inner = disk_of(store)->sim->disk;
@@ -576,6 +586,7 @@ static const struct store_ops disk_ops = {
     .each_news = disk_each_news,
     .each_searched = disk_each_searched,
     .wanted_files = disk_wanted_files,
+    .due_avatars = disk_due_avatars,
     .link_key = disk_link_key,
     .checkpoint = disk_checkpoint,
     .age_out = disk_age_out,

@@ -365,7 +365,7 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
         oracle_complain(sim, "A13", event, "stored a second time");
         return;
     }
-    bool orphaned = reply && accept->reason == REASON_ORPHANED; // it was being read meanwhile
+    bool orphaned = reply && accept->state == MESSAGE_DISCARDED; // it was being read meanwhile; or it was a loop, too
     if (account->gone_us && account->gone_us < accept->received_at_us && !sim->clock_was_set && !orphaned)
         oracle_complain(sim, "GONE", event, "taken for an account that was removed");
     if (reply)
@@ -379,6 +379,9 @@ static void see_accept(struct sim *sim, const struct store_accept *accept)
     s->epoch = account->epoch;
     s->state = accept->result == ACCEPT_JOINED ? MESSAGE_DISCARDED : accept->state;
     s->received_us = s->settled_us = accept->received_at_us;
+    s->sent_s = accept->event.sent_at_us / SECOND;
+    s->conversation_id = accept->conversation_id;
+    s->named = false;
     o->event_of_id[s->id] = event + 1;
     o->accepted++;
     o->counts[s->state]++;
@@ -485,6 +488,7 @@ static void see_outcome(struct sim *sim, const struct store_outcome *outcome)
     s->attempts = outcome->attempts;
     s->in_doubt = outcome->in_doubt;
     s->doubted |= s->in_doubt;
+    s->named |= outcome->desk_ref.p != NULL;
     s->noted_there |= oracle_files_note(sim, event, outcome);
     s->in_flight = outcome->in_flight && s->state == MESSAGE_PENDING;
     s->held = s->state == MESSAGE_PENDING && outcome->next_attempt_us == MESSAGE_HELD;
@@ -741,9 +745,24 @@ static bool has_aged(const struct sim *sim, const struct said *s, bool whole_row
            (!whole_row || s->received_us < now_us - sim->plan.keep_dedupe_us);
 }
 
+// Another message of its conversation and second, unsettled and stored before then, may be looked for at the desk: by the name
+// that this one has there it is told from it.
+static bool is_needed(const struct sim *sim, const struct said *s, int64_t before_us)
+{
+    bool found = false;
+    for (int i = 0; i < sim->numbers && s->state == MESSAGE_DELIVERED && s->direction != REPLY && s->named; i++) {
+        const struct said *other = &sim->oracle->said[i];
+        found |= other != s && other->id && other->direction != REPLY &&
+                 (other->state == MESSAGE_PENDING || other->state == MESSAGE_SKIPPED) && other->sent_s == s->sent_s &&
+                 other->conversation_id == s->conversation_id && other->received_us < before_us;
+    }
+    return found;
+}
+
 static bool may_have_aged(const struct sim *sim, const struct said *s, bool whole_row)
 {
-    return has_aged(sim, s, whole_row, 0);
+    return has_aged(sim, s, whole_row, 0) &&
+           !(whole_row && is_needed(sim, s, s->received_us + sim->plan.keep_dedupe_us));
 }
 
 bool oracle_has_aged(const struct sim *sim, const struct said *s, int64_t since_us)
@@ -990,7 +1009,7 @@ void oracle_judge_ageing(struct sim *sim)
         if (!s->id || !has_aged(sim, s, false, AGE_LATEST_US) ||
             sim->reader->ops->message(sim->reader, s->id, &message))
             continue;
-        if (message->text.n || has_aged(sim, s, true, AGE_LATEST_US))
+        if (message->text.n || (has_aged(sim, s, true, AGE_LATEST_US) && !is_needed(sim, s, INT64_MAX)))
             oracle_complain(sim, "AGE", i, "it is kept beyond its time");
         message_free(message);
     }

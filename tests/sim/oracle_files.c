@@ -130,6 +130,8 @@ static void follow(struct sim *sim, int event, uint32_t files, struct str text, 
     s->piece = piece;
     s->id = s->place = id;
     s->account_id = o->said[event].account_id;
+    s->sent_s = o->said[event].sent_s;
+    s->conversation_id = o->said[event].conversation_id;
     s->epoch = o->accounts[account].epoch;
     s->received_us = s->settled_us = at_us;
     o->event_of_id[id] = number + 1;

@@ -18,9 +18,11 @@ struct said {
     int attempts;
     bool in_doubt, in_flight, held, late;
     int64_t received_us, settled_us, account_id;
-    int marked_by; // the process that set the mark
-    int applied;   // times that it stands at the desk
-    int thread;    // there
+    int64_t sent_s, conversation_id; // as stored; with them others are looked for at the desk
+    bool named;                      // it has a name at the desk
+    int marked_by;                   // the process that set the mark
+    int applied;                     // times that it stands at the desk
+    int thread;                      // there
     bool was_there, doubted;
     // The last request about it:
     uint64_t identity;

@@ -316,6 +316,8 @@ static void take_note(struct sim *sim, int event, const struct store_outcome *ou
     note->notes = ++o->said[event].notes;
     note->id = note->place = outcome->note_id;
     note->account_id = o->said[event].account_id;
+    note->sent_s = outcome->at_us / SECOND;
+    note->conversation_id = o->said[event].conversation_id;
     note->epoch = o->accounts[account].epoch;
     note->received_us = note->settled_us = outcome->at_us;
     o->event_of_id[note->id] = number + 1;

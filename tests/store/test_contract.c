@@ -1510,6 +1510,170 @@ static void test_pending_skipped_and_young_rows_do_not_age(void **state)
     message_free(m);
 }
 
+// --- What a look-up at the desk needs to tell apart ---
+
+enum { SECOND_US = 1000000 };
+static const int64_t hour_us = INT64_C(3600) * SECOND_US;
+
+// Said in the fifth second, and accepted so long after it.
+static struct store_accept said_in_second_five(const char *key, const char *conversation, int64_t after_us)
+{
+    struct store_accept accept = kit_accept(key, conversation);
+    accept.event.sent_at_us = 5 * SECOND_US + (int64_t)strlen(key);
+    accept.received_at_us = 5 * SECOND_US + after_us;
+    return accept;
+}
+
+static struct store_accept accepted(struct store *store, struct store_accept accept)
+{
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept;
+}
+
+static void deliver_as(struct store *store, int64_t message_id, const char *ref)
+{
+    struct store_outcome o = kit_outcome(message_id, MESSAGE_DELIVERED);
+    o.desk_ref = str_of(ref);
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &o), 0);
+    assert_true(o.applied);
+}
+
+// How many references of the fifth second are known.
+static size_t references(struct store *store, int64_t conversation_id)
+{
+    struct arena arena = {0};
+    struct str *refs = NULL;
+    size_t count = 0;
+    assert_int_equal(store->ops->load_refs(store, conversation_id, 5, &arena, &refs, &count), 0);
+    arena_done(&arena);
+    return count;
+}
+
+static void retry(struct store *store, int64_t message_id)
+{
+    struct store_retry again = {.message_id = message_id};
+    kit_settle(store, message_id, MESSAGE_SKIPPED);
+    assert_int_equal(kit_apply(store, STORE_RETRY, &again), 0);
+    assert_true(again.applied);
+}
+
+// Where the other message of that second is while the first one's row is old enough to go.
+enum place_of_other { IT_WAITS, IT_IS_SKIPPED, IT_WAITS_AGAIN, IT_CAME_LATE, ITS_RULE_IS_ANOTHER };
+
+static struct store_accept put_other(struct store *store, enum place_of_other place)
+{
+    struct store_accept other = said_in_second_five("other", "c", place == IT_CAME_LATE ? 48 * hour_us : SECOND_US);
+    if (place == ITS_RULE_IS_ANOTHER)
+        other.order = ORDER_CONVERSATION;
+    other = accepted(store, other);
+    if (place == IT_IS_SKIPPED)
+        kit_settle(store, other.message_id, MESSAGE_SKIPPED);
+    if (place == IT_WAITS_AGAIN)
+        retry(store, other.message_id);
+    return other;
+}
+
+// The desk has no key for what it is sent: a message in doubt is looked for there, and what others of its second are called
+// there is not it. As long as one may be looked for, so long the others' references are known.
+static void test_reference_stays_while_another_of_its_second_is_unsettled(void **state)
+{
+    for (enum place_of_other place = IT_WAITS; place <= ITS_RULE_IS_ANOTHER; place++) {
+        struct fixture *fixture = *state;
+        struct store *store = store_of(state);
+        struct store_accept a = accepted(store, said_in_second_five("a", "c", SECOND_US));
+        deliver_as(store, a.message_id, "r1");
+        // In front of those at the tail stands what came long after that second.
+        if (place == IT_WAITS_AGAIN || place == IT_CAME_LATE)
+            accepted(store, said_in_second_five("front", "d", 47 * hour_us));
+        struct store_accept other = put_other(store, place);
+        age_all(store, INT64_MAX, INT64_MAX);
+        assert_int_equal(references(store, a.conversation_id), 1);
+        assert_int_equal(accepted(store, said_in_second_five("a", "c", 0)).result, ACCEPT_DUPLICATE);
+        struct message *m = kit_message(store, a.message_id);
+        assert_null(m->text.p); // its body is of no use to anybody
+        message_free(m);
+        kit_settle(store, other.message_id, place == IT_IS_SKIPPED ? MESSAGE_DISCARDED : MESSAGE_DELIVERED);
+        age_all(store, INT64_MAX, INT64_MAX);
+        assert_int_equal(references(store, a.conversation_id), 0);
+        assert_int_equal(kit_totals(store).delivered, place == IT_IS_SKIPPED ? 1 : 2);
+        assert_true(tear_down(state) == 0 && set_up(state) == 0);
+        assert_ptr_equal(fixture, *state);
+    }
+}
+
+static void test_reference_goes_when_no_other_can_be_taken_for_it(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_accept a = accepted(store, said_in_second_five("a", "c", SECOND_US));
+    deliver_as(store, a.message_id, "r1");
+    kit_settle(store, accepted(store, said_in_second_five("not here", "d", 0)).message_id, MESSAGE_SKIPPED);
+    struct store_accept later = said_in_second_five("later", "c", 2 * SECOND_US);
+    later.event.sent_at_us = 6 * SECOND_US;
+    kit_settle(store, accepted(store, later).message_id, MESSAGE_SKIPPED);
+    later.event.dedupe_key = STR("before");
+    later.event.sent_at_us = 5 * SECOND_US - 1;
+    kit_settle(store, accepted(store, later).message_id, MESSAGE_SKIPPED);
+    struct store_accept reply = said_in_second_five("reply", "c", SECOND_US);
+    reply.direction = REPLY;
+    reply.conversation_id = a.conversation_id;
+    reply = accepted(store, reply);
+    kit_settle(store, reply.message_id, MESSAGE_SKIPPED);
+    struct store_accept day_after = said_in_second_five("day after", "c", 24 * hour_us);
+    day_after.event.sent_at_us = day_after.received_at_us; // it waits in the same lane
+    accepted(store, day_after);
+    age_all(store, INT64_MAX, INT64_MAX);
+    assert_int_equal(references(store, a.conversation_id), 0);
+    assert_int_equal(accepted(store, said_in_second_five("a", "c", 0)).result, ACCEPT_STORED);
+}
+
+// Nobody looks for them by what others are called.
+static void test_rows_without_a_reference_at_the_desk_go(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_accept other = accepted(store, said_in_second_five("other", "c", SECOND_US));
+    struct store_accept a = accepted(store, said_in_second_five("a", "c", SECOND_US));
+    struct store_accept b = accepted(store, said_in_second_five("bb", "c", SECOND_US));
+    struct store_accept reply = said_in_second_five("reply", "c", SECOND_US);
+    reply.direction = REPLY;
+    reply.conversation_id = a.conversation_id;
+    reply = accepted(store, reply);
+    kit_settle(store, a.message_id, MESSAGE_DELIVERED);
+    kit_settle(store, b.message_id, MESSAGE_DISCARDED);
+    deliver_as(store, reply.message_id, "r1");
+    age_all(store, INT64_MAX, INT64_MAX);
+    struct listing found = list(store, (struct message_filter){0}, 0, 9);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.ids[0], other.message_id);
+}
+
+static struct store_accept take_at(struct store *store, const char *key, int64_t at_us)
+{
+    struct store_accept accept = kit_accept(key, "c");
+    accept.received_at_us = at_us;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    struct store_outcome outcome = kit_outcome(accept.message_id, MESSAGE_DELIVERED);
+    outcome.at_us = at_us;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    return accept;
+}
+
+// The clock was set ahead and back again: what was taken meanwhile is in nobody's way.
+static void test_rows_of_a_time_ahead_let_those_behind_them_age(void **state)
+{
+    struct store *store = store_of(state);
+    take_at(store, "before", 1000);
+    struct store_accept ahead = take_at(store, "ahead", 1000000);
+    take_at(store, "behind", 1010);
+    struct store_accept young = take_at(store, "young", 2000);
+    age_all(store, 1500, 1500);
+    struct listing found = list(store, (struct message_filter){0}, 0, 9);
+    assert_int_equal(found.count, 2);
+    assert_int_equal(found.ids[0], ahead.message_id);
+    assert_int_equal(found.ids[1], young.message_id);
+    age_all(store, 1000001, 1000001);
+    assert_int_equal(list(store, (struct message_filter){0}, 0, 9).count, 0);
+}
+
 static void test_store_has_an_id(void **state)
 {
     struct store *store = store_of(state);
@@ -1587,6 +1751,10 @@ static int run(const char *name, struct store *(*make)(struct fixture *fixture))
         RULE(test_bodies_go_first_and_keys_stay),
         RULE(test_rows_that_have_gone_stay_in_the_sum),
         RULE(test_pending_skipped_and_young_rows_do_not_age),
+        RULE(test_reference_stays_while_another_of_its_second_is_unsettled),
+        RULE(test_reference_goes_when_no_other_can_be_taken_for_it),
+        RULE(test_rows_without_a_reference_at_the_desk_go),
+        RULE(test_rows_of_a_time_ahead_let_those_behind_them_age),
         RULE(test_store_has_an_id),
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)

@@ -242,6 +242,13 @@ static void age_all(void)
         assert_int_equal(bench.store->ops->age_out(bench.store, INT64_C(1) << 60, 0, &more), 0);
 }
 
+static void age_everything(void)
+{
+    bool more = true;
+    while (more)
+        assert_int_equal(bench.store->ops->age_out(bench.store, INT64_C(1) << 60, INT64_C(1) << 60, &more), 0);
+}
+
 // The lane's pending messages.
 static struct lane_page load(int64_t lane, size_t want)
 {
@@ -615,6 +622,50 @@ static void test_wanted_files_go_with_their_message(void **state)
     age_all();
     wanted_files(10, 0, NULL);
     assert_false(settle_file(a.message_id, 0, 'a').applied);
+}
+
+static size_t references(const struct store_accept *of)
+{
+    struct str *refs = NULL;
+    size_t count = 0;
+    assert_int_equal(bench.store->ops->load_refs(bench.store, of->conversation_id, of->event.sent_at_us / 1000000,
+                                                 &bench.arena, &refs, &count),
+                     0);
+    return count;
+}
+
+// What follows is said to be of its first message's second: it is told from others of that second by their references.
+static void test_reference_stays_while_something_may_follow_in_its_second(void **state)
+{
+    (void)state;
+    bool more;
+    struct store_accept other = store_event(event_of("1", STR_NONE)), first = with_files("2", 1);
+    deliver_told(other.message_id, 0);
+    int64_t settled_us = deliver_told(first.message_id, 0).at_us; // its file is still wanted
+    assert_int_equal(bench.store->ops->age_out(bench.store, settled_us, INT64_MAX, &more), 0);
+    assert_int_equal(references(&other), 2);
+    int64_t follow_id = settle_file(first.message_id, 0, 'a').follow_id;
+    age_everything();
+    assert_int_equal(references(&other), 2);
+    kit_settle(bench.store, follow_id, MESSAGE_SKIPPED);
+    reopen(false);
+    age_everything();
+    assert_int_equal(references(&other), 2);
+    kit_settle(bench.store, follow_id, MESSAGE_DISCARDED);
+    age_everything();
+    assert_int_equal(references(&other), 0);
+    assert_string_equal(gone(10), "a");
+}
+
+static void test_wanted_files_keep_no_row_of_their_own_message(void **state)
+{
+    (void)state;
+    bool more;
+    struct store_accept first = with_files("1", 1);
+    struct store_outcome outcome = deliver_told(first.message_id, 0);
+    assert_int_equal(bench.store->ops->age_out(bench.store, outcome.at_us + 1, INT64_MAX, &more), 0);
+    assert_int_equal(references(&first), 0);
+    wanted_files(10, 0, NULL);
 }
 
 static void test_links_are_signed_with_one_key(void **state)
@@ -1132,6 +1183,18 @@ static void test_store_from_before_files_is_taken_over(void **state)
     assert_true(settle_file(a.message_id, 0, 'a').ready);
 }
 
+// What does not stand in its lane as it was said is found by its second from then on, whenever it was stored.
+static void test_store_from_before_rows_stayed_is_taken_over(void **state)
+{
+    (void)state;
+    struct store_accept other = store_event(event_of("1", STR_NONE)), first = store_event(event_of("2", STR_NONE));
+    deliver_told(other.message_id, 0);
+    kit_settle(bench.store, first.message_id, MESSAGE_SKIPPED);
+    reopen_after(kit_change, KIT_BEFORE_TURNS "PRAGMA user_version = 12");
+    age_everything();
+    assert_int_equal(references(&other), 1);
+}
+
 // A batch that fails takes back what it counted of what waits.
 static void test_failed_batch_counts_nothing(void **state)
 {
@@ -1190,6 +1253,8 @@ static int run(const char *name, bool on_disk, size_t block)
         RULE(test_hashes_that_no_message_has_are_forgotten),
         RULE(test_what_follows_keeps_the_bytes_longer),
         RULE(test_wanted_files_go_with_their_message),
+        RULE(test_reference_stays_while_something_may_follow_in_its_second),
+        RULE(test_wanted_files_keep_no_row_of_their_own_message),
         RULE(test_links_are_signed_with_one_key),
         RULE(test_parts_of_an_album_become_one_message),
         RULE(test_album_waits_for_parts_as_long_as_they_come),
@@ -1222,6 +1287,7 @@ static int run_on_disk(void)
         RULE(test_damaged_act_is_never_done),
         RULE(test_damaged_profile_is_told),
         RULE(test_store_from_before_files_is_taken_over),
+        RULE(test_store_from_before_rows_stayed_is_taken_over),
         RULE(test_failed_batch_counts_nothing),
     };
     return cmocka_run_group_tests_name("on disk", tests, NULL, NULL);

@@ -375,7 +375,7 @@ static void play(uint64_t seed)
 {
     chance_init(&bench.chance, seed);
     bench.path = kit_store_path("files_random");
-    unlink(bench.path);
+    kit_remove(bench.path);
     bench.disk = kit_open_small(bench.path, 3);
     bench.memory = store_memory_new();
     bench.now_us = 1000000000;

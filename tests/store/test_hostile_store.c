@@ -67,15 +67,6 @@ static void write_file(const char *path, const char *suffix, const char *bytes, 
     close(fd);
 }
 
-static void remove_store(const char *path)
-{
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        char name[512];
-        name_of(path, suffixes[i], name);
-        unlink(name);
-    }
-}
-
 static void rename_file(const char *path, const char *suffix, const char *to)
 {
     char from[512], there[512];
@@ -290,7 +281,7 @@ static void flip(const char *suffix, bool clean, size_t from, size_t part, int t
     make_known(path, clean);
     char *files[2] = {read_file(path, "", &sizes[0]), read_file(path, "-wal", &sizes[1])};
     for (int n = 0; n < times; n += STEP) {
-        remove_store(path);
+        kit_remove(path);
         write_file(path, "", files[0], sizes[0]);
         write_file(path, "-wal", files[1], sizes[1]);
         char *bytes = read_file(path, suffix, &size);
@@ -302,7 +293,7 @@ static void flip(const char *suffix, bool clean, size_t from, size_t part, int t
     }
     tell(*suffix ? "flips in the log" : "flips in the file", counts);
     assert_true(counts[REFUSED] + counts[FOUND] > 0);
-    remove_store(path);
+    kit_remove(path);
     free(files[0]);
     free(files[1]);
     free(path);
@@ -325,7 +316,7 @@ static void test_item_61_page_of_zeros_is_found(void **state)
     kit_change(path, "VACUUM"); // a free page may be zeros
     char *file = read_file(path, "", &size);
     for (size_t at = 0; at < size; at += PAGE) {
-        remove_store(path);
+        kit_remove(path);
         char *bytes = memcpy(malloc(size), file, size);
         memcpy(bytes + at, zeros, PAGE);
         write_file(path, "", bytes, size);
@@ -348,7 +339,7 @@ static void test_item_61_flipped_bits_in_the_log_leave_whole_transactions(void *
     make_known(path, false);
     char *files[2] = {read_file(path, "", &sizes[0]), read_file(path, "-wal", &sizes[1])};
     for (int n = 0; n < 200; n += STEP) {
-        remove_store(path);
+        kit_remove(path);
         write_file(path, "", files[0], sizes[0]);
         char *bytes = memcpy(malloc(sizes[1]), files[1], sizes[1]);
         bytes[draw(sizes[1])] ^= (char)(1 << draw(8));
@@ -365,7 +356,7 @@ static void test_item_61_flipped_bits_in_the_log_leave_whole_transactions(void *
             assert_int_equal(check_lane(store, lanes[i], &good), 0);
         store->ops->close(store, false);
     }
-    remove_store(path);
+    kit_remove(path);
     free(files[0]);
     free(files[1]);
     free(path);
@@ -402,6 +393,44 @@ static void test_item_61_log_without_its_store_is_kept_and_refused(void **state)
     refuse(path, "put the store back");
     rename_file(path, ".away", "");
     assert_int_equal(judge(path), UNHARMED);
+    free(path);
+}
+
+// After an orderly end no log is left that could tell.
+static void test_item_61_store_that_was_emptied_or_lost_is_no_new_one(void **state)
+{
+    (void)state;
+    char *path = fresh_path();
+    size_t size = 0;
+    make_known(path, true);
+    char *bytes = read_file(path, "", &size);
+    write_file(path, "", "", 0);
+    refuse(path, "is empty and was not");
+    refuse(path, "is empty and was not"); // the refusal left the mark
+    rename_file(path, "", ".away");
+    refuse(path, "is empty and was not");
+    write_file(path, "", bytes, size);
+    assert_int_equal(judge(path), UNHARMED);
+    kit_remove(path); // with the lock, which is how one begins with nothing
+    char why[512];
+    struct store *store = try_open(path, why);
+    assert_non_null(store);
+    assert_int_equal(kit_totals(store).accepted, 0);
+    store->ops->close(store, true);
+    free(bytes);
+    free(path);
+}
+
+// A first start that was killed before there was anything.
+static void test_item_61_store_that_was_never_made_is_a_new_one(void **state)
+{
+    (void)state;
+    char *path = fresh_path(), why[512];
+    write_file(path, ".lock", "12345\n", 6);
+    write_file(path, "", "", 0);
+    struct store *store = try_open(path, why);
+    assert_non_null(store);
+    store->ops->close(store, true);
     free(path);
 }
 
@@ -468,7 +497,7 @@ static void take_away(const char *suffix, bool put_back_copy)
     assert_true(kit_totals(store).accepted >= 3);
     assert_true(passes_verify(store));
     store->ops->close(store, true);
-    remove_store(path);
+    kit_remove(path);
     free(copy);
     free(path);
 }
@@ -725,7 +754,7 @@ static void test_item_57_kill_9_at_every_call_of_the_first_start(void **state)
     char *path = fresh_path();
     int n = 1, status = -1;
     for (;; n += STEP) {
-        remove_store(path);
+        kit_remove(path);
         pid_t child = fork();
         if (child == 0) {
             fault_vfs = (struct fault_vfs){.at = n, .dies = true};
@@ -745,7 +774,7 @@ static void test_item_57_kill_9_at_every_call_of_the_first_start(void **state)
     }
     print_message("# %d places\n", n);
     assert_true(n > 20);
-    remove_store(path);
+    kit_remove(path);
     free(path);
 }
 
@@ -771,7 +800,7 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     char *old = read_file(path, "", &size);
     int n = 1, status = -1;
     for (;; n += STEP) {
-        remove_store(path);
+        kit_remove(path);
         write_file(path, "", old, size);
         pid_t child = fork();
         if (child == 0) {
@@ -789,7 +818,7 @@ static void test_item_57_kill_9_at_every_call_of_an_upgrade(void **state)
     }
     print_message("# %d places\n", n);
     assert_true(n > 20);
-    remove_store(path);
+    kit_remove(path);
     free(old);
     free(path);
 }
@@ -833,7 +862,7 @@ static void test_item_58_kill_9_at_every_call_of_the_work(void **state)
     int n = 1;
     for (bool over = false; !over; n += STEP) {
         int acks[2], acked = -1, status = -1;
-        remove_store(path);
+        kit_remove(path);
         assert_int_equal(pipe(acks), 0);
         pid_t child = fork();
         if (child == 0)
@@ -849,7 +878,7 @@ static void test_item_58_kill_9_at_every_call_of_the_work(void **state)
     }
     print_message("# %d places\n", n);
     assert_true(n > 100);
-    remove_store(path);
+    kit_remove(path);
     free(path);
 }
 
@@ -886,6 +915,8 @@ int main(void)
         cmocka_unit_test(test_item_61_flipped_bits_in_the_log_leave_whole_transactions),
         cmocka_unit_test(test_item_61_log_of_another_store_is_refused_and_put_right),
         cmocka_unit_test(test_item_61_log_without_its_store_is_kept_and_refused),
+        cmocka_unit_test(test_item_61_store_that_was_emptied_or_lost_is_no_new_one),
+        cmocka_unit_test(test_item_61_store_that_was_never_made_is_a_new_one),
         cmocka_unit_test(test_item_61_older_copy_under_a_newer_log_is_refused),
         cmocka_unit_test(test_item_61_index_of_the_log_is_made_anew_at_the_start),
         cmocka_unit_test(test_item_61_index_of_the_log_removed_live_is_noticed),

@@ -447,7 +447,7 @@ static void test_it_says_what_the_memory_store_says_whatever_is_done(void **stat
     (void)state;
     for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
         store->ops->close(store, true);
-        unlink(path);
+        kit_remove(path);
         store = kit_open_small(path, 3);
         play(seed);
     }

@@ -283,6 +283,23 @@ static void test_newer_schema_is_refused(void **state)
     free(path);
 }
 
+// The number of the schema stands in the first bytes of the file, and no checksum is over them.
+static void test_schema_of_a_number_that_it_does_not_have_is_damage(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"1", "3", "7", "-1", "-2147483648"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char sql[64];
+        char *path = fresh_path();
+        struct store *store = kit_open(path);
+        store->ops->close(store, true);
+        snprintf(sql, sizeof sql, "PRAGMA user_version = %s", numbers[i]);
+        run_sql(path, sql);
+        refuse(path, "is damaged");
+        free(path);
+    }
+}
+
 static void test_store_from_before_migrated_threads_is_taken_over(void **state)
 {
     (void)state;
@@ -412,8 +429,7 @@ static void test_cut_log_gives_whole_batches(void **state)
     char *path = fresh_path(), log[512];
     snprintf(log, sizeof log, "%s-wal", path);
     for (int cut = 0; cut < 12; cut++) {
-        unlink(path);
-        unlink(log);
+        kit_remove(path);
         struct store *store = kit_open(path);
         for (int i = 0; i < 6; i++) {
             char a[16], b[16];
@@ -1031,6 +1047,7 @@ int main(void)
         cmocka_unit_test(test_s11_second_opening_is_refused_naming_the_first),
         cmocka_unit_test(test_s7_network_file_system_is_refused_unless_forced),
         cmocka_unit_test(test_newer_schema_is_refused),
+        cmocka_unit_test(test_schema_of_a_number_that_it_does_not_have_is_damage),
         cmocka_unit_test(test_reader_whose_snapshot_could_not_be_ended_sees_what_comes_after),
         cmocka_unit_test(test_store_from_before_migrated_threads_is_taken_over),
         cmocka_unit_test(test_other_files_are_refused_and_left_alone),

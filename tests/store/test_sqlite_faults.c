@@ -244,16 +244,6 @@ static void check_told(const char *path, const struct told *told)
     store->ops->close(store, true);
 }
 
-static void remove_store(const char *path)
-{
-    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", ".ballast"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        char name[512];
-        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
-        unlink(name);
-    }
-}
-
 // Thousands of stores: in memory, where a flush costs nothing, if there is such a place.
 static char *quick_path(void)
 {
@@ -272,7 +262,7 @@ static void sweep(struct fault_vfs plan)
     int64_t n = 1, hits = 1, places = 0;
     for (; hits; n += STEP, places++) {
         struct told told = {0};
-        remove_store(path);
+        kit_remove(path);
         fault_vfs = plan;
         fault_vfs.at = n;
         run_scenario(path, &told);
@@ -282,7 +272,7 @@ static void sweep(struct fault_vfs plan)
     }
     print_message("# %lld places failed\n", (long long)places - 1);
     assert_true(n > 200);
-    remove_store(path);
+    kit_remove(path);
     if (strncmp(path, "/dev/shm/", 9) == 0) {
         *strrchr(path, '/') = 0;
         rmdir(path);

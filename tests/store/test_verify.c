@@ -459,10 +459,57 @@ static void test_traffic_and_retention_make_no_fault(void **state)
 
 #define VERIFY_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+// ---- rows that do not stand in their order
+
+// The first column of the table's key becomes a text, which stands behind all numbers and is read as 0.
+static void spoil_key(const char *table, const char *column)
+{
+    char sql[600];
+    snprintf(
+        sql, sizeof sql,
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'STRICT, ', '') WHERE name = '%s';"
+        "PRAGMA writable_schema = RESET; UPDATE %s SET %s = 'x' || %s;"
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'WITHOUT', 'STRICT, WITHOUT') "
+        "WHERE name = '%s'; PRAGMA writable_schema = RESET",
+        table, table, column, column, table);
+    store->ops->close(store, true);
+    kit_change(path, sql);
+    store = kit_open(path);
+}
+
+// Page after page would be the same one, without an end.
+static void test_rows_that_come_again_and_again_end_the_look_at_their_table(void **state)
+{
+    (void)state;
+    static const struct str names[] = {STR("D")};
+    struct store_news news = {.account_id = 1, .desk_conversations = names, .count = 1, .at_us = 1};
+    struct store_accept accept = kit_accept("a", "c");
+    accept.event.attachments = STR("[{\"kind\":\"image\",\"name\":\"a\",\"state\":\"wanted\",\"ref\":\"r\"}]");
+    accept.wait_until_us = INT64_C(9000000000000000);
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    assert_int_equal(kit_apply(store, STORE_NEWS, &news), 0);
+    settle_at(accept.message_id, MESSAGE_SKIPPED, 5);
+    struct store_outcome tried = kit_outcome(accept_at("b", 2), MESSAGE_PENDING);
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &tried), 0);
+    look(false);
+    assert_found(FINDING_NOTE, 0);
+    spoil_key("attempts", "message_id");
+    look(false);
+    assert_true(found.counts[FINDING_FILE] == 1 && strstr(found.texts[FINDING_FILE], "attempts"));
+    spoil_key("desk_threads", "account_id");
+    look(false);
+    assert_int_equal(found.counts[FINDING_FILE], 2);
+    spoil_key("files", "message_id");
+    look(false);
+    assert_int_equal(found.counts[FINDING_FILE], 3);
+    assert_false(found.check.ok);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VERIFY_TEST(test_a_message_settled_while_an_earlier_one_waits_is_named),
+        VERIFY_TEST(test_rows_that_come_again_and_again_end_the_look_at_their_table),
         VERIFY_TEST(test_a_message_tried_or_marked_while_an_earlier_one_waits_is_named),
         VERIFY_TEST(test_discards_by_hand_are_in_nobodys_turn),
         VERIFY_TEST(test_settled_in_another_order_than_that_of_places_is_a_fault),

@@ -287,6 +287,71 @@ static void test_a_row_without_its_message_is_named(void **state)
     assert_found(FINDING_SUM, 1, 9, "file 0 is of message 9, which is not there");
 }
 
+// A picture of the customer of conversation 1.
+static void keep_picture(const char *bytes)
+{
+    struct store_outcome outcome = kit_outcome(first_id, MESSAGE_DELIVERED);
+    struct link link = {.contact = STR("contact")};
+    outcome.conversation_id = outcome.avatar_of = 1;
+    outcome.files_told = 1;
+    outcome.link = &link;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    struct store_avatar set = {.conversation_id = 1,
+                               .avatar = {.asked_us = 1,
+                                          .picture = STR("p"),
+                                          .hash = put_on_shelf(bytes),
+                                          .mime = STR("image/png"),
+                                          .size = (int64_t)strlen(bytes)}};
+    assert_int_equal(kit_apply(store, STORE_AVATAR, &set), 0);
+    assert_true(set.applied);
+}
+
+static void test_pictures_are_looked_at_as_files_are(void **state)
+{
+    (void)state;
+    keep_picture("face");
+    look(true, true);
+    assert_found(FINDING_FILE, 0, 0, NULL);
+    assert_int_equal(found.check.files, 3);
+    shelf.places[2].bytes[3] = '+';
+    look(true, true);
+    assert_found(FINDING_FILE, 1, 0, "picture 0 of the customer of conversation 1");
+    shelf.count--;
+    look(false, true);
+    assert_found(FINDING_FILE, 1, 0, "is not there");
+    damage("UPDATE avatars SET size = 9");
+    look(false, true);
+    assert_found(FINDING_DAMAGED, 1, 0, "picture 0 of the customer of conversation 1 is not what was stored");
+    damage("UPDATE avatars SET conversation_id = 9, sum = NULL");
+    look(false, false);
+    assert_found(FINDING_SUM, 1, 0, "conversation 9, which is not there");
+}
+
+static void replace_picture(void)
+{
+    shelf.before_find = NULL;
+    struct store_outcome outcome = kit_outcome(first_id + 1, MESSAGE_DELIVERED);
+    outcome.conversation_id = outcome.avatar_of = 1;
+    outcome.at_us = INT64_C(1) << 50;
+    assert_int_equal(kit_apply(store, STORE_OUTCOME, &outcome), 0);
+    struct store_avatar set = {.conversation_id = 1};
+    assert_int_equal(kit_apply(store, STORE_AVATAR, &set), 0);
+    assert_true(set.applied);
+    shelf.count--;
+}
+
+static void test_a_picture_that_goes_meanwhile_is_no_fault(void **state)
+{
+    (void)state;
+    shelf.count = 0;
+    keep("3", "one"); // of the messages nothing is missing but what is looked at first
+    keep("4", "two");
+    keep_picture("face");
+    shelf.before_find = replace_picture;
+    look(false, true);
+    assert_found(FINDING_FILE, 0, 0, NULL);
+}
+
 #define VERIFY_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -302,6 +367,8 @@ int main(void)
         VERIFY_TEST(test_damaged_rows_are_named),
         VERIFY_TEST(test_a_damaged_album_is_named),
         VERIFY_TEST(test_a_row_without_its_message_is_named),
+        VERIFY_TEST(test_pictures_are_looked_at_as_files_are),
+        VERIFY_TEST(test_a_picture_that_goes_meanwhile_is_no_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

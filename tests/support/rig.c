@@ -176,10 +176,17 @@ static void start_replies(struct rig *rig, const struct rig_options *options)
     replies_start(rig->replies);
 }
 
+static void port_avatar_due(void *arg)
+{
+    ((struct rig *)arg)->avatars_due++;
+}
+
 static void start(struct rig *rig, const struct rig_options *options)
 {
-    static const struct media_links links = {
+    static const struct media_links public_links = {
         .base = {"http://relay.test", 17}, .is_public = true, .key = "a key", .lifetime_us = INT64_C(3600) * 1000000};
+    static const struct media_links own_links = {
+        .base = {"http://127.0.0.1", 16}, .key = "a key", .lifetime_us = INT64_C(3600) * 1000000};
     rig->media_wait_us = (options->media_wait_ms ? options->media_wait_ms : 15000) * 1000;
     rig->tasks = NULL;
     rig->tasks_tail = &rig->tasks;
@@ -212,7 +219,7 @@ static void start(struct rig *rig, const struct rig_options *options)
         .concurrency = options->concurrency ? options->concurrency : 16,
         .memory_messages = options->memory_messages ? options->memory_messages : 1000,
         .media_wait_ms = rig->media_wait_us / 1000,
-        .links = &links,
+        .links = options->no_public_url ? &own_links : &public_links,
     };
     struct dispatcher_ports ports = {
         .arg = rig,
@@ -223,6 +230,7 @@ static void start(struct rig *rig, const struct rig_options *options)
         .stopped = port_stopped,
         .lane_trouble = port_lane_trouble,
         .linked = port_linked,
+        .avatar_due = port_avatar_due,
     };
     rig->dispatcher = dispatcher_new(&dispatcher, &ports);
     if (options->hold_lane)
@@ -473,6 +481,8 @@ int64_t rig_say_with(struct rig *rig, const char *account_name, const struct rig
                   .text = str_of(said->text),
                   .attachments = wanted_files(said->files, &arena),
                   .album = str_of(said->album),
+                  .conversation_name = str_of(said->group),
+                  .profile.name = str_of(said->who),
                   .sent_at_us = rig->clock.wall_us},
         .out_arena = &arena,
     };

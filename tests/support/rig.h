@@ -40,6 +40,7 @@ struct rig {
     int64_t media_wait_us;
     int64_t troubled_lane; // as the port lane_trouble was told last; 0 = never
     bool trouble_over;
+    int avatars_due;        // how often the port avatar_due was called
     int suspended_at_start; // desks, before anything was read
     void (*ends)(const char *sentence);
 };
@@ -65,6 +66,7 @@ struct rig_options {
     int64_t wall_us;        // at the start, for a process that takes up another one's store; 0 = 1700000000 s
     int64_t log_bytes;      // of a SQLite store, 0: as usual
     int64_t media_wait_ms;  // default 15000
+    bool no_public_url;
     // Accounts beside "acme", with rig_add_account: they are there before the dispatcher starts. NULL: none.
     void (*add_accounts)(struct rig *rig);
     // What the process says when it ends by its own decision, also when it cannot start; it does not return. NULL: a
@@ -90,6 +92,8 @@ struct rig_said {
     const char *conversation, *text;
     int files;         // to be fetched
     const char *album; // NULL: it stands alone
+    const char *who;   // the name in the customer's profile; NULL: the platform tells of none
+    const char *group; // the conversation's name; NULL: it is the customer's alone
 };
 // The same as rig_say. Its id; of a part that joined another message the id of that one.
 int64_t rig_say_with(struct rig *rig, const char *account, const struct rig_said *said);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char *kit_store_path(const char *name)
 {
@@ -19,6 +20,16 @@ char *kit_store_path(const char *name)
     assert_non_null(path);
     snprintf(path, size, "%s/%s.db", directory ? directory : "/tmp", name);
     return path;
+}
+
+void kit_remove(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", ".ballast"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        struct arena arena = {0};
+        unlink(arena_printf(&arena, "%s%s", path, suffixes[i]).p);
+        arena_done(&arena);
+    }
 }
 
 struct store *kit_open(const char *path)

@@ -5,6 +5,8 @@
 
 // A path for a new store below the test's directory; freed by the caller.
 char *kit_store_path(const char *name);
+// The store's file and all beside it; none may be there.
+void kit_remove(const char *path);
 struct store *kit_open(const char *path);
 // With blocks of so few messages (store_options, fresh_block).
 struct store *kit_open_small(const char *path, size_t block);
@@ -25,8 +27,12 @@ struct message *kit_message(struct store *store, int64_t id);
 bool kit_verify(struct store *store, bool deep);
 // The same, with what the caller wants of it.
 void kit_check(struct store *store, struct store_check *check);
+// SQL that makes a store what it was before customers' pictures, but for the schema's number.
+#define KIT_BEFORE_AVATARS "DROP TABLE avatars;"
+// SQL that makes a store what it was before rows stayed for their references, but for the schema's number.
+#define KIT_BEFORE_TURNS KIT_BEFORE_AVATARS "DROP INDEX messages_out_of_turn;"
 // SQL that makes a store what it was before one person could be known in several sources, but for the schema's number.
-#define KIT_BEFORE_IDENTITY "ALTER TABLE accounts DROP COLUMN identity;"
+#define KIT_BEFORE_IDENTITY KIT_BEFORE_TURNS "ALTER TABLE accounts DROP COLUMN identity;"
 // SQL that makes a store what it was before files were fetched, but for the schema's number.
 #define KIT_BEFORE_FILES                                                                                               \
     KIT_BEFORE_IDENTITY                                                                                                \

@@ -183,3 +183,16 @@ def test_pictures_go_both_ways(browser, sandbox, relay, told, tmp_path):
     inbox.front().find_elements("css selector", "#thread [aria-label='Take this message back']")[-1].click()
     wait_for(lambda: shown_pictures(chat) == [64], "the agent's picture gone")
     chat.shows("Hello", "This is broken")
+
+
+def test_the_inbox_shows_the_customers_picture(browser, sandbox, relay):
+    relay.stop()
+    relay.config["public_url"] = f"http://127.0.0.1:{relay.port}"
+    relay.config["accounts"][0]["sources"][0]["mode"] = "polling"
+    relay.write_config()
+    relay.start()
+    chat, inbox = Chat(browser, sandbox), Inbox(browser, sandbox)
+    chat.write("Hello")
+    inbox.open_first()
+    faces = lambda: inbox.front().execute_script("return [...document.querySelectorAll('#rows .face img')].map((each) => each.complete ? each.naturalWidth : -1)")
+    wait_for(lambda: faces() == [320], f"the picture in the inbox: {faces()}")

@@ -70,6 +70,7 @@ def test_401_then_another_secret_by_reload_goes_on_at_once(make_relay, desk):
     desk.wait_taken(3)
     relay.wait_settled()
     assert desk.keys() == ["m0", "m1", "m2"] and {m["attempts"] for m in relay.messages()} == {1}
+    relay.wait_event("alarm_end")
     status = relay.status()
     assert not status["alarms"] and not status["desks_suspended"]
     assert len(relay.logged("alarm")) == 1

@@ -233,7 +233,7 @@ def test_54_stale_lock_file_and_reused_pid(make_relay, desk, content):
         WebhookSource(relay, "acme").send("m0")
         desk.wait_taken(1)
         with open(relay.database + ".lock") as file:
-            assert int(file.read()) == relay.pid
+            assert int(file.readline()) == relay.pid
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -244,7 +244,7 @@ def test_54_stale_lock_file_and_reused_pid(make_relay, desk, content):
 @pytest.mark.release_only
 def test_55_64_descriptors(make_relay, desk):
     """With more clients than it can have: those served are served well, others wait or are dropped; nothing that was answered 2xx is lost."""
-    relay = make_relay([account("acme", desk.config(), order="conversation")]).allow("desk_suspended", "alarm", "alarm_end", "accept.*", "attempt_.*")
+    relay = make_relay([account("acme", desk.config(), order="conversation")]).allow("desk_suspended", "alarm", "alarm_end", "accept.*", "connections_full", "attempt_.*")
     relay.wrapper = ["prlimit", "--nofile=64:64"]
     relay.start()
     source = WebhookSource(relay, "acme")

@@ -254,6 +254,26 @@ def test_61_an_alarm_about_damaged_totals_outlives_the_verify_that_finds_them_wr
     assert not alarms(relay)
 
 
+def test_61_a_page_that_a_look_comes_upon_is_an_alarm(source, relay, desk):
+    """After an orderly end nothing is looked through at the start. The status could not be read, and that was all that was said."""
+    relay.allow("alarm", "alarm_end")
+    source.send("m1")
+    relay.wait_settled()
+    relay.stop()
+    page, size = relay.query("SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_master WHERE name = 'messages_in_doubt'")[0]
+    with open(relay.database, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    relay.start()
+    answer = relay.api("GET", "/api/v1/status")
+    assert answer.status == 503 and "damaged" in answer.json["detail"] and "tributary verify --deep" in answer.json["detail"]
+    assert relay.api("GET", "/api/v1/status").status == 503
+    assert relay.metrics()['tributary_alarm{name="store_damaged"}'] == 1
+    assert [e["name"] for e in relay.logged("alarm")] == ["store_damaged"]
+    assert "put a backup in its place" in relay.cli("verify", "--deep", "--socket", relay.socket, check=False).stdout
+    relay.kill()
+
+
 def change(relay, sql):
     """The relay is stopped."""
     connection = sqlite3.connect(relay.database)

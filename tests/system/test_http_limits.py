@@ -2,14 +2,16 @@
 anything. Numbers are those of the project's list of hostile inputs."""
 import gzip
 import json
+import selectors
 import socket
 import threading
 import time
 
 import pytest
 
-from harness.client import RawConnection, call
-from harness.common import SLOW, wait_for
+from harness.client import RawConnection, WebhookSource, call
+from harness.common import PATIENCE_S, SLOW, wait_for
+from harness.relay import account
 
 MIB = 1 << 20
 
@@ -204,6 +206,68 @@ def test_12_pipelining(relay, source):
     assert statuses == [200] * count
     keys = [m["text"].split(" ")[0] for m in relay.messages()]
     assert keys == [f"m{i}" for i in range(count) if i % 10 != 9], "taken in the order they were sent"
+
+
+def ended(connections, count):
+    """Waits until so many of them are closed or reset by the relay; answers are read away."""
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            connection.sock.setblocking(False)
+            selector.register(connection.sock, selectors.EVENT_READ)
+        found, deadline = 0, time.monotonic() + PATIENCE_S
+        while found < count:
+            assert time.monotonic() < deadline, f"{found} of {count} have ended"
+            for key, _ in selector.select(1):
+                try:
+                    if key.fileobj.recv(65536):
+                        continue
+                except OSError:
+                    pass
+                found += 1
+                selector.unregister(key.fileobj)
+
+
+def test_12_connections_without_a_request_make_room(make_relay, desk):
+    """128 descriptors, a quarter of them for connections: whoever comes is served, and who was served stays, whatever others hold open."""
+    relay = make_relay([account("acme", desk.config(), order="conversation")]).allow("connections_full")
+    relay.wrapper = ["prlimit", "--nofile=128:128"]
+    relay.start()
+    kept, new = WebhookSource(relay, "acme"), WebhookSource(relay, "acme")
+    kept.send("m0")
+    connection = kept.local.connection.sock
+    hold = [b"", b"POST /hooks/acme/hook HTTP/1.1\r\nHost: relay\r\nX-A: ",
+            b"POST /hooks/acme/hook HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"]
+    held = [RawConnection(port).try_send(hold[i % 3]) for i in range(200) for port in (relay.port, relay.admin_port)]
+    try:
+        ended(held[0::2], 200 - 32)
+        ended(held[1::2], 200 - 8)
+        for i in range(20):
+            kept.send(f"k{i}")
+            new.send(f"n{i}")
+            new.hang_up()
+            assert relay.api("GET", "/api/v1/status", where="socket").status == 200
+        assert kept.local.connection.sock is connection
+        desk.wait_taken(41)
+    finally:
+        for each in held:
+            each.sock.close()
+
+
+def test_12_requests_that_are_never_whole_have_64_mib(relay, source, desk):
+    """Forty bodies of 4 MiB that stop one byte short: those that do not fit are ended, and others are served."""
+    relay.allow("connections_full")
+    head = f"POST {source.target} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\nContent-Length: {4 * MIB}\r\n\r\n".encode()
+    body, held = b" " * (4 * MIB - 1), [RawConnection(relay.port) for _ in range(40)]
+    try:
+        for each in held:
+            each.try_send(head + body)
+        source.send("m0")
+        ended(held, 25)
+        source.send("m1")
+        desk.wait_taken(2)
+    finally:
+        for each in held:
+            each.sock.close()
 
 
 def test_13_slow_and_idle_connections_do_not_hold_others_up(relay, source, desk):

@@ -96,12 +96,44 @@ static void test_text_from_outside_is_harmless(void **state)
     arena_done(&arena);
 }
 
+static void assert_shown(const char *text, bool is_json, const char *shown)
+{
+    struct buf out;
+    buf_init(&out, 1000);
+    cli_write_shown(&out, str_of(text), is_json);
+    assert_str(buf_str(&out), shown);
+    buf_done(&out);
+}
+
+static void test_whatever_is_shown_is_harmless(void **state)
+{
+    (void)state;
+    assert_shown("a\nb \xC3\xA4", false, "a\nb \xC3\xA4");
+    assert_shown("\x1b[2J\r\x7f \xC2\x9b"
+                 "31m \xE2\x80\xA8",
+                 false, "?[2J?? ?31m ?");
+    assert_shown("\xff\xC3 \xEF\xBF\xBD", false, "?? \xEF\xBF\xBD");
+}
+
+// The value is the same for whoever reads it as JSON.
+static void test_json_that_is_shown_is_harmless_and_says_the_same(void **state)
+{
+    (void)state;
+    assert_shown("{\n \"a\": \"\xC3\xA4\"\n}\n", true, "{\n \"a\": \"\xC3\xA4\"\n}\n");
+    assert_shown("\"\x7f\xC2\x9b\xE2\x80\xA8\"", true, "\"\\u007f\\u009b\\u2028\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_columns_are_as_wide_as_needed),  cmocka_unit_test(test_the_widest_column_is_cut_to_fit),
-        cmocka_unit_test(test_numbers_and_times_are_cut_last), cmocka_unit_test(test_a_terminal_of_one_column_ends),
-        cmocka_unit_test(test_wide_letters_count_as_two),      cmocka_unit_test(test_text_from_outside_is_harmless),
+        cmocka_unit_test(test_whatever_is_shown_is_harmless),
+        cmocka_unit_test(test_json_that_is_shown_is_harmless_and_says_the_same),
+        cmocka_unit_test(test_columns_are_as_wide_as_needed),
+        cmocka_unit_test(test_the_widest_column_is_cut_to_fit),
+        cmocka_unit_test(test_numbers_and_times_are_cut_last),
+        cmocka_unit_test(test_a_terminal_of_one_column_ends),
+        cmocka_unit_test(test_wide_letters_count_as_two),
+        cmocka_unit_test(test_text_from_outside_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

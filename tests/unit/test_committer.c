@@ -968,6 +968,53 @@ static void test_housekeeping_comes_again_after_30_s(void **state)
     asked("afchafchafch");
 }
 
+// The wall clock is set by so much, and a minute passes.
+static void keep_house_set_by(int64_t us)
+{
+    bench.clock.wall_us += us;
+    clock_manual_pass(&bench.clock, 60 * 1000000);
+    committer_keep_house(bench.committer);
+}
+
+static void aged_as_of(int64_t wall_us)
+{
+    assert_int_equal(bench.bodies_before_us, wall_us - INT64_C(1000000) * KEEP_BODIES_S);
+    assert_int_equal(bench.dedupe_before_us, wall_us - INT64_C(1000000) * KEEP_DEDUPE_S);
+}
+
+// What is forgotten cannot be had back when the clock is right again, and then duplicates are none, and answers are sent twice.
+static void test_a_clock_that_is_set_ahead_makes_nothing_old_for_a_day(void **state)
+{
+    (void)state;
+    const int64_t hour_us = INT64_C(3600) * 1000000, year_us = 365 * 24 * hour_us;
+    keep_house_set_by(0);
+    aged_as_of(bench.clock.wall_us);
+    keep_house_set_by(year_us);
+    aged_as_of(bench.clock.wall_us - year_us);
+    keep_house_set_by(-year_us);
+    aged_as_of(bench.clock.wall_us);
+    keep_house_set_by(-hour_us);
+    aged_as_of(bench.clock.wall_us);
+    keep_house_set_by(hour_us);
+    aged_as_of(bench.clock.wall_us);
+    keep_house_set_by(year_us);
+    clock_manual_pass(&bench.clock, 23 * hour_us);
+    keep_house_set_by(0);
+    aged_as_of(bench.clock.wall_us - year_us);
+    clock_manual_pass(&bench.clock, hour_us);
+    keep_house_set_by(0);
+    aged_as_of(bench.clock.wall_us);
+}
+
+static void test_a_clock_that_runs_a_little_faster_is_believed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        keep_house_set_by(30 * 1000000);
+        aged_as_of(bench.clock.wall_us);
+    }
+}
+
 static void close_at_third_housekeeping(void)
 {
     clock_manual_pass(&bench.clock, 100000);
@@ -1200,6 +1247,8 @@ int main(void)
         TEST(test_what_is_queued_at_the_end_is_worked_off),
         TEST(test_housekeeping_goes_on_while_there_is_more_and_then_rests_30_s),
         TEST(test_housekeeping_comes_again_after_30_s),
+        TEST(test_a_clock_that_is_set_ahead_makes_nothing_old_for_a_day),
+        TEST(test_a_clock_that_runs_a_little_faster_is_believed),
         TEST(test_housekeeping_goes_on_while_nothing_is_sent),
         TEST(test_housekeeping_takes_a_step_in_100_ms_while_messages_come),
         TEST(test_housekeeping_takes_its_next_step_after_100_ms),

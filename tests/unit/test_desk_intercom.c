@@ -562,6 +562,24 @@ static void test_files_in_doubt_are_looked_for_and_the_text_is_not_sent_again(vo
     t.message.id = 17;
 }
 
+// Another message may be noted with the conversation before this one is tried again.
+static void test_a_text_whose_files_fail_is_in_doubt(void **state)
+{
+    (void)state;
+    open_with_voice("see");
+    play({"POST /conversations", NULL, 200, OPENED}, {REPLY_TO, NULL, 302, ""});
+    expect(VERDICT_RETRY, true, false);
+    new_attempt();
+    t.attempt.link.note = STR_NONE;
+    t.attempt.in_doubt = true;
+    play({LOOK, NULL, 200,
+          "{\"type\":\"conversation\",\"created_at\":1699999999,\"source\":{\"id\":\"403918330\",\"body\":\"see [x.mp4 "
+          "could not be fetched: larger than 20 MB]\",\"author\":{\"id\":\"" CONTACT
+          "\"}},\"conversation_parts\":{\"conversation_parts\":[]}}"},
+         {REPLY_TO, "\"body\":\"v.ogg\",", 200, REPLIED});
+    expect_delivered("403918330,132");
+}
+
 static void test_files_that_are_refused_for_good_do_not_take_the_text_with_them(void **state)
 {
     (void)state;
@@ -904,6 +922,27 @@ static void with_profile(const char *profile)
     t.attempt.link.note = link.note;
     t.source.platform = STR("telegram");
     t.attempt.profile = str_of(profile);
+}
+
+static void test_a_picture_is_shown_at_a_contact_of_ours(void **state)
+{
+    (void)state;
+    struct http_request request;
+    struct desk desk = {.token = STR("secret"), .api_url = STR("http://desk.test")};
+    struct link link = {.contact = STR("a/b"), .note = STR("who=1")};
+    struct str url = STR("https://relay.example/media/x?exp=1&name=\"");
+    assert_true(desk_intercom.show_avatar(&desk, &link, url, t.attempt.arena, &request));
+    assert_str(request.method, "PUT");
+    assert_str(request.target, "http://desk.test/contacts/a%2Fb");
+    assert_str(request.body, "{\"avatar\":\"https://relay.example/media/x?exp=1&name=\\\"\"}");
+    assert_str(http_header_get(request.headers, request.header_count, "authorization"), "Bearer secret");
+    assert_true(desk_intercom.show_avatar(&desk, &link, STR_NONE, t.attempt.arena, &request));
+    assert_str(request.body, "{\"avatar\":null}");
+    link.note = STR("joined=1"); // it is somebody's who writes elsewhere, too
+    assert_false(desk_intercom.show_avatar(&desk, &link, url, t.attempt.arena, &request));
+    link = (struct link){.conversation = STR("1")};
+    assert_false(desk_intercom.show_avatar(&desk, &link, url, t.attempt.arena, &request));
+    assert_null(desk_webhook.show_avatar);
 }
 
 static bool note_says(const char *word)
@@ -2448,6 +2487,7 @@ int main(void)
         DESK_TEST(test_other_files_follow_the_text_that_begins_a_conversation),
         DESK_TEST(test_files_in_doubt_are_looked_for_and_the_text_is_not_sent_again),
         DESK_TEST(test_files_that_are_refused_for_good_do_not_take_the_text_with_them),
+        DESK_TEST(test_a_text_whose_files_fail_is_in_doubt),
         DESK_TEST(test_files_of_a_conversation_that_is_gone_go_with_their_text_to_the_next),
         DESK_TEST(test_a_text_that_is_found_alone_gets_its_files),
         DESK_TEST(test_a_file_that_came_after_the_text_was_sent_is_not_taken_for_sent),
@@ -2525,6 +2565,7 @@ int main(void)
         DESK_TEST(test_a_note_that_is_tried_again_by_hand_may_stand_before_the_last_one),
         DESK_TEST(test_a_note_in_doubt_that_is_not_there_is_written),
         DESK_TEST(test_a_note_without_a_name_is_no_message_of_the_customer),
+        DESK_TEST(test_a_picture_is_shown_at_a_contact_of_ours),
         DESK_TEST(test_probe_asks_who_we_are),
         DESK_TEST(test_settings_are_checked),
     };

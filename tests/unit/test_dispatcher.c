@@ -1250,10 +1250,8 @@ static void test_a_discard_asked_before_a_send_that_was_called_off_takes_no_othe
     struct rig_call *call = rig_open(&rig);
     struct http_response response = {.written = true, .status = 401, .body = STR("")};
     call->open = false;
-    call->done(call->arg, &response); // its desk is suspended while the mark is on its way
-    assert_false(discard_by_hand(first));
-    assert_int_equal(rig_state_of(&rig, first), MESSAGE_PENDING);
-    assert_true(discard_by_hand(first));
+    call->done(call->arg, &response);     // its desk is suspended while the mark is on its way
+    assert_false(discard_by_hand(first)); // it may be in flight
     assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
     dispatcher_resume_desk(rig.dispatcher, on);
     account_unref(on);
@@ -1261,6 +1259,32 @@ static void test_a_discard_asked_before_a_send_that_was_called_off_takes_no_othe
     rig_answer(&rig, rig_open(&rig), 500, "");
     rig_answer(&rig, rig_open(&rig), 500, "");
     assert_int_equal(rig_attempts_of(&rig, second), 1);
+    assert_int_equal(rig_state_of(&rig, second), MESSAGE_PENDING);
+    rig_done(&rig);
+}
+
+// It was answered that the message is discarded if its attempt fails: nothing has left, and nothing does.
+static void test_a_discard_asked_while_the_mark_is_being_stored_sends_nothing(void **state)
+{
+    (void)state;
+    with((struct rig_options){.desk = "intercom"});
+    rig_set_active(&rig, "acme", false);
+    int64_t first = rig_say(&rig, "acme", "c1", "one");
+    int64_t second = rig_say(&rig, "acme", "c1", "two");
+    const struct account *off = rig_account(&rig, "acme");
+    struct account *on = account_copy(off);
+    on->active = true;
+    directory_put(rig.directory, account_ref(on));
+    dispatcher_account_changed(rig.dispatcher, off, on);
+    account_unref(off);
+    account_unref(on);
+    for (committer_turn(rig.committer); !rig_is_marked(&rig, first); committer_turn(rig.committer))
+        rig_steps(&rig, 1);
+    assert_false(discard_by_hand(first));
+    assert_int_equal(rig_state_of(&rig, first), MESSAGE_DISCARDED);
+    assert_false(rig_is_in_doubt(&rig, first));
+    assert_int_equal(rig_open_count(&rig), 1);
+    rig_answer(&rig, rig_open(&rig), 500, ""); // of the second one
     assert_int_equal(rig_state_of(&rig, second), MESSAGE_PENDING);
     rig_done(&rig);
 }
@@ -1434,6 +1458,7 @@ int main(void)
         cmocka_unit_test(test_a_discard_asked_while_the_failure_is_being_stored_takes_that_message_and_no_other),
         cmocka_unit_test(test_a_discard_asked_while_the_skip_is_being_stored_discards_all_the_same),
         cmocka_unit_test(test_a_discard_asked_before_a_send_that_was_called_off_takes_no_other_message),
+        cmocka_unit_test(test_a_discard_asked_while_the_mark_is_being_stored_sends_nothing),
         cmocka_unit_test(test_nothing_more_is_sent_to_the_desk_that_an_account_has_left),
         cmocka_unit_test(test_a_page_is_read_after_the_changes_asked_for_before_it),
         cmocka_unit_test(test_a_long_backoff_outlives_a_restart),

@@ -130,8 +130,16 @@ static void on_request(void *arg, struct http_exchange *exchange)
         if (str_starts(path, STR("/stream")))
             http_exchange_stream(exchange, 200, STR("text/event-stream"), &more, 1, &stream);
         change(served, &served->parked_count);
+    } else if (str_starts(path, STR("/release"))) {
+        while (served->parked_count > 0)
+            answer_echo(served->parked[--served->parked_count]);
+        answer_echo(exchange);
     } else if (str_starts(path, STR("/big"))) {
         http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, (struct str){served->big, BIG});
+    } else if (str_starts(path, STR("/count"))) {
+        char count[24];
+        snprintf(count, sizeof count, "%zu", requests_of(served));
+        http_exchange_answer(exchange, 200, STR("text/plain"), NULL, 0, str_of(count));
     } else if (str_starts(path, STR("/empty"))) {
         http_exchange_answer(exchange, 204, STR_NONE, NULL, 0, STR(""));
     } else {
@@ -511,6 +519,9 @@ static void test_item_06_request_line(void **state)
         ROW("HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, true),
         ROW("HTTP/1.10", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400, true),
         ROW("HTTP/01.1", "GET / HTTP/01.1\r\nHost: a\r\n\r\n", 400, true),
+        ROW("RTSP", "GET / RTSP/1.0\r\nHost: a\r\n\r\n", 505, true),
+        ROW("RTSP 1.1", "POST / RTSP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 505, true),
+        ROW("ICE", "GET / ICE/1.0\r\nHost: a\r\n\r\n", 400, true),
         ROW("lower case version", "GET / http/1.1\r\nHost: a\r\n\r\n", 400, true),
         ROW("lower case method", "get / HTTP/1.1\r\nHost: a\r\n\r\n", 400, true),
         ROW("unknown method", "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 400, true),
@@ -613,6 +624,9 @@ static void test_item_09_body_limit(void **state)
         ROW("chunked, at the limit", SMALL "Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n", 200,
             false),
         ROW("chunked, one over", SMALL "Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n1\r\na", 413, true),
+        ROW("chunked, one over, not sent", SMALL "Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n1\r\n", 413,
+            true),
+        ROW("chunked, far over, not sent", SMALL "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 413, true),
         ROW("chunked, over in one", SMALL "Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a", 413, true),
     };
 #undef SMALL
@@ -826,35 +840,295 @@ static void test_item_12_pipelined_megabytes_wait_in_the_kernel(void **state)
     stop_serving(served);
 }
 
+static void check_turned_away(struct served *served)
+{
+    struct wire_answer answer;
+    int over = wire_connect(served->port);
+    wire_read_answer(over, &answer, false);
+    assert_int_equal(answer.status, 503);
+    close(over);
+}
+
+// Nobody waits for anything: who was quiet for longest makes room. Who is being worked for does not.
 static void test_item_12_connection_cap(void **state)
 {
     (void)state;
     struct http_server_options options = default_options();
     options.max_connections = 3;
     struct served *served = serve_with(options);
-    int fds[3];
+    int parked = wire_connect(served->port), fds[4];
     struct wire_answer answer;
-    for (int i = 0; i < 3; i++) {
+    wire_send_text(parked, "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 1);
+    for (int i = 0; i < 4; i++) {
         fds[i] = wire_connect(served->port);
         check_goes_on(fds[i]);
+        if (i == 1)
+            check_goes_on(fds[0]); // the other one is the quieter now
     }
-    int over = wire_connect(served->port);
-    wire_read_answer(over, &answer, false);
-    assert_int_equal(answer.status, 503);
-    close(over);
-    check_goes_on(fds[0]);
-    wire_send_text(fds[1], GET "Connection: close\r\n\r\n");
-    wire_read_answer(fds[1], &answer, false);
-    close(fds[1]);
-    // Its place is free once the server has seen the end: another may be turned away until then.
-    do {
-        over = wire_connect(served->port);
-        wire_send_text(over, GET "\r\n");
-        wire_read_answer(over, &answer, false);
-        close(over);
-    } while (answer.status != 200);
-    close(fds[0]);
-    close(fds[2]);
+    assert_true(wire_is_ended_cleanly(fds[1]));
+    assert_true(wire_is_ended_cleanly(fds[0]));
+    check_goes_on(fds[2]);
+    check_goes_on(fds[3]);
+    wire_send_text(fds[2], "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+    wire_send_text(fds[3], "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_count(served, &served->parked_count, 3);
+    check_turned_away(served);
+    call(served, answer_parked);
+    wire_read_answer(parked, &answer, false);
+    assert_int_equal(answer.status, 200);
+    close(parked);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    stop_serving(served);
+}
+
+// Whatever newcomers do before their first request is whole, those who were answered stay, and the latest comer is served.
+static void test_item_12_slow_newcomers_make_room(void **state)
+{
+    (void)state;
+    static const char *const slow[] = {"", "GET / HT", POST "Content-Length: 9\r\n\r\n1", "\r\n"};
+    struct http_server_options options = default_options();
+    options.max_connections = 8;
+    struct served *served = serve_with(options);
+    int regulars[4], newcomers[16];
+    for (int i = 0; i < 4; i++) {
+        regulars[i] = wire_connect(served->port);
+        check_goes_on(regulars[i]);
+    }
+    for (int i = 0; i < 16; i++) {
+        newcomers[i] = wire_connect(served->port);
+        wire_send_text(newcomers[i], slow[i % 4]);
+    }
+    for (int i = 0; i < 12; i++)
+        assert_true(wire_is_ended(newcomers[i]));
+    int late = wire_connect(served->port);
+    check_goes_on(late);
+    for (int i = 0; i < 4; i++)
+        check_goes_on(regulars[i]);
+    for (int i = 0; i < 16; i++)
+        close(newcomers[i]);
+    for (int i = 0; i < 4; i++)
+        close(regulars[i]);
+    close(late);
+    stop_serving(served);
+}
+
+// The same the other way round: who was answered once does not keep others out by staying.
+static void test_item_12_quiet_regulars_make_room(void **state)
+{
+    (void)state;
+    struct http_server_options options = default_options();
+    options.max_connections = 4;
+    struct served *served = serve_with(options);
+    int regulars[4], newcomers[2];
+    for (int i = 0; i < 4; i++) {
+        regulars[i] = wire_connect(served->port);
+        check_goes_on(regulars[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        newcomers[i] = wire_connect(served->port);
+        assert_true(wire_is_ended_cleanly(regulars[i]));
+    }
+    for (int i = 0; i < 2; i++) {
+        check_goes_on(newcomers[i]);
+        close(newcomers[i]);
+        check_goes_on(regulars[2 + i]);
+    }
+    for (int i = 0; i < 4; i++)
+        close(regulars[i]);
+    stop_serving(served);
+}
+
+static int held[2];
+
+static void hold(struct served *served)
+{
+    char byte;
+    (void)served;
+    assert_int_equal(read(held[0], &byte, 1), 1);
+}
+
+// How many requests are handled before that of another connection, when both have sent all they have.
+static long requests_before_another(struct served *served, int fd, int other, const char *bytes, size_t n)
+{
+    struct wire_answer answer;
+    struct errand errand = {.task.run = run_errand, .served = served, .run = hold};
+    check_goes_on(fd);
+    check_goes_on(other);
+    size_t before = requests_of(served);
+    assert_int_equal(pipe(held), 0);
+    assert_true(loop_post(served->loop, &errand.task));
+    wire_send(fd, bytes, n);
+    wire_send_text(other, "GET /count HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(write(held[1], "x", 1), 1);
+    wait_for_count(served, &errand.done, 1);
+    wire_read_answer(other, &answer, false);
+    close(held[0]);
+    close(held[1]);
+    return strtol(answer.body, NULL, 10) - (long)before - 1;
+}
+
+static void test_item_12_many_requests_let_others_go_between(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 2000 };
+    struct served *served = serve();
+    int fd = wire_connect(served->port), other = wire_connect(served->port);
+    struct wire_answer answer;
+    char bytes[REQUESTS * sizeof(GET "\r\n")];
+    size_t n = 0;
+    for (int i = 0; i < REQUESTS; i++)
+        n += (size_t)snprintf(bytes + n, sizeof bytes - n, GET "\r\n");
+    assert_true(requests_before_another(served, fd, other, bytes, n) < 100);
+    for (int i = 0; i < REQUESTS; i++) {
+        wire_read_answer(fd, &answer, false);
+        assert_string_equal(answer.body, "GET /|");
+    }
+    close(fd);
+    close(other);
+    stop_serving(served);
+}
+
+// Over a Unix socket, where the kernel holds more than is read at once.
+static void test_item_12_long_bodies_let_others_go_between(void **state)
+{
+    (void)state;
+    enum { BODY = 140 * 1000 };
+    char address[200], *bytes = calloc(1, BODY + 100);
+    const char *directory = getenv("TMPDIR");
+    snprintf(address, sizeof address, "unix:%s/net-turns-%d", directory ? directory : "/tmp", (int)getpid());
+    struct served *served = serve_at(address, -1, default_options());
+    int fd = wire_connect_unix(address + strlen("unix:")), other = wire_connect_unix(address + strlen("unix:"));
+    struct wire_answer answer;
+    size_t n = (size_t)snprintf(bytes, BODY + 100, POST "Content-Length: %d\r\n\r\n", BODY) + BODY;
+    assert_int_equal(requests_before_another(served, fd, other, bytes, n), 0);
+    wire_read_answer(fd, &answer, false);
+    assert_int_equal(answer.status, 200);
+    close(fd);
+    close(other);
+    free(bytes);
+    stop_serving(served);
+}
+
+// Bodies that end one byte short: the server keeps so many bytes of them, and who holds most of these goes.
+static void test_item_12_bytes_of_unfinished_requests_are_bounded(void **state)
+{
+    (void)state;
+    enum { SMALL = 10, LARGE = 100 * 1000 };
+    struct http_server_options options = default_options();
+    options.max_reading = 4 * LARGE;
+    struct served *served = serve_with(options);
+    char *body = calloc(1, LARGE), head[128];
+    int small = wire_connect(served->port), large[8];
+    wire_send_text(small, POST "Content-Length: 10\r\n\r\n");
+    wire_send(small, body, SMALL - 1);
+    for (int i = 0; i < 8; i++) {
+        large[i] = wire_connect(served->port);
+        snprintf(head, sizeof head, POST "Content-Length: %d\r\n\r\n", LARGE + i); // a later one is a little larger
+        wire_send_text(large[i], head);
+        wire_send(large[i], body, (size_t)(LARGE + i - 1 < LARGE ? LARGE - 1 : LARGE));
+    }
+    struct pollfd ended[8];
+    int count = 0;
+    for (int i = 0; i < 8; i++)
+        ended[i] = (struct pollfd){.fd = large[i], .events = POLLIN};
+    while (count < 5) { // three of them fit, with the small one
+        count = 0;
+        assert_true(poll(ended, 8, WIRE_WAIT_MS) > 0);
+        for (int i = 0; i < 8; i++)
+            count += ended[i].revents != 0;
+    }
+    struct wire_answer answer;
+    wire_send(small, "x", 1);
+    wire_read_answer(small, &answer, false);
+    assert_int_equal(answer.status, 200);
+    for (int i = 0; i < 8; i++)
+        close(large[i]);
+    close(small);
+    free(body);
+    stop_serving(served);
+}
+
+// Others' answers come in the round in which they were told to wait for their turn: each is served on, and once.
+static void test_answers_come_while_it_is_others_turn(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 3, MOST = 70 * 1000 };
+    char address[200], *bytes = calloc(1, MOST + 100);
+    const char *directory = getenv("TMPDIR");
+    snprintf(address, sizeof address, "unix:%s/net-answers-%d", directory ? directory : "/tmp", (int)getpid());
+    struct served *served = serve_at(address, -1, default_options());
+    struct errand errand = {.task.run = run_errand, .served = served, .run = hold};
+    struct wire_answer answer;
+    int fds[CLIENTS], other = wire_connect_unix(address + strlen("unix:"));
+    size_t n = 0;
+    while (n < MOST)
+        n += (size_t)snprintf(bytes + n, 100, GET "\r\n");
+    check_goes_on(other);
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = wire_connect_unix(address + strlen("unix:"));
+        wire_send_text(fds[i], "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+        wait_for_count(served, &served->parked_count, (size_t)i + 1);
+    }
+    assert_int_equal(pipe(held), 0);
+    assert_true(loop_post(served->loop, &errand.task));
+    for (int i = 0; i < CLIENTS; i++)
+        wire_send(fds[i], bytes, n);
+    wire_send_text(other, "GET /release HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(write(held[1], "x", 1), 1);
+    wait_for_count(served, &errand.done, 1);
+    wire_read_answer(other, &answer, false);
+    for (int i = 0; i < CLIENTS; i++) {
+        for (int k = 0; k < 100; k++) {
+            wire_read_answer(fds[i], &answer, false);
+            assert_int_equal(answer.status, 200);
+        }
+        close(fds[i]);
+    }
+    check_goes_on(other);
+    close(other);
+    close(held[0]);
+    close(held[1]);
+    free(bytes);
+    stop_serving(served);
+}
+
+// What waits behind a request that the handler has is no reason for others to go.
+static void test_bytes_behind_a_request_under_way_drive_nobody_out(void **state)
+{
+    (void)state;
+    enum { PARKED = 4, BEHIND = 60 * 1000 };
+    struct http_server_options options = default_options();
+    options.max_reading = 3 * BEHIND;
+    struct served *served = serve_with(options);
+    struct wire_answer answer;
+    int fds[PARKED], slow = wire_connect(served->port);
+    char *bytes = memset(malloc(BEHIND), 'G', BEHIND);
+    wire_send_text(slow, "GET / HTTP/1.1\r\nHost:");
+    for (int i = 0; i < PARKED; i++) {
+        fds[i] = wire_connect(served->port);
+        wire_send_text(fds[i], "GET /park HTTP/1.1\r\nHost: a\r\n\r\n");
+        wait_for_count(served, &served->parked_count, (size_t)i + 1);
+        wire_send(fds[i], bytes, BEHIND);
+    }
+    int late = wire_connect(served->port);
+    wire_send_text(late, POST "Content-Length: 10\r\n\r\n12345");
+    int last = wire_connect(served->port);
+    check_goes_on(last); // all before was read
+    close(last);
+    wire_send_text(late, "67890");
+    wire_read_answer(late, &answer, false);
+    assert_int_equal(answer.status, 200);
+    wire_send_text(slow, " a\r\n\r\n");
+    wire_read_answer(slow, &answer, false);
+    assert_int_equal(answer.status, 200);
+    call(served, answer_parked);
+    for (int i = 0; i < PARKED; i++)
+        close(fds[i]);
+    close(late);
+    close(slow);
+    free(bytes);
     stop_serving(served);
 }
 
@@ -1571,6 +1845,47 @@ static size_t count_log(const char *path, int before, const char *event)
     return count;
 }
 
+// A socket that is connected when this process may have no further descriptor.
+static int connect_with_the_last_descriptor(const struct served *served, struct rlimit *out_before)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, out_before), 0);
+    struct rlimit none = *out_before;
+    none.rlim_cur = (rlim_t)fd + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)served->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void test_out_of_descriptors_the_quietest_makes_room(void **state)
+{
+    (void)state;
+    struct served *served = serve();
+    struct rlimit before;
+    char log[100];
+    int log_before = catch_log(log);
+    int quiet = wire_connect(served->port), known = wire_connect(served->port);
+    check_goes_on(quiet);
+    check_goes_on(known);
+    int third = connect_with_the_last_descriptor(served, &before);
+    check_goes_on(third);
+    assert_true(wire_is_ended_cleanly(quiet));
+    check_goes_on(known);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close(quiet);
+    close(known);
+    close(third);
+    stop_serving(served);
+    assert_int_equal(count_log(log, log_before, "connections_full"), 1);
+}
+
+static void nothing(struct served *served)
+{
+    (void)served;
+}
+
 static void test_out_of_descriptors_pauses_accepting_only(void **state)
 {
     (void)state;
@@ -1578,28 +1893,25 @@ static void test_out_of_descriptors_pauses_accepting_only(void **state)
     options.idle_ms = 20 * 1000;
     options.head_ms = 20; // so that the pause is short
     struct served *served = serve_with(options);
-    struct rlimit before, none;
+    struct rlimit before;
+    struct wire_answer answer;
     char log[100];
     int log_before = catch_log(log);
     int known = wire_connect(served->port);
-    check_goes_on(known);
-    int waiting = wire_connect(served->port); // connected by the kernel, not accepted perhaps
-    check_goes_on(waiting);
-    int third = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    none = before;
-    none.rlim_cur = (rlim_t)third + 1;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)served->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    assert_int_equal(connect(third, (struct sockaddr *)&address, sizeof address), 0);
-    check_goes_on(known);
-    check_goes_on(waiting);
+    wire_send_text(known, "GET /park HTTP/1.1\r\nHost: a\r\n\r\n"); // it makes no room
+    wait_for_count(served, &served->parked_count, 1);
+    int second = connect_with_the_last_descriptor(served, &before);
+    wire_send_text(second, "GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
+    call(served, nothing);
+    call(served, nothing); // the loop has come round
+    call(served, answer_parked);
+    wire_read_answer(known, &answer, false);
+    assert_int_equal(answer.status, 200);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    check_goes_on(third);
+    wire_read_answer(second, &answer, false);
+    assert_string_equal(answer.body, "GET /second|");
     close(known);
-    close(waiting);
-    close(third);
+    close(second);
     stop_serving(served);
     assert_int_equal(count_log(log, log_before, "accept_failed"), 1);
 }
@@ -1700,6 +2012,13 @@ int main(void)
         cmocka_unit_test(test_item_12_every_pipelined_request_parks),
         cmocka_unit_test(test_item_12_pipelined_megabytes_wait_in_the_kernel),
         cmocka_unit_test(test_item_12_connection_cap),
+        cmocka_unit_test(test_item_12_slow_newcomers_make_room),
+        cmocka_unit_test(test_item_12_quiet_regulars_make_room),
+        cmocka_unit_test(test_item_12_many_requests_let_others_go_between),
+        cmocka_unit_test(test_item_12_long_bodies_let_others_go_between),
+        cmocka_unit_test(test_item_12_bytes_of_unfinished_requests_are_bounded),
+        cmocka_unit_test(test_answers_come_while_it_is_others_turn),
+        cmocka_unit_test(test_bytes_behind_a_request_under_way_drive_nobody_out),
         cmocka_unit_test(test_item_13_slow_head),
         cmocka_unit_test(test_item_13_slow_body),
         cmocka_unit_test(test_item_13_reader_that_does_not_read),
@@ -1729,6 +2048,7 @@ int main(void)
         cmocka_unit_test(test_addresses_that_cannot_be_listened_on_are_explained),
         cmocka_unit_test(test_unix_socket_is_private_and_removed),
         cmocka_unit_test(test_stale_unix_socket_is_replaced_and_other_files_are_not),
+        cmocka_unit_test(test_out_of_descriptors_the_quietest_makes_room),
         cmocka_unit_test(test_out_of_descriptors_pauses_accepting_only),
         cmocka_unit_test(test_memory_refused_at_any_point_costs_one_request_at_most),
     };

@@ -302,11 +302,47 @@ static void test_a_secret_that_a_peer_repeats_is_hidden(void **state)
     assert_null(fact("none")->text.p);
 }
 
+// As a peer may answer, in 4 MiB of it: neither time nor memory goes with the square of that.
+static void test_a_text_full_of_secrets_is_short(void **state)
+{
+    (void)state;
+    enum { TIMES = 200000 };
+    static char text[TIMES * (sizeof TOKEN - 1) + 1];
+    for (size_t i = 0; i < TIMES; i++)
+        memcpy(text + i * (sizeof TOKEN - 1), TOKEN, sizeof TOKEN - 1);
+    inquiry_text(&inquiry, "echo", str_of(text));
+    inquiry_end(&inquiry, false, "It says %s.", text);
+    inquiry_hide(&inquiry, STR(TOKEN));
+    assert_true(fact("echo")->text.n <= 1024 && inquiry.sentence.n <= 1024);
+    assert_true(str_ends(inquiry.sentence, STR("...")));
+    assert_null(memmem(fact("echo")->text.p, fact("echo")->text.n, "AA", 2));
+}
+
+static void test_what_is_cut_leaves_next_to_nothing_of_a_secret_and_no_part_of_a_character(void **state)
+{
+    (void)state;
+    char text[1200];
+    for (int n = 990; n < 1024; n++) {
+        inquiry.fact_count = 0;
+        snprintf(text, sizeof text, "%*s" TOKEN "%s", n, "",
+                 "\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4\xC3\xA4");
+        inquiry_text(&inquiry, "echo", str_of(text));
+        inquiry_end(&inquiry, false, "%s.", text);
+        inquiry_hide(&inquiry, STR(TOKEN));
+        assert_null(memmem(fact("echo")->text.p, fact("echo")->text.n, TOKEN, 4));
+        assert_null(memmem(inquiry.sentence.p, inquiry.sentence.n, TOKEN, 4));
+        assert_true(str_is_utf8(fact("echo")->text) && str_is_utf8(inquiry.sentence));
+        assert_true(str_ends(inquiry.sentence, STR(".")));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_a_text_full_of_secrets_is_short),
+        TEST(test_what_is_cut_leaves_next_to_nothing_of_a_secret_and_no_part_of_a_character),
         TEST(test_telegram_is_asked_who_it_is_and_where_its_webhook_points),
         TEST(test_telegram_webhooks_that_are_not_well_are_told),
         TEST(test_a_polled_bot_may_have_no_webhook_elsewhere),

@@ -227,6 +227,25 @@ static void test_the_signature_is_hmac_sha256_of_the_link(void **state)
     arena_done(&arena);
 }
 
+static void test_a_lasting_link_is_always_the_same(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct attachment file = file_named("avatar.png", "image/png"), out = {0};
+    struct str link = media_link_lasting(&links, &file, &arena);
+    assert_true(str_starts(link, STR("https://relay.example.com/media/" HASH "?exp=253402300799&sig=")));
+    assert_true(str_eq(link, media_link_lasting(&links, &file, &arena)));
+    struct str target = str_sub(link, links.base.n, link.n);
+    int64_t year_us = INT64_C(31556952) * 1000000;
+    assert_int_equal(read_target(target, now_us + 1000 * year_us, &arena, &out), MEDIA_LINK_GOOD);
+    assert_str(out.mime, "image/png");
+    assert_str(out.hash, HASH);
+    struct attachment page = file_named("avatar.png", "text/html");
+    struct str other = media_link_lasting(&links, &page, &arena);
+    assert_false(str_eq(str_sub(other, 0, str_index(other, '&', 140)), str_sub(link, 0, str_index(link, '&', 140))));
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_a_signature_in_capitals_is_none),
         cmocka_unit_test(test_other_ways_to_write_the_same_are_good),
         cmocka_unit_test(test_the_signature_is_hmac_sha256_of_the_link),
+        cmocka_unit_test(test_a_lasting_link_is_always_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

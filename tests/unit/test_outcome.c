@@ -260,6 +260,89 @@ static void test_a_desk_that_leads_in_circles_has_failed_after_40_requests(void 
     done();
 }
 
+// ---- the customer's picture ----
+
+// Of a first message that is delivered: whether the picture of its customer is due then.
+static int avatars_due(const struct rig_options *options, const struct rig_said *said)
+{
+    is_plain = false;
+    rig_init(&rig, options);
+    int64_t id = rig_say_with(&rig, "acme", said);
+    while (rig_open(&rig)) {
+        const char *body = rig_open_with(&rig, "/conversations") ? intercom_created : intercom_contact;
+        assert_int_equal(rig.avatars_due, 0); // nothing before it is delivered
+        rig_answer(&rig, rig_open(&rig), 200, body);
+    }
+    assert_int_equal(rig_state_of(&rig, id), MESSAGE_DELIVERED);
+    int due = rig.avatars_due;
+    struct arena arena = {0};
+    struct store_avatars ask = {.limit = 9, .arena = &arena};
+    assert_int_equal(rig.store->ops->due_avatars(rig.store, &ask), 0);
+    assert_int_equal(ask.count, due);
+    if (due) {
+        assert_int_equal(ask.due->account_id, 1);
+        assert_str(ask.due->link.contact, "6657adde6abd0167d9419d00");
+    }
+    arena_done(&arena);
+    rig_done(&rig);
+    return due;
+}
+
+static void test_a_picture_is_due_where_it_can_be_shown(void **state)
+{
+    (void)state;
+    struct rig_options telegram = {.desk = "intercom", .source = "telegram"};
+    struct rig_said said = {.conversation = "77", .text = "hello", .who = "Ann"};
+    assert_int_equal(avatars_due(&telegram, &said), 1);
+    struct rig_options closed = telegram, site = telegram, webhook = telegram;
+    closed.no_public_url = true;
+    site.source = NULL;
+    webhook.desk = "webhook";
+    assert_int_equal(avatars_due(&closed, &said), 0);
+    assert_int_equal(avatars_due(&site, &said), 0);
+    assert_int_equal(avatars_due(&webhook, &said), 0);
+    struct rig_said nobody = said, group = said;
+    nobody.who = NULL;
+    group.group = "All of us";
+    assert_int_equal(avatars_due(&telegram, &nobody), 0);
+    assert_int_equal(avatars_due(&telegram, &group), 0);
+}
+
+static void test_a_message_that_is_not_delivered_makes_no_picture_due(void **state)
+{
+    (void)state;
+    is_plain = false;
+    rig_init(&rig, &(struct rig_options){.desk = "intercom", .source = "telegram", .max_attempts = 1});
+    int64_t id = rig_say_with(&rig, "acme", &(struct rig_said){.conversation = "77", .text = "hello", .who = "Ann"});
+    rig_answer(&rig, rig_open(&rig), 200, intercom_contact);
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 422, "{}");
+    assert_int_equal(rig_state_of(&rig, id), MESSAGE_SKIPPED);
+    assert_int_equal(rig.avatars_due, 0);
+    rig_done(&rig);
+}
+
+// An agent's reply is the other way.
+static void test_a_reply_makes_no_picture_due(void **state)
+{
+    (void)state;
+    is_plain = false;
+    rig_init(&rig, &(struct rig_options){.desk = "intercom", .source = "telegram"});
+    rig_say_with(&rig, "acme", &(struct rig_said){.conversation = "77", .text = "hello", .who = "Ann"});
+    while (rig_open(&rig))
+        rig_answer(&rig, rig_open(&rig), 200,
+                   rig_open_with(&rig, "/conversations") ? intercom_created : intercom_contact);
+    struct store_avatar none = {.conversation_id = 1};
+    struct store_change change = {.kind = STORE_AVATAR, .avatar = &none};
+    assert_int_equal(rig.store->ops->apply(rig.store, &change, 1), 0); // never asked for
+    assert_true(none.applied);
+    int64_t reply = rig_reply(&rig, "acme", "77", "hi");
+    rig_answer(&rig, rig_open(&rig), 200, "{\"ok\":true,\"result\":{\"message_id\":5}}");
+    assert_int_equal(rig_state_of(&rig, reply), MESSAGE_DELIVERED);
+    assert_int_equal(rig.avatars_due, 1);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +354,9 @@ int main(void)
         cmocka_unit_test(test_without_a_look_up_the_last_failure_is_the_end_and_the_doubt_is_shown),
         cmocka_unit_test(test_an_uncounted_wait_is_the_longer_of_what_was_asked_and_the_settle_time),
         cmocka_unit_test(test_a_desk_that_leads_in_circles_has_failed_after_40_requests),
+        cmocka_unit_test(test_a_picture_is_due_where_it_can_be_shown),
+        cmocka_unit_test(test_a_message_that_is_not_delivered_makes_no_picture_due),
+        cmocka_unit_test(test_a_reply_makes_no_picture_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

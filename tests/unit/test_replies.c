@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static struct rig rig;
 
@@ -269,6 +270,38 @@ static void test_a_part_of_the_far_future_hides_none_that_come_after_it(void **s
              part_of(1, "admin", 3, now_s(), "<p>two</p>"));
     rig_news(&rig, "acme", "77");
     rig_answer(&rig, fetch_of("77"), 200, conversation("77", "c5", both));
+    assert_string_equal(replies(), "one|two");
+    done();
+}
+
+// As HTTP says it.
+static const char *http_date_of(int64_t at_s)
+{
+    static char text[40];
+    time_t at = (time_t)at_s;
+    struct tm tm;
+    gmtime_r(&at, &tm);
+    strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    return text;
+}
+
+// What is said at the desk now is not of the future because our clock is behind.
+static void test_a_clock_that_is_set_back_hides_no_answer(void **state)
+{
+    (void)state;
+    with((struct rig_options){0});
+    link_chat("5", "c5", "77");
+    rig_news(&rig, "acme", "77");
+    rig_answer(&rig, fetch_of("77"), 200, conversation("77", "c5", part_of(0, "admin", 2, now_s(), "<p>one</p>")));
+    assert_string_equal(replies(), "one");
+    clock_manual_pass(&rig.clock, 100 * 1000000);
+    int64_t desk_s = now_s();
+    rig.clock.wall_us -= INT64_C(3600) * 1000000;
+    char both[2100];
+    snprintf(both, sizeof both, "%s,%s", part_of(0, "admin", 2, desk_s - 100, "<p>one</p>"),
+             part_of(1, "admin", 3, desk_s, "<p>two</p>"));
+    rig_news(&rig, "acme", "77");
+    rig_answer_with(&rig, fetch_of("77"), 200, "Date", http_date_of(desk_s), conversation("77", "c5", both));
     assert_string_equal(replies(), "one|two");
     done();
 }
@@ -816,6 +849,7 @@ int main(void)
         cmocka_unit_test(test_a_part_that_the_store_may_have_forgotten_is_not_taken_again),
         cmocka_unit_test(test_a_known_thread_goes_on_where_it_was_taken_to),
         cmocka_unit_test(test_a_part_of_the_far_future_hides_none_that_come_after_it),
+        cmocka_unit_test(test_a_clock_that_is_set_back_hides_no_answer),
         cmocka_unit_test(test_news_that_come_while_it_is_read_have_it_read_again),
         cmocka_unit_test(test_a_desk_that_is_down_is_asked_again_and_nothing_is_lost),
         cmocka_unit_test(test_a_desk_that_says_429_is_left_alone_though_others_were_still_answered),

@@ -2,6 +2,7 @@
 // long polling and its offset.
 #include "support/unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "platform/platform.h"
@@ -610,12 +611,58 @@ static void test_a_call_without_its_answer_is_repeated(void **state)
     expect_call("getUpdates", "");
 }
 
+// A server may repeat the address that it was asked for, as many do, or say more than anybody reads. (keep() looks for the token.)
+static void test_no_answer_brings_the_token_or_a_long_text_into_an_alarm(void **state)
+{
+    (void)state;
+    begin_polling();
+    answer(200, BATCH(UPDATE("41", "a")));
+    keep(NULL);
+    keep(NULL);
+    answer(409, "{\"ok\":false,\"error_code\":409,\"description\":\"Conflict at /bot" TOKEN "\"}");
+    expect_trouble(5, "another program polls this bot");
+    keep(NULL);
+    answer(500, "{\"message\":\"Cannot POST /bot" TOKEN "/getWebhookInfo\"}");
+    expect_trouble(2, "HTTP 500");
+    keep(NULL);
+    answer(401, "{\"message\":\"Cannot POST /bot" TOKEN "/getWebhookInfo\"}");
+    expect_refused("does not know this bot (HTTP 401)");
+}
+
+static void test_a_webhooks_last_error_is_cut_and_holds_no_token(void **state)
+{
+    (void)state;
+    char body[3000];
+    bot.source.registered_url = STR(OURS);
+    bot.source.secret = STR("s");
+    const char *const words[] = {"403 at /bot" TOKEN, "503 "};
+    for (size_t i = 0; i < 2; i++) {
+        bot.now_us = START_US;
+        bot.upkeep.phase = 0;
+        keep(NULL);
+        snprintf(body, sizeof body,
+                 "{\"ok\":true,\"result\":{\"url\":\"" OURS "\",\"pending_update_count\":3,"
+                 "\"last_error_date\":1441646900,\"last_error_message\":\"%s%02000d\"}}",
+                 words[i], 0);
+        answer(200, body);
+        if (bot.step.kind == SOURCE_SEND) { // registered anew first
+            answer(200, TRUE);
+            keep(NULL);
+            answer(200, body);
+        }
+        assert_false(bot.step.healthy);
+        assert_true(plain_contains(bot.step.why, "cannot deliver here: ") && bot.step.why.n < 400);
+    }
+}
+
 #define KEEP_TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         KEEP_TEST(test_webhook_is_registered),
+        KEEP_TEST(test_no_answer_brings_the_token_or_a_long_text_into_an_alarm),
+        KEEP_TEST(test_a_webhooks_last_error_is_cut_and_holds_no_token),
         KEEP_TEST(test_configured_and_kept_secrets_are_used),
         KEEP_TEST(test_a_new_secret_reaches_telegram_though_the_url_is_right),
         KEEP_TEST(test_long_trouble_pauses_a_minute),

@@ -150,7 +150,11 @@ class ScriptedIntercom(Server):
         wrong = self.unknown_attributes(body)
         if wrong:
             return wrong
+        if not isinstance(body.get("avatar", ""), (str, type(None))):
+            self.trouble.append(f"{request!r}: an avatar is a text, or null")
         kept = self.contacts[contact]
+        if "avatar" in body:  # in answers it is an object
+            kept["avatar"] = body["avatar"] and {"type": "avatar", "image_url": body["avatar"]}
         kept.update({k: body[k] for k in ("name", "phone") if k in body})
         kept.setdefault("custom_attributes", {}).update(body.get("custom_attributes") or {})
         return Answer(200, self.shown(kept))

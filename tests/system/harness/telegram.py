@@ -41,9 +41,12 @@ class ScriptedTelegram(Server):
         self.files = {}             # file_id: bytes
         self.paths = {}             # file_path: file_id
         self.asked_for, self.fetched = {}, {}
+        self.profile_photos = {}    # user_id: a picture's list of sizes
+        self.asked_photos = []      # what getUserProfilePhotos answers the next times
         self.shown = {}             # (chat, message_id): {"text", "file": (method, name, type, bytes) or None}; what was deleted is gone
         self.sent = []              # the same, with "chat" and "message_id", in the order in which they came
         self.max_download = 20 << 20
+        self.https_only = True      # as the real one: where webhooks may lead
         super().__init__(port)
 
     def config(self, **more):
@@ -84,7 +87,7 @@ class ScriptedTelegram(Server):
 
     def set_webhook(self, request, parameters):
         url = parameters.get("url", "")
-        if url and not url.startswith("https://"):
+        if url and self.https_only and not url.startswith("https://"):
             return wrong(400, "Bad Request: bad webhook: HTTPS url must be provided for webhook")
         allowed = parameters.get("allowed_updates")
         self.webhook = {"url": url, "secret": parameters.get("secret_token"), "max_connections": int(parameters.get("max_connections", 40)),
@@ -145,6 +148,15 @@ class ScriptedTelegram(Server):
             return wrong(404, "Not Found")
         return Answer(200, self.files[file_id], [("Content-Type", "application/octet-stream")])
 
+    def get_user_profile_photos(self, request, parameters):
+        """Of the customer's pictures the first, in the sizes that Telegram makes of it."""
+        if set(parameters) - {"user_id", "offset", "limit"} or not isinstance(parameters.get("user_id"), int) or parameters.get("limit") != 1:
+            self.trouble.append(f"{request!r}: {parameters}")
+        if self.asked_photos:
+            return self.asked_photos.pop(0)
+        sizes = self.profile_photos.get(parameters["user_id"])
+        return ok({"total_count": 3 if sizes else 0, "photos": [sizes] if sizes else []})
+
     # What the bot sends
 
     def answer_message(self, chat, message_id):
@@ -183,7 +195,7 @@ class ScriptedTelegram(Server):
         return ok(True)
 
     METHODS = {"getme": get_me, "getwebhookinfo": get_webhook_info, "setwebhook": set_webhook, "deletewebhook": delete_webhook,
-               "getupdates": get_updates, "getfile": get_file, "deletemessage": delete_message, "editmessagetext": edit, "editmessagecaption": edit,
+               "getupdates": get_updates, "getfile": get_file, "getuserprofilephotos": get_user_profile_photos, "deletemessage": delete_message, "editmessagetext": edit, "editmessagecaption": edit,
                **dict.fromkeys(("sendmessage", "sendphoto", "senddocument", "sendvoice", "sendaudio", "sendvideo", "sendanimation"), send)}
 
     def _act(self, sock, request, action):
@@ -235,6 +247,15 @@ class ScriptedTelegram(Server):
         sizes = [{"file_id": self.keep(b"the smaller one"), "file_unique_id": "s", "width": 90, "height": 60, "file_size": 15},
                  {"file_id": self.keep(data), "file_unique_id": "l", "width": 1280, "height": 853, "file_size": len(data)}]
         return self.of_file(key, {"photo": sizes}, **more)
+
+    def show_profile_photo(self, user, data, unique):
+        """The customer has this picture now; None: none that the bot may see. The file_id of the size that is to be fetched."""
+        sizes = data and [{"file_id": self.keep(b"the smaller one"), "file_unique_id": unique + "-a", "width": 160, "height": 160, "file_size": 15},
+                          {"file_id": self.keep(data), "file_unique_id": unique + "-b", "width": 320, "height": 320, "file_size": len(data)},
+                          {"file_id": self.keep(b"the larger one"), "file_unique_id": unique + "-c", "width": 640, "height": 640, "file_size": 14}]
+        with self.lock:
+            self.profile_photos[user] = sizes
+        return sizes and sizes[1]["file_id"]
 
     def document(self, key, data, name="a.pdf", mime="application/pdf", size=None, **more):
         file = {"file_id": self.keep(data), "file_unique_id": "d", "file_name": name, "mime_type": mime, "file_size": len(data) if size is None else size}

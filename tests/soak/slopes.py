@@ -1,0 +1,117 @@
+"""Whether what was measured over time stays flat: least squares over each stretch, and a stated bound.
+
+A sample is {"t": seconds since the run began, "start": which start of the daemon, "calm": whether nothing was done to it, name: value}.
+A stretch is one life of the daemon without its first `warm_up_s`; of what outlives it (files), the whole run without its first
+`settle_s`. Over a stretch a value may grow by no more than a share of its mean, or by a floor where the mean is small:
+
+    slope x length of the stretch <= max(share x mean, floor)
+
+What falls is no leak. A stretch of fewer than LEAST samples says nothing.
+"""
+from collections import namedtuple
+
+LEAST = 40
+MIB = 1 << 20
+
+# `lives`: judged per life of the daemon; else over the whole run. `calm`: only of samples that were taken while nothing was done to it.
+Rule = namedtuple("Rule", "unit scale share floor lives calm")
+RULES = {
+    "rss": Rule("MiB", MIB, 0.05, 2 * MIB, True, True),
+    "anonymous": Rule("MiB", MIB, 0.05, 2 * MIB, True, True),
+    "descriptors": Rule("", 1, 0.05, 4, True, True),
+    "threads": Rule("", 1, 0, 0.5, True, True),
+    "used": Rule("MiB", MIB, 0.05, MIB, False, True),
+    "database": Rule("MiB", MIB, 0.25, MIB, False, False),   # never shrinks, so it shows the most that was ever used
+    "log": Rule("MiB", MIB, 0.25, 4 * MIB, False, False),
+    "files_bytes": Rule("MiB", MIB, 0.25, MIB, False, True),
+    "files_count": Rule("", 1, 0.25, 50, False, True),
+    "others": Rule("", 1, 0, 0.5, False, False),
+    "waiting": Rule("", 1, 0.25, 100, False, True),
+    "oldest_s": Rule("s", 1, 0.25, 5, False, True),
+    "p99_ms": Rule("ms", 1, 0.5, 50, False, True),
+    "cpu_us": Rule("us", 1, 0.25, 100, False, True),
+}
+
+Finding = namedtuple("Finding", "name unit begin end samples mean least most slope growth bound flat")
+
+
+def fit(points):
+    """(slope, mean) of [(t, value)] by least squares."""
+    count = len(points)
+    mean_t, mean = sum(t for t, _ in points) / count, sum(v for _, v in points) / count
+    spread = sum((t - mean_t) ** 2 for t, _ in points)
+    return (sum((t - mean_t) * (v - mean) for t, v in points) / spread if spread else 0.0), mean
+
+
+def stretches(samples, name, rule, warm_up_s, settle_s):
+    """[[(t, value)]]"""
+    begun, found = {}, {}
+    for sample in samples:
+        life = sample["start"] if rule.lives else 0
+        begin = begun.setdefault(life, sample["t"])
+        if sample.get(name) is None or sample["t"] - begin < (warm_up_s if rule.lives else settle_s) or rule.calm and not sample["calm"]:
+            continue
+        found.setdefault(life, []).append((sample["t"], sample[name] / rule.scale))
+    return [points for points in found.values() if len(points) >= LEAST]
+
+
+def look_at(points, name, rule):
+    """What one stretch says; `slope` is per hour."""
+    slope, mean = fit(points)
+    begin, end = points[0][0], points[-1][0]
+    growth, bound = slope * (end - begin), max(rule.share * mean, rule.floor / rule.scale)
+    values = [value for _, value in points]
+    return Finding(name, rule.unit, begin, end, len(points), mean, min(values), max(values), slope * 3600, growth, bound, growth <= bound)
+
+
+def findings(samples, warm_up_s, settle_s, rules=None):
+    rules = rules or RULES
+    return [look_at(points, name, rule) for name, rule in rules.items() for points in stretches(samples, name, rule, warm_up_s, settle_s)]
+
+
+def unjudged(found, rules=None):
+    """What no stretch was long enough for."""
+    return sorted(set(rules or RULES) - {each.name for each in found})
+
+
+def line_of(each):
+    unit = " " + each.unit if each.unit else ""
+    return (f"{each.name:12} {each.begin:6.0f}..{each.end:6.0f} s, {each.samples:4} samples: mean {each.mean:10.2f}{unit} "
+            f"({each.least:.2f} to {each.most:.2f}), slope {each.slope:+9.3f}{unit}/h, grown {each.growth:+8.3f} of at most {each.bound:.3f}{unit}: "
+            + ("flat" if each.flat else "NOT FLAT"))
+
+
+# ---- a picture
+
+WIDTH, HEIGHT, LEFT = 900, 90, 130
+
+
+def panel(samples, name, rule, top, span, found):
+    points = [(s["t"], s[name] / rule.scale) for s in samples if s.get(name) is not None]
+    if not points:
+        return []
+    most = max(v for _, v in points) or 1
+    place = lambda t, v: f"{LEFT + t / span * (WIDTH - LEFT - 10):.1f},{top + HEIGHT - 12 - v / most * (HEIGHT - 30):.1f}"
+    out = [f'<text x="4" y="{top + 30}">{name} {rule.unit}</text><text x="4" y="{top + 46}" fill="#777">0 to {most:.4g}</text>',
+           f'<polyline fill="none" stroke="#36c" points="{" ".join(place(t, v) for t, v in points)}"/>']
+    for each in (f for f in found if f.name == name):
+        half = each.growth / 2
+        ends = place(each.begin, each.mean - half) + " " + place(each.end, each.mean + half)
+        out.append(f'<polyline fill="none" stroke="{"#2a2" if each.flat else "#c22"}" stroke-width="2" points="{ends}"/>')
+    return out
+
+
+def picture(samples, strikes, found, rules=None):
+    """An SVG: what was measured, the fitted lines, and above it when what was done."""
+    rules = rules or RULES
+    names = [name for name in rules if any(s.get(name) is not None for s in samples)]
+    span = max((s["t"] for s in samples), default=1) or 1
+    height = 20 + HEIGHT * len(names)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="11">',
+           '<rect width="100%" height="100%" fill="white"/>']
+    for strike in strikes:
+        x = LEFT + strike["t"] / span * (WIDTH - LEFT - 10)
+        out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="{height}" stroke="#ddd"/><title>{strike["name"]}</title>')
+    for i, name in enumerate(names):
+        out += panel(samples, name, rules[name], 20 + i * HEIGHT, span, found)
+    return "\n".join(out + ["</svg>", ""])
