@@ -15,6 +15,7 @@ Needs root and script/deps crash; says so where it cannot run, and fails.
 """
 import argparse
 import concurrent.futures
+import multiprocessing
 import os
 import pickle
 import random
@@ -28,6 +29,7 @@ from collections import Counter
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "../system"), os.path.join(HERE, "../crash"), HERE]
 from block_log import BlockLog                          # noqa: E402
+from harness.common import given_ports, own_ports       # noqa: E402
 from power_states import Judge, States, judge_state     # noqa: E402
 from recorded_run import LoggedDisk, World, record      # noqa: E402
 from small_disk import missing, mount_apart             # noqa: E402
@@ -142,6 +144,14 @@ def all_of(kind, options, pool):
     return all([control(kind, weak, options.seed, pool) for weak in options.controls.split(",") if weak]) and good
 
 
+def own_ports_of(count):
+    """A worker takes no port of another one, whose daemon may just be dead."""
+    with count.get_lock():
+        count.value += 1
+        number = count.value
+    given_ports.update(port for port in range(*own_ports()) if port % WORKERS != number % WORKERS)
+
+
 def end_soon(*_):
     """In each process, so that nothing stays mounted."""
     global ending
@@ -180,7 +190,7 @@ def main():
         return 0 if again(options.again, options.number) else 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end_soon)
-    with concurrent.futures.ProcessPoolExecutor(WORKERS) as pool:
+    with concurrent.futures.ProcessPoolExecutor(WORKERS, initializer=own_ports_of, initargs=(multiprocessing.Value("i", 0),)) as pool:
         try:
             good = [all_of(kind, options, pool) for kind in options.kinds.split(",")]
         except SystemExit:
