@@ -107,6 +107,8 @@ class Soak:
         self.talk.wait_all(900)
         self.files.drain()
         self.relay.wait_settled(300)
+        self.hooks.settle()   # what was refused last
+        self.relay.wait_settled(300)
         self.spare.clear()
         self.watch.end()
 
@@ -131,7 +133,7 @@ class Soak:
 
     def leftovers(self):
         """What lies beside the store: files of which no row tells, neither as kept nor as to be removed with the next look, are nobody's."""
-        kept = {row[0] for row in self.relay.query("SELECT hash FROM files WHERE state = 1")}
+        kept = {row[0] for row in self.relay.query("SELECT hash FROM files WHERE state = 1 UNION SELECT hash FROM avatars WHERE hash IS NOT NULL")}
         dropped = {row[0] for row in self.relay.query("SELECT hash FROM dropped")}
         there = {name for _, _, names in os.walk(self.relay.database + ".files") for name in names}
         return {"kept files": len(kept), "to be removed": len(dropped - kept), "of them not there": len(kept - there), "nobody's files": len(there - kept - dropped),

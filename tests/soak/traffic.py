@@ -230,10 +230,11 @@ class Talk(both_ways.BothWays):
         return said
 
     def hush(self):
-        """Nobody says more than all have said when this returns."""
+        """Nobody says more than all have said when this returns. Agents catch up, who were silent while the clock was set."""
+        self.pace_s = min(self.pace_s, 0.3)
         self.each = max(self.rounds, self.said // self.chats + 1) + 1
         for thread in self.threads:
-            thread.join(10 * PATIENCE_S)
+            thread.join(10 * PATIENCE_S + self.each)
             assert not thread.is_alive(), "somebody still talks"
 
     def traces(self, record):
