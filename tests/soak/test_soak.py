@@ -8,7 +8,7 @@ import pytest
 import soak
 from harness.checker import Arrival, History, Sent
 from strikes import AHEAD, RESTARTS, STRIKES, Strikes, schedule
-from traffic import Hooks, Talk
+from traffic import Files, Hooks, Talk, media
 
 pytestmark = [pytest.mark.release_only]
 
@@ -23,6 +23,16 @@ def test_each_strike_comes_in_an_hour_and_the_last_life_is_long():
         assert max(at for at, name in plan if name in AHEAD) < 0.1 * 3600
         assert max(at for at, name in plan if name in ("kill", "stop")) < 0.5 * 3600
     assert schedule(3600, random.Random(1), 75) == schedule(3600, random.Random(1), 75)
+
+
+def test_a_file_that_came_as_a_link_is_not_lost():
+    files = Files.__new__(Files)
+    customer = argparse.Namespace(chat=1, sent=["c1n1", "c1n2"], digests={b"1": "c1n1", b"2": "c1n2", b"3": "c1n3"})
+    files.customers, files.kind, files.counts = [customer], "intercom", collections.Counter()
+    files.seen_at_intercom = lambda: iter([("1", f"file: c1n1.pdf http://127.0.0.1:1/media/{'a' * 64}?exp=1&sig={'b' * 64}&name=c1n1.pdf&mime=application%2Fpdf\nc1n2.pdf", [])])
+    outcome = files.outcome()
+    assert outcome.given == {"c1n2": "1", "c1n3": "1"} and files.counts["linked"] == 1
+    assert media.judge(outcome)["lost files"] == ["c1n2", "c1n3"]
 
 
 def test_only_what_somebody_discarded_may_be_missing():
