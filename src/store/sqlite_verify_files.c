@@ -15,13 +15,14 @@
 struct holders {
     enum sql_statement page, still_kept;
     bool of_messages;
-    const char *what, *whose, *advice_damaged;
+    const char *table, *what, *whose, *advice_damaged;
 };
 
 static const struct holders of_messages = {
     .page = SQL_CHECK_FILES,
     .still_kept = SQL_FILE_IS_KEPT,
     .of_messages = true,
+    .table = "files",
     .what = "file",
     .whose = "message",
     .advice_damaged = "it is not fetched any more, nor told of; nothing else rests on it",
@@ -29,6 +30,7 @@ static const struct holders of_messages = {
 static const struct holders of_customers = {
     .page = SQL_CHECK_AVATARS,
     .still_kept = SQL_AVATAR_IS_KEPT,
+    .table = "avatars",
     .what = "picture",
     .whose = "the customer of conversation",
     .advice_damaged = "it is made anew when the customer writes; nothing else rests on it",
@@ -193,7 +195,7 @@ static int check_rows(struct check *check, const struct holders *holders)
         err = read_page(check, page, &more);
         bool is_behind = page->message_id > message_before ||
                          (page->message_id == message_before && page->nth > nth_before);
-        more = !err && verify_goes_on(check, "files", more, is_behind);
+        more = !err && verify_goes_on(check, holders->table, more, is_behind);
         for (size_t i = 0; i < page->count && !err && check->asked->media; i++) {
             err = check_kept(check, holders, &page->kept[i]);
             if (!err)
