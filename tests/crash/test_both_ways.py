@@ -34,7 +34,7 @@ def test_both_ways_lose_nothing_and_reorder_nothing(tmp_path, seed):
     for field, way in (("came", "in"), ("sent", "out")):
         for spoil, code in ((remove, "lost"), (double, "doubled"), (swap, "reordered")):
             other = copy.copy(record)
-            setattr(other, field, spoil(list(getattr(record, field))))
+            setattr(other, field, spoil(list(getattr(record, field)), record.twice))
             assert any(name.startswith(f"{way} {code}") for name in judge(other)), f"{way} {code} would have gone unseen"
 
 
@@ -43,17 +43,18 @@ def of_one_chat(pairs):
     return [i for i, pair in enumerate(pairs) if pair[0] == chat]
 
 
-def remove(pairs):
+def remove(pairs, _):
     text = pairs[0][1]
     return [pair for pair in pairs if pair[1] != text]
 
 
-def double(pairs):
-    at = of_one_chat(pairs)[-1]
+def double(pairs, told):
+    """Not one that the agent was told of: that one may come twice."""
+    at = next(i for i in reversed(of_one_chat(pairs)) if not told[pairs[i][1]])
     return pairs[:at] + [pairs[at]] + pairs[at:]
 
 
-def swap(pairs):
+def swap(pairs, _):
     texts = dict.fromkeys(pairs[i][1] for i in of_one_chat(pairs))
     first, second = list(texts)[:2]
     places = {first: second, second: first}
