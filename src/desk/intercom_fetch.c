@@ -105,10 +105,11 @@ static void add_images(struct files *files, struct str html, struct arena *arena
 // STR_NONE when there are none.
 static struct str attachments_of(yyjson_val *said, struct str html, struct arena *arena)
 {
-    struct files *files = arena_of(arena, struct files);
-    add_attachments(files, yyjson_obj_get(said, "attachments"));
-    add_images(files, html, arena);
-    return attachments_write(files->list, files->count, arena);
+    struct files files; // not of the arena, which would have room for 100 with each of 500 parts: 6 MiB a conversation
+    files.count = 0;
+    add_attachments(&files, yyjson_obj_get(said, "attachments"));
+    add_images(&files, html, arena);
+    return attachments_write(files.list, files.count, arena);
 }
 
 // Parts ----------------------------------------------------------------------------------------------------

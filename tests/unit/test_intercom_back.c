@@ -4,6 +4,7 @@
 #include "support/unit.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <string.h>
 #include <time.h>
 
@@ -339,6 +340,23 @@ static void test_ids_of_one_second_are_compared_as_numbers(void **state)
         assert_str(fetch.parts[i].id, arena_printf(&arena, "%zu", 9991 + 2 * i).p);
 }
 
+static size_t memory_in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+// Sixteen are read at a time, of 500 parts each.
+static void test_a_part_takes_little_more_memory_than_its_words(void **state)
+{
+    (void)state;
+    struct http_response response = answer(200, plain_file(&arena, "tests/fuzz/corpus/intercom_fetch/of_many_parts"));
+    size_t before = memory_in_use();
+    struct desk_fetch fetch = fetch_answered(&response);
+    assert_int_equal(fetch.part_count, 20);
+    assert_in_range(memory_in_use() - before, 0, fetch.part_count * 1024);
+}
+
 static void test_a_conversation_that_is_gone(void **state)
 {
     (void)state;
@@ -534,6 +552,7 @@ int main(void)
         BACK_TEST(test_the_message_that_began_a_conversation),
         BACK_TEST(test_of_several_contacts_none_is_the_one),
         BACK_TEST(test_ids_of_one_second_are_compared_as_numbers),
+        BACK_TEST(test_a_part_takes_little_more_memory_than_its_words),
         BACK_TEST(test_a_conversation_that_is_gone),
         BACK_TEST(test_a_hostile_id_stays_in_its_place),
         BACK_TEST(test_what_cannot_be_read_is_no_conversation),
