@@ -96,6 +96,7 @@ $(BIN)/tributary: $B/src/app/main.o
 $(BIN)/tributary-sandbox: $(call objects,$(SANDBOX_SRC)) $B/gen/sandbox_web_files.o
 $(TESTS): $B/%: $B/%.o $(call objects,$(SUPPORT_SRC))
 $(FUZZ): $B/%: $B/%.o $B/tests/fuzz/input.o $B/tests/fuzz/$(if $(filter fuzz,$V),json_mutator,replay).o
+$B/tests/fuzz/fuzz_database: $(if $(filter fuzz,$V),$B/tests/fuzz/sqlite_memory.o)
 $B/tests/fuzz/test_json_mutator: $B/tests/fuzz/json_mutator.o
 $(filter $B/tests/sim/%,$(TESTS)) $B/sim: $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC)))
 $B/sim: $B/tests/sim/main.o

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "fuzz/input.h"
+#include "fuzz/sqlite_memory.h"
 #include "store/store.h"
 
 enum { FILES = 2, PAGE = 4096, KNOWN_MAX = 200, COLUMNS_MAX = 200, HEADS_MAX = 10, LOG_BYTES = 65536 };
@@ -278,6 +279,27 @@ static void write_image(const struct image *image)
     }
 }
 
+static sqlite3 *rows; // open while rows are changed, one after another
+
+static void open_rows(void)
+{
+    if (rows)
+        return;
+    sqlite3_open(path, &rows); // what cannot be opened cannot be changed: what follows fails, too
+    sqlite3_exec(rows, "PRAGMA ignore_check_constraints = 1; PRAGMA synchronous = 0; PRAGMA wal_autocheckpoint = 0",
+                 NULL, NULL, NULL);
+}
+
+// Its log goes into the file, and stays.
+static void close_rows(void)
+{
+    if (!rows)
+        return;
+    sqlite3_file_control(rows, "main", SQLITE_FCNTL_PERSIST_WAL, &(int){1});
+    must(sqlite3_close(rows) == SQLITE_OK);
+    rows = NULL;
+}
+
 // The value of a column of one row, behind the back of its checksum.
 static void change_row(const unsigned char how[5])
 {
@@ -289,31 +311,21 @@ static void change_row(const unsigned char how[5])
                                          "7",
                                          "9223372036854775807",
                                          "''",
-                                         "x'",
+                                         "x'00ff41'",
                                          "'x'",
                                          "1.5",
                                          "zeroblob(20)",
-                                         "hex(randomblob(9))",
+                                         "'[{\"kind\":5}]'",
                                          "rowid",
                                          "-rowid"};
     char sql[300];
-    sqlite3 *db;
     size_t column = how[0] % column_count;
-    const char *value = values[how[1] % (sizeof values / sizeof *values)];
-    if (strcmp(value, "x'") == 0)
-        value = "x'00ff41'";
-    if (strcmp(value, "hex(randomblob(9))") == 0)
-        value = "'[{\"kind\":5}]'";
     snprintf(sql, sizeof sql,
              "UPDATE OR IGNORE \"%s\" SET \"%s\" = %s WHERE rowid = (SELECT rowid FROM \"%s\" LIMIT 1 OFFSET %d)",
-             columns[column].table, columns[column].name, value, columns[column].table, how[2] % 64);
-    if (sqlite3_open(path, &db) == SQLITE_OK) {
-        sqlite3_exec(db, "PRAGMA ignore_check_constraints = 1; PRAGMA synchronous = 0; PRAGMA wal_autocheckpoint = 0",
-                     NULL, NULL, NULL);
-        sqlite3_exec(db, sql, NULL, NULL, NULL);
-        sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &(int){1});
-    }
-    sqlite3_close(db);
+             columns[column].table, columns[column].name, values[how[1] % (sizeof values / sizeof *values)],
+             columns[column].table, how[2] % 64);
+    open_rows();
+    sqlite3_exec(rows, sql, NULL, NULL, NULL);
 }
 
 static void write_at(int fd, const void *bytes, size_t n, size_t at)
@@ -366,13 +378,17 @@ static void damage(struct input *input)
         unsigned char how[5];
         for (int i = 0; i < 5; i++)
             how[i] = (unsigned char)input_byte(input);
+        if (what % 32 != 31 && what % 4 == 3) {
+            change_row(how);
+            continue;
+        }
+        close_rows();
         if (what % 32 == 31)
             unlink(what & 32 ? log_path : path);
-        else if (what % 4 == 3)
-            change_row(how);
         else
             change_bytes(what / 4, how);
     }
+    close_rows();
 }
 
 // A life with it -------------------------------------------------------------------------------------------
@@ -567,10 +583,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct known before[KNOWN_MAX];
     static size_t before_count;
     if (!column_count) {
+        if (sqlite_memory_begin)
+            sqlite_memory_begin();
         begin();
         memcpy(before, known, sizeof known);
         before_count = known_count;
     }
+    if (sqlite_memory_renew)
+        sqlite_memory_renew();
     memcpy(known, before, sizeof known);
     known_count = before_count;
     struct input input = input_of(data, size);
