@@ -44,22 +44,29 @@ void queue_free(struct queue *queue)
     free(queue);
 }
 
+// By every push, not by the first one alone, and outside the lock: the first may be of a thread that gives way to others (files),
+// is put off at this very place, and would keep the owner asleep for all who come after it, or have it wait for the lock.
+static void wake(struct queue *queue)
+{
+    if (queue->wake)
+        queue->wake(queue->wake_arg);
+    else
+        pthread_cond_signal(&queue->filled);
+}
+
 static bool push(struct queue *queue, struct queue_node *node, bool always)
 {
     pthread_mutex_lock(&queue->lock);
     bool taken = !queue->closed && (always || !queue->max || queue->length < queue->max);
-    bool first = taken && !queue->head;
     if (taken) {
         node->next = NULL;
         *queue->tail = node;
         queue->tail = &node->next;
         queue->length++;
-        if (first && !queue->wake)
-            pthread_cond_signal(&queue->filled);
     }
     pthread_mutex_unlock(&queue->lock);
-    if (first && queue->wake)
-        queue->wake(queue->wake_arg);
+    if (taken)
+        wake(queue);
     return taken;
 }
 

@@ -10,8 +10,8 @@ struct queue_node {
 
 struct queue;
 
-// `wake` is called, outside the lock, when the queue was empty before a push (NULL: the owner waits
-// with queue_wait). max: nodes held at most; 0 = no bound.
+// `wake` is called, outside the lock, after each push; it costs little when the owner is awake (NULL: the owner waits with
+// queue_wait). max: nodes held at most; 0 = no bound.
 struct queue *queue_new(size_t max, void (*wake)(void *arg), void *arg);
 // The queue must be empty.
 void queue_free(struct queue *queue);

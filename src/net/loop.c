@@ -1,5 +1,9 @@
-// The loop's door is a queue and one uv_async_t: the first task pushed into an empty queue wakes the thread,
-// which then takes all there is. Stopping is closing that queue, so that what was posted before is still run.
+// The loop's door is a queue and an eventfd: each task pushed into the queue wakes the thread, which then takes all there is.
+// Stopping is closing that queue, so that what was posted before is still run.
+//
+// It is no uv_async_t: there the first of several threads that wake the loop does it for all, and the loop waits (turning in a
+// circle) until that thread has come back from it. A thread that gives way to others, as the one for files does, may be put off right
+// there, and all messages with it: for tens of milliseconds on a busy machine.
 //
 // A thread that posts may still be inside the wake-up when its task is run already: end the threads that
 // post before freeing the loop.
@@ -11,11 +15,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <utlist.h>
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t door;
+    int wakes; // eventfd
+    uv_poll_t door;
     struct queue *tasks;
     struct loop_timer *timers;
 };
@@ -30,8 +37,8 @@ struct loop_timer {
 
 static void wake(void *arg)
 {
-    struct loop *loop = arg;
-    uv_async_send(&loop->door);
+    const struct loop *loop = arg;
+    must(write(loop->wakes, &(uint64_t){1}, sizeof(uint64_t)) == sizeof(uint64_t));
 }
 
 static void run_tasks(struct queue_node *node)
@@ -43,9 +50,12 @@ static void run_tasks(struct queue_node *node)
     }
 }
 
-static void on_door(uv_async_t *door)
+static void on_door(uv_poll_t *door, int status, int events)
 {
     struct loop *loop = door->data;
+    uint64_t count;
+    (void)events;
+    must(status == 0 && read(loop->wakes, &count, sizeof count) == sizeof count);
     bool last = queue_is_closed(loop->tasks); // asked first: then the queue holds all there will be
     run_tasks(queue_take(loop->tasks));
     if (last)
@@ -56,7 +66,10 @@ struct loop *loop_new(void)
 {
     struct loop *loop = mem_new_of(struct loop);
     must(uv_loop_init(&loop->uv) == 0);
-    must(uv_async_init(&loop->uv, &loop->door, on_door) == 0);
+    loop->wakes = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    must(loop->wakes >= 0);
+    must(uv_poll_init(&loop->uv, &loop->door, loop->wakes) == 0);
+    must(uv_poll_start(&loop->door, UV_READABLE, on_door) == 0);
     loop->door.data = loop;
     loop->tasks = queue_new(0, wake, loop);
     return loop;
@@ -79,6 +92,7 @@ void loop_free(struct loop *loop)
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0) { // a stop that came late ends a run at once
     }
     must(uv_loop_close(&loop->uv) == 0);
+    close(loop->wakes);
     queue_free(loop->tasks);
     free(loop);
 }

@@ -4,6 +4,7 @@
 #include "base/must.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -307,9 +308,11 @@ struct media_thread *media_thread_new(const struct media_thread_options *options
     return thread;
 }
 
-// Hashing, base64 and the copying of files give way to messages where there is not enough of a processor for both.
+// Hashing, base64 and the copying of files give way to messages where there is not enough of a processor for both, also where an
+// operator gave the process a real-time policy, which knows no nice.
 static void *run(void *arg)
 {
+    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     loop_run(arg);
     return NULL;

@@ -4,9 +4,12 @@
 #include "support/unit.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { THREADS = 4, TASKS = 5000 };
 
@@ -66,6 +69,11 @@ struct simple {
     struct simple *then;
 };
 
+static void on_nothing(struct loop_task *task)
+{
+    ((struct simple *)task)->runs++;
+}
+
 static void on_simple(struct loop_task *task)
 {
     struct simple *simple = (struct simple *)task;
@@ -74,6 +82,48 @@ static void on_simple(struct loop_task *task)
         assert_true(loop_post(simple->loop, &simple->then->task));
     else
         loop_stop(simple->loop);
+}
+
+// A thread that the machine puts off in the midst of waking the loop, which is a write to a descriptor.
+static _Thread_local bool is_put_off;
+static sem_t is_inside, may_go_on;
+
+ssize_t write(int fd, const void *bytes, size_t n)
+{
+    if (is_put_off) {
+        is_put_off = false;
+        sem_post(&is_inside);
+        sem_wait(&may_go_on);
+    }
+    return syscall(SYS_write, fd, bytes, n);
+}
+
+static void *post_put_off(void *arg)
+{
+    struct simple *simple = arg;
+    is_put_off = true;
+    assert_true(loop_post(simple->loop, &simple->task));
+    return NULL;
+}
+
+static void test_a_thread_that_is_put_off_while_it_wakes_the_loop_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct simple last = {{.run = on_simple}, loop, 0, NULL}, first = {{.run = on_nothing}, loop, 0, NULL};
+    pthread_t slow;
+    sem_init(&is_inside, 0, 0);
+    sem_init(&may_go_on, 0, 0);
+    assert_int_equal(pthread_create(&slow, NULL, post_put_off, &first), 0);
+    sem_wait(&is_inside);
+    assert_true(loop_post(loop, &last.task)); // by this thread, which is not put off
+    loop_run(loop);                           // else for ever
+    assert_int_equal(last.runs, 1);
+    sem_post(&may_go_on);
+    pthread_join(slow, NULL);
+    loop_free(loop);
+    sem_destroy(&is_inside);
+    sem_destroy(&may_go_on);
 }
 
 static void test_task_may_post_another(void **state)
@@ -246,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tasks_of_each_thread_run_in_order_and_once),
         cmocka_unit_test(test_task_may_post_another),
+        cmocka_unit_test(test_a_thread_that_is_put_off_while_it_wakes_the_loop_keeps_nobody_waiting),
         cmocka_unit_test(test_task_may_free_itself),
         cmocka_unit_test(test_stop_runs_what_was_posted_before_and_takes_no_more),
         cmocka_unit_test(test_stop_from_another_thread_ends_an_idle_loop),
