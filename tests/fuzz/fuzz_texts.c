@@ -84,7 +84,7 @@ static void check_name(struct str text, struct arena *arena)
     must(quotes == 0 || quotes == 2);
     struct str type = media_shown_type(text, &is_shown);
     for (size_t i = 0; i < type.n; i++)
-        must(type.p[i] > ' ' && type.p[i] < 0x7f);
+        must(type.p[i] >= ' ' && type.p[i] < 0x7f); // "text/plain; charset=utf-8" has a space
     must(!is_shown || (!memmem(type.p, type.n, "html", 4) && !memmem(type.p, type.n, "svg", 3) &&
                        !memmem(type.p, type.n, "xml", 3)));
 }
