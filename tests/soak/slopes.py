@@ -6,7 +6,8 @@ A stretch is one life of the daemon without its first `warm_up_s`; of what outli
 
     slope x length of the stretch <= max(share x mean, floor)
 
-What falls is no leak. A stretch of fewer than LEAST samples says nothing.
+What falls is no leak. A stretch that is shorter than what was left out before it, or of fewer than LEAST samples, says nothing: what
+fills in that time, as caches do, could not be told from what leaks.
 """
 from collections import namedtuple
 
@@ -47,13 +48,14 @@ def fit(points):
 def stretches(samples, name, rule, warm_up_s, settle_s):
     """[[(t, value)]]"""
     begun, found = {}, {}
+    left_out_s = warm_up_s if rule.lives else settle_s
     for sample in samples:
         life = sample["start"] if rule.lives else 0
         begin = begun.setdefault(life, sample["t"])
-        if sample.get(name) is None or sample["t"] - begin < (warm_up_s if rule.lives else settle_s) or rule.calm and not sample["calm"]:
+        if sample.get(name) is None or sample["t"] - begin < left_out_s or rule.calm and not sample["calm"]:
             continue
         found.setdefault(life, []).append((sample["t"], sample[name] / rule.scale))
-    return [points for points in found.values() if len(points) >= LEAST]
+    return [points for points in found.values() if len(points) >= LEAST and points[-1][0] - points[0][0] >= left_out_s]
 
 
 def look_at(points, name, rule):
@@ -73,6 +75,15 @@ def findings(samples, warm_up_s, settle_s, rules=None):
 def unjudged(found, rules=None):
     """What no stretch was long enough for."""
     return sorted(set(rules or RULES) - {each.name for each in found})
+
+
+def unjudged_lives(samples, found, rules=None):
+    """[seconds] of the daemon's lives of which no stretch was long enough."""
+    lives, rules = {}, rules or RULES
+    for sample in samples:
+        lives.setdefault(sample["start"], [sample["t"], 0])[1] = sample["t"]
+    judged = [each.begin for each in found if rules[each.name].lives]
+    return [end - begin for begin, end in lives.values() if not any(begin <= at <= end for at in judged)]
 
 
 def line_of(each):

@@ -182,9 +182,11 @@ def play(options, directory):
         signal.signal(signal.SIGINT, before)
     report["log"], never = soak.log_of()
     wrong += never
-    found = slopes.findings(soak.watch.samples, options.warm_up or soak.seconds / 12, soak.dedupe_s * 1.4)
+    settle_s = soak.dedupe_s * 1.4   # all that is kept for a time has been kept for that time, in memory, too
+    warm_up_s = options.warm_up or settle_s
+    found = slopes.findings(soak.watch.samples, warm_up_s, settle_s)
     report.update(strikes=soak.strikes.done, not_done=soak.strikes.undone, wrong=wrong, findings=[each._asdict() for each in found],
-                  unjudged=slopes.unjudged(found))
+                  unjudged=slopes.unjudged(found), unjudged_lives=[round(life) for life in slopes.unjudged_lives(soak.watch.samples, found)])
     os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, "samples.jsonl"), "w", encoding="utf-8") as file:
         file.writelines(json.dumps(sample) + "\n" for sample in soak.watch.samples)
@@ -224,7 +226,8 @@ def main():
     parser.add_argument("--hours", type=float, default=1)
     parser.add_argument("--rate", type=float, default=100, help="signed webhooks a second; chats and files come on top")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
-    parser.add_argument("--warm-up", type=float, help="seconds of each life of the daemon that are not judged")
+    parser.add_argument("--warm-up", type=float, help="seconds of each life of the daemon that are not judged, nor is a life of less than twice that; "
+                        "1.4 times retention.dedupe, seven minutes in an hour's run")
     parser.add_argument("--control", type=float, default=60, help="seconds of the negative control; 0: none")
     parser.add_argument("--out", default=os.path.join(ROOT, "build/soak"))
     options = parser.parse_args()
@@ -235,6 +238,8 @@ def main():
     print("\n".join(report["wrong"][:40]) if report["wrong"] else "nothing lost, doubled or reordered; verify and the sum hold")
     print(json.dumps({key: report.get(key) for key in ("counts", "status", "leftovers")}))
     print(f"log: {report['log']['lines']} lines, {report['log']['bytes']} bytes")
+    if report["unjudged_lives"]:
+        print("lives of the daemon that were too short to judge: " + ", ".join(f"{life} s" for life in report["unjudged_lives"]))
     steep = [each for each in found if not each.flat]
     good = good and not steep and not report["unjudged"]
     if report["unjudged"]:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from slopes import LEAST, MIB, RULES, Rule, findings, fit, picture, unjudged
+from slopes import LEAST, MIB, RULES, Rule, findings, fit, picture, unjudged, unjudged_lives
 
 RSS = {"rss": RULES["rss"]}
 HOUR, EVERY = 3600, 5
@@ -77,10 +77,27 @@ def test_what_is_measured_during_a_strike_does_not_count_where_calm_is_asked_for
 
 
 def test_a_few_samples_say_nothing_and_that_is_told():
-    samples = series(lambda t: t * MIB, 300 + EVERY * (LEAST - 1))
-    assert findings(samples, 300, 600, RSS) == [] and unjudged([], RSS) == ["rss"]
-    samples = series(lambda t: t * MIB, 300 + EVERY * LEAST)
-    assert verdicts(samples) == [False]
+    samples = series(lambda t: t * MIB, 100 + EVERY * (LEAST - 1))
+    assert findings(samples, 100, 600, RSS) == [] and unjudged([], RSS) == ["rss"]
+    samples = series(lambda t: t * MIB, 100 + EVERY * LEAST)
+    assert verdicts(samples, warm_up_s=100) == [False]
+
+
+def test_a_life_of_less_than_two_warm_ups_says_nothing():
+    """After half the warm-up that it needs, the end of a filling cache looks like a leak. Nor is less than a warm-up enough to see one."""
+    fills = lambda t: (20 + 30 * (1 - math.exp(-t / 100))) * MIB
+    assert verdicts(series(fills, 590)) == []
+    assert verdicts(series(fills, 610)) == [True]
+    assert verdicts(series(fills, 450), warm_up_s=150) == [False]
+    assert verdicts(series(lambda t: (40 + 40 * t / HOUR) * MIB, 610)) == [False]
+    lives = series(fills, 590) + series(fills, 610, start=2, begin=700)
+    assert unjudged_lives(lives, findings(lives, 300, 600, RSS)) == [585]
+
+
+def test_steps_that_never_go_back_are_found():
+    """Free memory that is kept, and every few minutes a little more of it."""
+    assert verdicts(series(lambda t: (60 + 2 * (t // 600)) * MIB)) == [False]
+    assert verdicts(series(lambda t: (60 + 2 * (t // 600 % 2)) * MIB)) == [True]
 
 
 def test_one_thread_more_is_found():
