@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@ struct loop {
     uv_loop_t uv;
     int wakes; // eventfd
     uv_poll_t door;
+    atomic_uint round, woken_for; // how often what was there was taken; a write of this round is in the eventfd
     struct queue *tasks;
     struct loop_timer *timers;
 };
@@ -35,10 +37,15 @@ struct loop_timer {
     void *arg;
 };
 
+// One write for all that is posted in a round. That it is in is said after it, so nobody relies on a thread that has not come to it.
 static void wake(void *arg)
 {
-    const struct loop *loop = arg;
+    struct loop *loop = arg;
+    unsigned round = atomic_load(&loop->round);
+    if (atomic_load(&loop->woken_for) == round)
+        return;
     must(write(loop->wakes, &(uint64_t){1}, sizeof(uint64_t)) == sizeof(uint64_t));
+    atomic_store(&loop->woken_for, round);
 }
 
 static void run_tasks(struct queue_node *node)
@@ -56,6 +63,7 @@ static void on_door(uv_poll_t *door, int status, int events)
     uint64_t count;
     (void)events;
     must(status == 0 && read(loop->wakes, &count, sizeof count) == sizeof count);
+    atomic_fetch_add(&loop->round, 1);        // before the taking: what is posted from now on needs a write of its own
     bool last = queue_is_closed(loop->tasks); // asked first: then the queue holds all there will be
     run_tasks(queue_take(loop->tasks));
     if (last)
@@ -71,6 +79,7 @@ struct loop *loop_new(void)
     must(uv_poll_init(&loop->uv, &loop->door, loop->wakes) == 0);
     must(uv_poll_start(&loop->door, UV_READABLE, on_door) == 0);
     loop->door.data = loop;
+    atomic_init(&loop->round, 1);
     loop->tasks = queue_new(0, wake, loop);
     return loop;
 }
