@@ -88,6 +88,7 @@ static void on_simple(struct loop_task *task)
 static _Thread_local bool is_put_off;
 static sem_t is_inside, may_go_on;
 
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library names them __fd and so on
 ssize_t write(int fd, const void *bytes, size_t n)
 {
     if (is_put_off) {
