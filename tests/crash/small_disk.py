@@ -30,9 +30,10 @@ def missing(kind="ext4"):
     return None
 
 
-def run(*command):
+def run(*command, good=(0,)):
+    """What it said; RuntimeError unless its exit status is a good one."""
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode not in good:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done.stdout.strip()
 

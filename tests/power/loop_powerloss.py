@@ -119,7 +119,7 @@ def loop(kind, states, seed, pool):
         bad += len(found)
         for number, faults in found:
             say(kind, runs[done], number, faults)
-    mended = f", {counts['mended']} mounted by a copy of the superblock" if counts["mended"] else ""
+    mended = f", {counts['mended']} mounted by an older copy of the superblock, and held to be whole alone" if counts["mended"] else ""
     print(f"powerloss, {kind}: seed {seed}, {counts['recordings']} recordings, {counts['states']} states ({counts['incomplete']} without some writes, "
           f"{counts['torn']} of them torn{mended}), {counts['acked']} acknowledged messages looked for, {counts['drained']} drained: {bad} violations, "
           f"{time.monotonic() - began:.0f} s", flush=True)

@@ -85,7 +85,9 @@ class Mounted:
         except RuntimeError:
             if self.kind != "btrfs":
                 raise
-            run("btrfs", "rescue", "super-recover", "-y", self.image)  # its superblock was torn: the operator takes the copy
+            # Its superblock was torn: the operator takes the copy, which is as old as the file system's last commit (a flush of a file alone
+            # writes the first superblock and not its copies). 2: that was done; 0: there was nothing to do.
+            run("btrfs", "rescue", "super-recover", "-y", self.image, good=(2,))
             self.mended = True
             run(*mount)
         return self
@@ -111,8 +113,9 @@ class Judge:
         found = self.relay.get("/api/v1/verify", deep="true")
         return [] if found["ok"] else [f"verify: {finding['kind']}: {finding['text']}" for finding in found["findings"]]
 
-    def look(self, until, drains):
-        """(faults, messages acknowledged until then) of a store after a power cut at that moment (s)."""
+    def look(self, until, drains, older):
+        """(faults, messages acknowledged until then) of a store after a power cut at that moment (s). Of an `older` state than the disk
+        was told to keep nothing is asked but that it is whole: what is in it was not ours to save."""
         world, relay = self.world, self.relay
         seen = seen_until(self.record, until)
         world.begin(given=self.record.given)
@@ -120,16 +123,16 @@ class Judge:
         try:
             relay.start()
             ready = time.monotonic()
-            faults = self.verify() + faults_at_start(seen, self.rows())
+            faults = self.verify() + ([] if older else faults_at_start(seen, self.rows()))
             relay.check_sum()
-            if drains and not faults:
+            if drains and not faults and not older:
                 faults = self.drain(seen, [until, ready])
         except AssertionError as wrong:
             faults = [f"{wrong}"]
         finally:
             if relay.process is not None:
                 relay.kill()
-        return faults, sum(one.acked is not None for sent in (seen.sent, *seen.chats.values()) for one in sent)
+        return faults, 0 if older else sum(one.acked is not None for sent in (seen.sent, *seen.chats.values()) for one in sent)
 
     # All goes on
 
@@ -173,7 +176,7 @@ def judge_state(states, state, judge, mount, drains):
     until = states.log.moment_of(state.place) / 1e9
     try:
         with Mounted(kind, image, mount) as mounted:
-            return Verdict(*judge.look(until, drains), drains, mounted.mended)
+            return Verdict(*judge.look(until, drains, mounted.mended), drains and not mounted.mended, mounted.mended)
     except RuntimeError as wrong:
         return Verdict([f"the file system cannot be mounted: {wrong}"], 0, False, False)
     finally:
