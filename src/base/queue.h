@@ -13,7 +13,7 @@ struct queue;
 // `wake` is called, outside the lock, after each push; it costs little when the owner is awake (NULL: the owner waits with
 // queue_wait). max: nodes held at most; 0 = no bound.
 struct queue *queue_new(size_t max, void (*wake)(void *arg), void *arg);
-// The queue must be empty.
+// The queue must be empty, and nobody inside queue_push any more, which goes on after the owner has what was pushed.
 void queue_free(struct queue *queue);
 // False when full or closed: the node stays the caller's.
 bool queue_push(struct queue *queue, struct queue_node *node);

@@ -1,12 +1,12 @@
-// The loop's door is a queue and an eventfd: each task pushed into the queue wakes the thread, which then takes all there is.
+// The loop's door is a queue and an eventfd: who pushes a task sees to it that the thread wakes, which then takes all there is.
 // Stopping is closing that queue, so that what was posted before is still run.
 //
 // It is no uv_async_t: there the first of several threads that wake the loop does it for all, and the loop waits (turning in a
 // circle) until that thread has come back from it. A thread that gives way to others, as the one for files does, may be put off right
 // there, and all messages with it: for tens of milliseconds on a busy machine.
 //
-// A thread that posts may still be inside the wake-up when its task is run already: end the threads that
-// post before freeing the loop.
+// A thread that posts may be put off inside loop_post after its task was run already, even after the loop was stopped for it:
+// loop_free waits for those that are inside.
 #include "net/loop.h"
 
 #include "base/mem.h"
@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -25,6 +26,7 @@ struct loop {
     int wakes; // eventfd
     uv_poll_t door;
     atomic_uint round, woken_for; // how often what was there was taken; a write of this round is in the eventfd
+    atomic_int posting;           // threads inside loop_post
     struct queue *tasks;
     struct loop_timer *timers;
 };
@@ -91,10 +93,18 @@ static void close_rest(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
+// There is nothing to be told by: telling would be one more access to what is freed. Seldom, and for a moment.
+static void wait_for_posting(const struct loop *loop)
+{
+    while (atomic_load(&loop->posting))
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
 void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    wait_for_posting(loop);
     while (loop->timers)
         loop_timer_free(loop->timers);
     uv_walk(&loop->uv, close_rest, NULL);
@@ -129,7 +139,10 @@ void loop_stop(struct loop *loop)
 
 bool loop_post(struct loop *loop, struct loop_task *task)
 {
-    return queue_push_always(loop->tasks, &task->node);
+    atomic_fetch_add(&loop->posting, 1);
+    bool taken = queue_push_always(loop->tasks, &task->node);
+    atomic_fetch_sub(&loop->posting, 1);
+    return taken;
 }
 
 uv_loop_t *loop_uv(struct loop *loop)

@@ -309,11 +309,17 @@ struct media_thread *media_thread_new(const struct media_thread_options *options
 }
 
 // Hashing, base64 and the copying of files give way to messages where there is not enough of a processor for both, also where an
-// operator gave the process a real-time policy, which knows no nice.
+// operator gave the process a real-time policy, which knows no niceness.
+static void give_way(void)
+{
+    if (sched_getscheduler(0) != SCHED_IDLE)
+        sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
+    setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+}
+
 static void *run(void *arg)
 {
-    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
-    setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    give_way();
     loop_run(arg);
     return NULL;
 }

@@ -64,11 +64,10 @@ class Tracer:
             return file.read().count("(INJECTED)")
 
     def at(self):
-        """What the last call that failed was made on."""
+        """What the last call that failed was made on; an eventfd if any was: what is written about that fails, too."""
         with open(self.trace, errors="replace") as file:
-            lines = [line for line in file if "(INJECTED)" in line]
-        found = re.search(r"\(\d+<(anon_inode:\[?)?([a-zA-Z0-9]+)", lines[-1]) if lines else None
-        return found.group(2) if found else "?"
+            found = re.findall(r"\(\d+<(?:anon_inode:\[?)?([a-zA-Z0-9]+).*\(INJECTED\)", file.read())
+        return "eventfd" if "eventfd" in found else found[-1] if found else "?"
 
     def leave(self):
         """The daemon goes on without it; how often a call failed."""

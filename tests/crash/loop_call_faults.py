@@ -38,7 +38,7 @@ ONCE = {("accept4", "ECONNABORTED"), ("write", "ENOBUFS")}
 EINTR = [("webhook", "webhook", False, Fault(thread, "epoll_wait", "EINTR", False)) for thread in ("relay", "intake")]
 
 ABORTED = -6
-# libuv ends the process where the kernel cannot do what a loop stands on: watch a descriptor, wait, wake a thread. The next start
+# libuv and net/loop end the process where the kernel cannot do what a loop stands on: watch a descriptor, wait, wake a thread. The next start
 # takes up what the store has.
 DECIDED = ("epoll_ctl", "epoll_wait", "ioctl")
 

@@ -68,6 +68,7 @@ class Talk(multiprocessing.Process):
         self.source, self.rate, self.first, self.over = WebhookSource(relay, "texts"), rate, first, multiprocessing.Event()
         self.here, self.there = multiprocessing.Pipe()
         self.start()
+        self.there.close()  # the child's alone: when it dies, end() hears of it
 
     def run(self):
         if self.first:

@@ -50,6 +50,7 @@ static void give_back(void *block)
 {
     if (!block)
         return;
+    must((char *)block >= memory + kept); // what was there before the execution outlives it
     ASAN_POISON_MEMORY_REGION(block, (size_t)block_size(block));
     blocks--;
 }

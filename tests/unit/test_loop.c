@@ -3,6 +3,7 @@
 
 #include "support/unit.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -99,6 +100,33 @@ ssize_t write(int fd, const void *bytes, size_t n)
     return syscall(SYS_write, fd, bytes, n);
 }
 
+// What happens right after the loop's thread gave back a lock so many times.
+static _Thread_local int unlocks;
+static struct simple *posted_then;
+
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    static int (*unlock)(pthread_mutex_t *);
+    if (!unlock)
+        *(void **)&unlock = dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+    int err = unlock(mutex);
+    if (unlocks && --unlocks == 0)
+        assert_true(loop_post(posted_then->loop, &posted_then->task));
+    return err;
+}
+
+static bool was_waited_for;
+
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library names them __requested_time and so on
+int nanosleep(const struct timespec *pause, struct timespec *rest)
+{
+    (void)pause, (void)rest;
+    if (!was_waited_for)
+        sem_post(&may_go_on);
+    was_waited_for = true;
+    return 0;
+}
+
 static void *post_put_off(void *arg)
 {
     struct simple *simple = arg;
@@ -119,12 +147,27 @@ static void test_a_thread_that_is_put_off_while_it_wakes_the_loop_keeps_nobody_w
     sem_wait(&is_inside);
     assert_true(loop_post(loop, &last.task)); // by this thread, which is not put off
     loop_run(loop);                           // else for ever
+    assert_int_equal(first.runs, 1);
     assert_int_equal(last.runs, 1);
-    sem_post(&may_go_on);
+    loop_free(loop); // when that thread is through, and not before
+    assert_true(was_waited_for);
     pthread_join(slow, NULL);
-    loop_free(loop);
     sem_destroy(&is_inside);
     sem_destroy(&may_go_on);
+}
+
+static void test_what_is_posted_right_after_the_taking_wakes_the_loop_anew(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct simple last = {{.run = on_simple}, loop, 0, NULL}, first = {{.run = on_nothing}, loop, 0, NULL};
+    assert_true(loop_post(loop, &first.task));
+    posted_then = &last;
+    unlocks = 2; // whether the queue is closed, then all that is in it
+    loop_run(loop);
+    assert_int_equal(first.runs, 1);
+    assert_int_equal(last.runs, 1);
+    loop_free(loop);
 }
 
 static void test_task_may_post_another(void **state)
@@ -294,10 +337,12 @@ static void test_timers_fire_by_time_and_cleared_or_freed_ones_do_not(void **sta
 
 int main(void)
 {
+    alarm(120); // a lost wake-up is a test that never ends
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tasks_of_each_thread_run_in_order_and_once),
         cmocka_unit_test(test_task_may_post_another),
         cmocka_unit_test(test_a_thread_that_is_put_off_while_it_wakes_the_loop_keeps_nobody_waiting),
+        cmocka_unit_test(test_what_is_posted_right_after_the_taking_wakes_the_loop_anew),
         cmocka_unit_test(test_task_may_free_itself),
         cmocka_unit_test(test_stop_runs_what_was_posted_before_and_takes_no_more),
         cmocka_unit_test(test_stop_from_another_thread_ends_an_idle_loop),
