@@ -6,12 +6,13 @@ A stretch is one life of the daemon without its first `warm_up_s`; of what outli
 
     slope x length of the stretch <= max(share x mean, floor)
 
-What falls is no leak. A stretch that is shorter than what was left out before it, or of fewer than LEAST samples, says nothing: what
-fills in that time, as caches do, could not be told from what leaks.
+What falls is no leak. A stretch that is shorter than what was left out before it, or of fewer than LEAST samples, is not judged so: what
+fills in that time, as caches do, could not be told from what leaks. A life of that kind may have no more of anything than CEILING times the
+most that a judged one had.
 """
 from collections import namedtuple
 
-LEAST = 40
+LEAST, CEILING = 40, 1.5
 MIB = 1 << 20
 
 # `lives`: judged per life of the daemon; else over the whole run. `calm`: only of samples that were taken while nothing was done to it.
@@ -35,6 +36,7 @@ RULES = {
 SHOWN = {"p50_ms": Rule("ms", 1, 0, 0, False, False), "p99_ms": Rule("ms", 1, 0, 0, False, False)}
 
 Finding = namedtuple("Finding", "name unit begin end samples mean least most slope growth bound flat")
+Short = namedtuple("Short", "name unit begin end most allowed well")
 
 
 def fit(points):
@@ -45,17 +47,23 @@ def fit(points):
     return (sum((t - mean_t) * (v - mean) for t, v in points) / spread if spread else 0.0), mean
 
 
+def lives_of(samples):
+    """[[sample]]"""
+    lives = {}
+    for sample in samples:
+        lives.setdefault(sample["start"], []).append(sample)
+    return list(lives.values())
+
+
 def stretches(samples, name, rule, warm_up_s, settle_s):
     """[[(t, value)]]"""
-    begun, found = {}, {}
-    left_out_s = warm_up_s if rule.lives else settle_s
-    for sample in samples:
-        life = sample["start"] if rule.lives else 0
-        begin = begun.setdefault(life, sample["t"])
-        if sample.get(name) is None or sample["t"] - begin < left_out_s or rule.calm and not sample["calm"]:
-            continue
-        found.setdefault(life, []).append((sample["t"], sample[name] / rule.scale))
-    return [points for points in found.values() if len(points) >= LEAST and points[-1][0] - points[0][0] >= left_out_s]
+    left_out_s, found = warm_up_s if rule.lives else settle_s, []
+    for life in lives_of(samples) if rule.lives else [samples]:
+        begin, end = life[0]["t"] + left_out_s, life[-1]["t"]
+        points = [(s["t"], s[name] / rule.scale) for s in life if s.get(name) is not None and s["t"] >= begin and (s["calm"] or not rule.calm)]
+        if len(points) >= LEAST and end - begin >= left_out_s:
+            found.append(points)
+    return found
 
 
 def look_at(points, name, rule):
@@ -77,13 +85,18 @@ def unjudged(found, rules=None):
     return sorted(set(rules or RULES) - {each.name for each in found})
 
 
-def unjudged_lives(samples, found, rules=None):
-    """[seconds] of the daemon's lives of which no stretch was long enough."""
-    lives, rules = {}, rules or RULES
-    for sample in samples:
-        lives.setdefault(sample["start"], [sample["t"], 0])[1] = sample["t"]
-    judged = [each.begin for each in found if rules[each.name].lives]
-    return [end - begin for begin, end in lives.values() if not any(begin <= at <= end for at in judged)]
+def short_lives(samples, found, rules=None):
+    """[Short] of what no stretch of a life of the daemon was long enough for."""
+    told = []
+    for name, rule in (rules or RULES).items():
+        judged = [each for each in found if each.name == name]
+        for life in lives_of(samples) if rule.lives and judged else []:
+            begin, end = life[0]["t"], life[-1]["t"]
+            values = [s[name] / rule.scale for s in life if s.get(name) is not None and (s["calm"] or not rule.calm)]
+            if values and not any(begin <= each.begin <= end for each in judged):
+                allowed = CEILING * max(each.most for each in judged)
+                told.append(Short(name, rule.unit, begin, end, max(values), allowed, max(values) <= allowed))
+    return told
 
 
 def line_of(each):

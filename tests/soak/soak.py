@@ -186,7 +186,7 @@ def play(options, directory):
     warm_up_s = options.warm_up or settle_s
     found = slopes.findings(soak.watch.samples, warm_up_s, settle_s)
     report.update(strikes=soak.strikes.done, not_done=soak.strikes.undone, wrong=wrong, findings=[each._asdict() for each in found],
-                  unjudged=slopes.unjudged(found), unjudged_lives=[round(life) for life in slopes.unjudged_lives(soak.watch.samples, found)])
+                  unjudged=slopes.unjudged(found), short=[each._asdict() for each in slopes.short_lives(soak.watch.samples, found)])
     os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, "samples.jsonl"), "w", encoding="utf-8") as file:
         file.writelines(json.dumps(sample) + "\n" for sample in soak.watch.samples)
@@ -238,10 +238,11 @@ def main():
     print("\n".join(report["wrong"][:40]) if report["wrong"] else "nothing lost, doubled or reordered; verify and the sum hold")
     print(json.dumps({key: report.get(key) for key in ("counts", "status", "leftovers")}))
     print(f"log: {report['log']['lines']} lines, {report['log']['bytes']} bytes")
-    if report["unjudged_lives"]:
-        print("lives of the daemon that were too short to judge: " + ", ".join(f"{life} s" for life in report["unjudged_lives"]))
+    for short in report["short"]:
+        print("{name:12} {begin:6.0f}..{end:6.0f} s, too short for a slope: at most {most:.2f} of {allowed:.2f} {unit}".format(**short)
+              + (": well" if short["well"] else ": TOO MUCH"))
     steep = [each for each in found if not each.flat]
-    good = good and not steep and not report["unjudged"]
+    good = good and not steep and not report["unjudged"] and all(short["well"] for short in report["short"])
     if report["unjudged"]:
         print("not judged, the run was too short: " + ", ".join(report["unjudged"]))
     if options.control:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from slopes import LEAST, MIB, RULES, Rule, findings, fit, picture, unjudged, unjudged_lives
+from slopes import LEAST, MIB, RULES, Rule, findings, fit, picture, short_lives, unjudged
 
 RSS = {"rss": RULES["rss"]}
 HOUR, EVERY = 3600, 5
@@ -90,8 +90,14 @@ def test_a_life_of_less_than_two_warm_ups_says_nothing():
     assert verdicts(series(fills, 610)) == [True]
     assert verdicts(series(fills, 450), warm_up_s=150) == [False]
     assert verdicts(series(lambda t: (40 + 40 * t / HOUR) * MIB, 610)) == [False]
-    lives = series(fills, 590) + series(fills, 610, start=2, begin=700)
-    assert unjudged_lives(lives, findings(lives, 300, 600, RSS)) == [585]
+
+
+def test_a_short_life_may_have_no_more_than_half_as_much_again_as_a_long_one():
+    calm = lambda t: 40 * MIB
+    for most, well in ((59, True), (61, False)):
+        lives = series(lambda t: most * MIB, 590) + series(calm, 610, start=2, begin=700)
+        assert [(each.name, each.end, each.well) for each in short_lives(lives, findings(lives, 300, 600, RSS), RSS)] == [("rss", 585, well)]
+    assert short_lives(series(calm, 590), [], RSS) == []  # `unjudged` tells
 
 
 def test_steps_that_never_go_back_are_found():
