@@ -46,21 +46,29 @@ int sqlite_note(struct sqlite_store *s, int err)
     return err;
 }
 
+// 0 for what no store has ever counted to: a damaged row may say anything, and it is counted on from what it says.
+static int64_t count_of(sqlite3_stmt *q, int column)
+{
+    static const int64_t most = INT64_C(1) << 50;
+    int64_t said = sql_column_int(q, column);
+    return said >= 0 && said < most ? said : 0;
+}
+
 int sqlite_totals_read(struct sql *sql, struct sqlite_totals *out, bool *out_whole)
 {
     sqlite3_stmt *q = sql_get(sql, SQL_TOTALS);
     int code = sqlite3_step(q);
     bool found = code == SQLITE_ROW;
     if (found)
-        *out = (struct sqlite_totals){.accepted = sql_column_int(q, 0),
-                                      .delivered = sql_column_int(q, 1),
-                                      .skipped = sql_column_int(q, 2),
-                                      .discarded = sql_column_int(q, 3),
-                                      .aged_delivered = sql_column_int(q, 4),
-                                      .aged_discarded = sql_column_int(q, 5),
-                                      .last_number = sql_column_int(q, 6),
-                                      .moved_number = sql_column_int(q, 7),
-                                      .lined_number = sql_column_int(q, 8)};
+        *out = (struct sqlite_totals){.accepted = count_of(q, 0),
+                                      .delivered = count_of(q, 1),
+                                      .skipped = count_of(q, 2),
+                                      .discarded = count_of(q, 3),
+                                      .aged_delivered = count_of(q, 4),
+                                      .aged_discarded = count_of(q, 5),
+                                      .last_number = count_of(q, 6),
+                                      .moved_number = count_of(q, 7),
+                                      .lined_number = count_of(q, 8)};
     *out_whole = found && sql_column_int(q, 9) != 0;
     int err = sql_end(sql, q, code);
     return err ? err : found ? 0 : ERR_CORRUPT;
@@ -488,12 +496,6 @@ static int check_unclean(struct sqlite_store *s, int64_t after, int64_t *out_dam
     return err ? err : check_recent(s, after, out_damaged);
 }
 
-static int64_t later_number(int64_t number, int64_t said)
-{
-    static const int64_t most = INT64_C(1) << 50; // more than that nobody has given
-    return said > number && said < most ? said : number;
-}
-
 // Damaged totals are told, and count on from what they say: only verify knows what is true. But a number is never given again:
 // rows that have aged out had higher ones than those that are left, so all that the totals say of it is believed, and more.
 static int read_totals(struct sqlite_store *s)
@@ -506,9 +508,10 @@ static int read_totals(struct sqlite_store *s)
         err = sql_exec(&s->sql, "SELECT max(ifnull(max(id), 0), ifnull(max(place), 0)) FROM messages", &number);
     if (err || s->totals_are_whole)
         return err;
-    number = later_number(number, t->last_number);
-    number = later_number(number, t->accepted); // each has taken one
-    t->last_number = later_number(number, t->moved_number) + FAR;
+    const int64_t said[] = {t->last_number, t->accepted, t->moved_number}; // each that was accepted has taken one
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        number = said[i] > number ? said[i] : number;
+    t->last_number = number + FAR;
     t->moved_number = t->lined_number = 0;
     tell(s, "store_damaged",
          STR("the totals are not what was stored: tributary verify tells whether the sum is still true"));

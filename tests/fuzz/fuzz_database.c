@@ -492,8 +492,14 @@ static int work_off(struct store *store, int64_t lane, int *heads)
         return err;
     for (size_t i = 0; i < page.count; i++)
         check_head(page.entries[i].message);
-    for (size_t i = 1; i < page.count; i++)
-        must(page.entries[i].message->place > page.entries[i - 1].message->place);
+    int64_t place = 0;
+    for (size_t i = 0; i < page.count; i++) {
+        const struct message *message = page.entries[i].message;
+        if (message->reason == REASON_DAMAGED)
+            continue;
+        must(message->place > place);
+        place = message->place;
+    }
     bool some = page.count > 0;
     if (some) {
         const struct message *head = page.entries[0].message;
