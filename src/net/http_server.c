@@ -9,6 +9,7 @@
 // because much is asked on the connections that are open, one at a time would let others wait.
 #include "net/http_connection.h"
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -18,14 +19,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
     MAX_TARGET = 8 * 1024,
     MAX_ANSWER_HEAD = 64 * 1024,
     CONNECTIONS_CAP = 16384,
-    FEW_FILES = 512,         // descriptors; of so few a quarter is for connections, else half
+    FEW_FILES = 512,         // descriptors; more than that: half of them are for connections
     ACCEPTS = 16,            // each time the loop comes round
     RESUMES = 16,            // likewise: each may read 64 KiB then
     RESUME_NS = 1000 * 1000, // or until so much time has gone
@@ -36,9 +36,7 @@ enum {
 
 void http_server_options_default(struct http_server_options *options)
 {
-    struct rlimit files = {.rlim_cur = 1024};
-    getrlimit(RLIMIT_NOFILE, &files);
-    size_t connections = files.rlim_cur > FEW_FILES ? files.rlim_cur / 2 : files.rlim_cur / 4;
+    size_t files = descriptors_limit(), connections = files > FEW_FILES ? files / 2 : descriptors_share();
     *options = (struct http_server_options){
         .max_head = 32 * 1024,
         .max_headers = 100,

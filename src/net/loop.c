@@ -17,7 +17,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -93,11 +92,29 @@ static void close_rest(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
-// There is nothing to be told by: telling would be one more access to what is freed. Seldom, and for a moment.
+// Who leaves a loop that may be freed already tells of it by what no loop has of its own.
+static pthread_mutex_t leaving = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
+static atomic_int waiting; // inside wait_for_posting
+
+static void leave(struct loop *loop)
+{
+    atomic_fetch_sub(&loop->posting, 1);
+    if (!atomic_load(&waiting))
+        return;
+    pthread_mutex_lock(&leaving);
+    pthread_cond_broadcast(&left);
+    pthread_mutex_unlock(&leaving);
+}
+
 static void wait_for_posting(const struct loop *loop)
 {
+    pthread_mutex_lock(&leaving);
+    atomic_fetch_add(&waiting, 1);
     while (atomic_load(&loop->posting))
-        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        pthread_cond_wait(&left, &leaving);
+    atomic_fetch_sub(&waiting, 1);
+    pthread_mutex_unlock(&leaving);
 }
 
 void loop_free(struct loop *loop)
@@ -141,7 +158,7 @@ bool loop_post(struct loop *loop, struct loop_task *task)
 {
     atomic_fetch_add(&loop->posting, 1);
     bool taken = queue_push_always(loop->tasks, &task->node);
-    atomic_fetch_sub(&loop->posting, 1);
+    leave(loop);
     return taken;
 }
 

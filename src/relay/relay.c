@@ -1,5 +1,6 @@
 #include "relay/relay.h"
 
+#include "base/descriptors.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "relay/relay_own.h"
@@ -7,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -289,10 +289,8 @@ static void make_dispatcher(struct relay *relay)
 // To desks and platforms: kept open they would leave no descriptors for webhooks where these are few.
 static size_t most_connections(const struct relay *relay)
 {
-    struct rlimit files = {.rlim_cur = 1024};
-    getrlimit(RLIMIT_NOFILE, &files);
-    size_t concurrency = (size_t)relay->options.concurrency;
-    return concurrency < files.rlim_cur / 4 ? concurrency : files.rlim_cur / 4;
+    size_t concurrency = (size_t)relay->options.concurrency, share = descriptors_share();
+    return concurrency < share ? concurrency : share;
 }
 
 static void settled(void *arg, const struct store_file *file)
