@@ -307,8 +307,10 @@ static struct admin *admin_new(const struct admin_options *options)
     return admin;
 }
 
-static void admin_free(struct admin *admin)
+void admin_free(struct admin *admin)
 {
+    if (!admin)
+        return;
     for (size_t i = 0; i < 2; i++)
         if (admin->doors[i].server)
             http_server_free(admin->doors[i].server);
@@ -384,7 +386,6 @@ void admin_stop(struct admin *admin)
     admin->stop_task.run = on_stop;
     must(loop_post(admin->loop, &admin->stop_task));
     pthread_join(admin->thread, NULL);
-    admin_free(admin);
 }
 
 int admin_port(const struct admin *admin)

@@ -63,5 +63,7 @@ struct admin_options {
 struct admin *admin_start(const struct admin_options *options, struct arena *arena, const char **why);
 // Blocks: requests in progress are answered first. To be called before relay_stop. NULL is fine.
 void admin_stop(struct admin *admin);
+// To be called after relay_stop: until then the relay's threads may be inside what they post to it. NULL is fine.
+void admin_free(struct admin *admin);
 // The port of `listen`.
 int admin_port(const struct admin *admin);

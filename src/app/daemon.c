@@ -298,6 +298,7 @@ static void stop(struct daemon *daemon)
     admin_stop(daemon->admin);
     if (daemon->definitions.relay)
         relay_stop(daemon->definitions.relay);
+    admin_free(daemon->admin);
     free_reader(daemon->admin_reader);
     free_reader(daemon->verify_reader);
     if (daemon->definitions.store)

@@ -5,8 +5,8 @@
 // circle) until that thread has come back from it. A thread that gives way to others, as the one for files does, may be put off right
 // there, and all messages with it: for tens of milliseconds on a busy machine.
 //
-// A thread that posts may be put off inside loop_post after its task was run already, even after the loop was stopped for it:
-// loop_free waits for those that are inside.
+// A thread that posts may be put off inside loop_post after its task was run already, even after the loop was stopped for it: end the
+// threads that post before freeing the loop.
 #include "net/loop.h"
 
 #include "base/mem.h"
@@ -25,7 +25,6 @@ struct loop {
     int wakes; // eventfd
     uv_poll_t door;
     atomic_uint round, woken_for; // how often what was there was taken; a write of this round is in the eventfd
-    atomic_int posting;           // threads inside loop_post
     struct queue *tasks;
     struct loop_timer *timers;
 };
@@ -92,36 +91,10 @@ static void close_rest(uv_handle_t *handle, void *arg)
         uv_close(handle, NULL);
 }
 
-// Who leaves a loop that may be freed already tells of it by what no loop has of its own.
-static pthread_mutex_t leaving = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t left = PTHREAD_COND_INITIALIZER;
-static atomic_int waiting; // inside wait_for_posting
-
-static void leave(struct loop *loop)
-{
-    atomic_fetch_sub(&loop->posting, 1);
-    if (!atomic_load(&waiting))
-        return;
-    pthread_mutex_lock(&leaving);
-    pthread_cond_broadcast(&left);
-    pthread_mutex_unlock(&leaving);
-}
-
-static void wait_for_posting(const struct loop *loop)
-{
-    pthread_mutex_lock(&leaving);
-    atomic_fetch_add(&waiting, 1);
-    while (atomic_load(&loop->posting))
-        pthread_cond_wait(&left, &leaving);
-    atomic_fetch_sub(&waiting, 1);
-    pthread_mutex_unlock(&leaving);
-}
-
 void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
-    wait_for_posting(loop);
     while (loop->timers)
         loop_timer_free(loop->timers);
     uv_walk(&loop->uv, close_rest, NULL);
@@ -156,10 +129,7 @@ void loop_stop(struct loop *loop)
 
 bool loop_post(struct loop *loop, struct loop_task *task)
 {
-    atomic_fetch_add(&loop->posting, 1);
-    bool taken = queue_push_always(loop->tasks, &task->node);
-    leave(loop);
-    return taken;
+    return queue_push_always(loop->tasks, &task->node);
 }
 
 uv_loop_t *loop_uv(struct loop *loop)

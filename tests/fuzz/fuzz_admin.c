@@ -311,6 +311,7 @@ static void put_message(const char *key, const char *conversation, enum message_
 static void end(void)
 {
     admin_stop(admin);
+    admin_free(admin);
     store->ops->close(store, true);
     directory_free(accounts);
     board_free(board);

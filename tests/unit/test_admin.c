@@ -309,6 +309,7 @@ static int tear_down(void **state)
 {
     (void)state;
     admin_stop(f.admin);
+    admin_free(f.admin);
     f.store->ops->close(f.store, true);
     directory_free(f.accounts);
     board_free(f.board);
@@ -1227,6 +1228,7 @@ static void test_a_stop_does_not_wait_for_a_verification(void **state)
     memcpy(f.socket, kept, sizeof kept);
     sem_wait(&slow.begun);
     admin_stop(second);
+    admin_free(second);
     assert_problem(receive(fd), 503, "took too long");
     sem_destroy(&slow.begun);
     sem_destroy(&slow.interrupted);
@@ -1303,6 +1305,7 @@ static void test_a_question_that_takes_too_long_is_given_up_and_told(void **stat
     drop(answer);
     memcpy(f.socket, kept, sizeof kept);
     admin_stop(third);
+    admin_free(third);
 }
 
 static void test_a_place_that_is_taken_is_told(void **state)

@@ -72,6 +72,7 @@ static int tear_down(void **state)
 {
     (void)state;
     admin_stop(f.admin);
+    admin_free(f.admin);
     f.store->ops->close(f.store, true);
     directory_free(f.accounts);
     board_free(f.board);
@@ -326,6 +327,7 @@ static void test_a_stop_ends_streams(void **state)
     (void)state;
     struct listener *listener = listen_to(GET("/api/v1/events") "\r\n");
     admin_stop(f.admin);
+    admin_free(f.admin);
     await(listener, "\r\n0\r\n\r\n"); // the whole answer
     assert_true(wire_is_ended(listener->fd));
     assert_false(news_wanted(board_news(f.board)));

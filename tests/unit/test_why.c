@@ -273,6 +273,7 @@ static int tear_down(void **state)
 {
     (void)state;
     admin_stop(f.admin);
+    admin_free(f.admin);
     f.store->ops->close(f.store, true);
     while (f.made_count)
         account_unref(f.made[--f.made_count]);
