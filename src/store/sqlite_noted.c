@@ -14,13 +14,19 @@ void sqlite_noted_done(struct sqlite_noted *noted)
     *noted = (struct sqlite_noted){0};
 }
 
+// An id beyond half of all numbers, which a damaged row alone has, is never found.
+static int64_t entry_of(int64_t id)
+{
+    return (int64_t)(2 * (uint64_t)id);
+}
+
 // Of the first entry that is not of a lower id.
 static size_t place_of(const struct sqlite_noted *noted, int64_t id)
 {
     size_t from = 0, to = noted->count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (noted->entries[middle] < 2 * id)
+        if (noted->entries[middle] / 2 < id)
             from = middle + 1;
         else
             to = middle;
@@ -46,19 +52,19 @@ void sqlite_noted_add(struct sqlite_noted *noted, int64_t id)
     size_t place = place_of(noted, id);
     if (is_at(noted, place, id)) {
         noted->left -= noted->entries[place] & 1;
-        noted->entries[place] = 2 * id;
+        noted->entries[place] = entry_of(id);
         return;
     }
     noted->entries = make_room(noted->entries, noted->count, &noted->room);
     memmove(noted->entries + place + 1, noted->entries + place, (noted->count - place) * sizeof *noted->entries);
-    noted->entries[place] = 2 * id;
+    noted->entries[place] = entry_of(id);
     noted->count++;
 }
 
 bool sqlite_noted_has(const struct sqlite_noted *noted, int64_t id)
 {
     size_t place = noted->count ? place_of(noted, id) : 0;
-    return is_at(noted, place, id) && noted->entries[place] == 2 * id;
+    return is_at(noted, place, id) && noted->entries[place] == entry_of(id);
 }
 
 void sqlite_noted_remove(struct sqlite_noted *noted, int64_t id)
