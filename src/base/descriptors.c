@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+enum { OWN = 50 };
+
 size_t descriptors_limit(void)
 {
     struct rlimit files = {.rlim_cur = 1024};
@@ -12,6 +14,6 @@ size_t descriptors_limit(void)
 size_t descriptors_share(void)
 {
     size_t limit = descriptors_limit();
-    size_t left = limit > DESCRIPTORS_OWN + 2 ? (limit - DESCRIPTORS_OWN) / 2 : 1;
+    size_t left = limit > OWN + 2 ? (limit - OWN) / 2 : 1;
     return left < limit / 4 ? left : limit / 4;
 }

@@ -5,7 +5,5 @@
 // RLIMIT_NOFILE.
 size_t descriptors_limit(void);
 // What each of the two may take where there are few: a quarter of them, and no more than half of what the relay leaves that needs
-// DESCRIPTORS_OWN for itself (docs/operations.md); at least one.
+// about 50 for itself (docs/operations.md); at least one.
 size_t descriptors_share(void);
-
-enum { DESCRIPTORS_OWN = 50 };
