@@ -324,7 +324,8 @@ static int open_reader(struct sqlite_reader *r)
     if (!err)
         err = sql_exec(&r->sql, "PRAGMA query_only = ON", NULL);
     if (!err)
-        err = sql_exec(&r->sql, "PRAGMA cache_size = -4096", NULL);
+        err = sql_exec(&r->sql, "PRAGMA cache_size = -512",
+                       NULL); // KiB: what it freed stays with each thread that used it
     if (!err)
         err = sql_exec(&r->sql, "PRAGMA trusted_schema = OFF", NULL);
     if (!err)
