@@ -206,7 +206,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                                       "WHERE id = ?1 AND gone = 0"},
     [SQL_SOURCES_OF_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1, token = NULL, secret = NULL, "
                                          "made_secret = NULL, registered_url = NULL WHERE account_id = ?1"},
-    [SQL_IS_GONE] = {SQL_WRITER, "SELECT gone FROM accounts WHERE id = ?1"},
+    [SQL_IS_GONE] = {BOTH, "SELECT gone FROM accounts WHERE id = ?1"},
     [SQL_SOURCES_GONE] = {SQL_WRITER, "UPDATE sources SET gone = 1 WHERE account_id = ?1"},
     [SQL_FIND_SOURCE] = {SQL_WRITER, "SELECT id FROM sources WHERE account_id = ?1 AND name = ?2"},
     [SQL_INSERT_SOURCE] = {SQL_WRITER, "INSERT INTO sources (account_id, name, gone, platform, token, secret, mode, "
@@ -340,6 +340,8 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                          "SELECT message_id, nth, size, hash, " SQL_WHOLE(
                              SQL_FILE_SUM) ", EXISTS (SELECT 1 FROM messages m WHERE m.id = message_id) FROM files "
                                            "WHERE (message_id, nth) > (?1, ?3) ORDER BY message_id, nth LIMIT ?2"},
+    [SQL_CHECK_FILES_OF] = {SQL_READER, "SELECT nth, state, hash, " SQL_WHOLE(
+                                            SQL_FILE_SUM) " FROM files WHERE message_id = ?1 ORDER BY nth"},
     [SQL_CHECK_AVATARS] =
         {SQL_READER,
          "SELECT conversation_id, 0, size, hash, " SQL_WHOLE(

@@ -249,6 +249,8 @@ static int check_message(struct check *check, const struct message *m, const str
     order_check_accepted(check->order, m);
     err = check_waiting(check, m);
     if (!err)
+        err = verify_files_of(check, m);
+    if (!err)
         err = check_turn(check, m);
     if (err || (m->state != MESSAGE_DELIVERED && m->state != MESSAGE_SKIPPED))
         return err;

@@ -32,4 +32,6 @@ ERR_CHECK int verify_pages(struct check *check, const char *table,
 ERR_CHECK int verify_rows(struct check *check);
 // Files of messages.
 ERR_CHECK int verify_files(struct check *check);
+// Whether the list of a message, which is as it was stored, and its rows in `files` say the same, in the snapshot that it was read in.
+ERR_CHECK int verify_files_of(struct check *check, const struct message *message);
 ERR_CHECK int verify_file(struct check *check);

@@ -209,6 +209,99 @@ static int check_rows(struct check *check, const struct holders *holders)
     return err;
 }
 
+// ---- a message's list and its rows
+
+struct file_said {
+    bool there, whole;
+    int64_t state;
+    struct str hash;
+};
+
+static int read_said(struct check *check, int64_t message_id, struct arena *arena, struct file_said out[FILES_MAX])
+{
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, SQL_CHECK_FILES_OF);
+    sql_int(q, 1, message_id);
+    int code;
+    while ((code = sqlite3_step(q)) == SQLITE_ROW) {
+        int64_t nth = sql_column_int(q, 0);
+        if (nth >= 0 && nth < FILES_MAX)
+            out[nth] = (struct file_said){.there = true,
+                                          .state = sql_column_int(q, 1),
+                                          .hash = arena_str(arena, sql_column_str(q, 2)),
+                                          .whole = sql_column_int(q, 3) != 0};
+    }
+    return sql_end(sql, q, code);
+}
+
+// What was never wanted has no row. A damaged one is named where rows are looked at.
+static bool say_the_same(const struct attachment *file, const struct file_said *row)
+{
+    if (!row->there)
+        return file->state != FILE_WANTED && file->state != FILE_KEPT;
+    return !row->whole ||
+           (row->state == (int64_t)file->state && (file->state != FILE_KEPT || str_eq(row->hash, file->hash)));
+}
+
+static const char *words_of(int64_t state)
+{
+    return state == FILE_WANTED   ? "wanted"
+           : state == FILE_KEPT   ? "kept"
+           : state == FILE_FAILED ? "failed"
+                                  : "elsewhere";
+}
+
+static void find_contradiction(struct check *check, const struct message *m, size_t nth, const struct attachment *file,
+                               const struct file_said *row)
+{
+    const char *by_row = row->there ? words_of(row->state) : "not there";
+    bool other_bytes = row->there && row->state == FILE_KEPT && file->state == FILE_KEPT;
+    verify_find(check, FINDING_SUM, m->id,
+                "tell the makers, with the log of the relay: this must not happen; no text waits for a file for long",
+                "file %zu of message %lld is %s by the message, %s by its row", nth, (long long)m->id,
+                words_of(file->state), other_bytes ? "kept with other bytes" : by_row);
+}
+
+// Whose wanted files nobody fetches any more: their rows went with it.
+static int is_of_nobody(struct check *check, const struct message *m, bool *out)
+{
+    struct sql *sql = &check->reader->sql;
+    sqlite3_stmt *q = sql_get(sql, SQL_IS_GONE);
+    sql_int(q, 1, m->account_id);
+    int code = sqlite3_step(q);
+    *out = code == SQLITE_ROW && sql_column_int(q, 0);
+    return sql_end(sql, q, code);
+}
+
+static int look_at_file(struct check *check, const struct message *m, size_t nth, const struct attachment *file,
+                        const struct file_said *row)
+{
+    bool of_nobody = false;
+    int err = 0;
+    if (say_the_same(file, row))
+        return 0;
+    if (!row->there && file->state == FILE_WANTED)
+        err = is_of_nobody(check, m, &of_nobody);
+    if (!err && !of_nobody)
+        find_contradiction(check, m, nth, file, row);
+    return err;
+}
+
+int verify_files_of(struct check *check, const struct message *m)
+{
+    if (!m->attachments.p || m->state == MESSAGE_DISCARDED) // whose wanted ones are nobody's business any more
+        return 0;
+    struct arena arena = {0};
+    struct file_said said[FILES_MAX] = {{0}};
+    struct attachment *files;
+    size_t count = attachments_read(m->attachments, &arena, &files);
+    int err = read_said(check, m->id, &arena, said);
+    for (size_t i = 0; i < count && i < FILES_MAX && !err; i++)
+        err = look_at_file(check, m, i, &files[i], &said[i]);
+    arena_done(&arena);
+    return err;
+}
+
 // ---- files beside the store
 
 struct strays {
@@ -238,7 +331,7 @@ static int check_strays(struct check *check)
 {
     struct media_files *media = check->asked->media;
     struct strays strays = {.check = check};
-    int err = media ? media->ops->each(media, look_for_row, &strays) : 0;
+    int err = media ? media_files_each(media, look_for_row, &strays) : 0;
     if (err == ERR_IO)
         verify_find(check, FINDING_FILE, 0, "look after the disk, and the rights of the directory",
                     "the directory of files cannot be read");

@@ -49,15 +49,16 @@ static int64_t shelf_read(struct media_files *files, struct str hash, int64_t of
     return ERR_NOT_FOUND;
 }
 
-static int shelf_each(struct media_files *files, void (*each)(void *arg, struct str hash, int64_t size), void *arg)
+static int shelf_each_in(struct media_files *files, int part, void (*each)(void *arg, struct str hash, int64_t size),
+                         void *arg)
 {
     (void)files;
-    for (size_t i = 0; i < shelf.count; i++)
+    for (size_t i = 0; i < shelf.count && part == 0; i++)
         each(arg, str_of(shelf.places[i].hash), (int64_t)strlen(shelf.places[i].bytes));
     return shelf.each_error;
 }
 
-static const struct media_files_ops shelf_ops = {.find = shelf_find, .read = shelf_read, .each = shelf_each};
+static const struct media_files_ops shelf_ops = {.find = shelf_find, .read = shelf_read, .each_in = shelf_each_in};
 
 // Its hash.
 static struct str put_on_shelf(const char *bytes)
@@ -284,7 +285,64 @@ static void test_a_row_without_its_message_is_named(void **state)
     (void)state;
     damage("UPDATE files SET message_id = 9, sum = NULL WHERE message_id = 1");
     look(false, false);
-    assert_found(FINDING_SUM, 1, 9, "file 0 is of message 9, which is not there");
+    assert_found(FINDING_SUM, 2, 9, "file 0 is of message 9, which is not there"); // and message 1 lacks it
+}
+
+// ---- a message's list and its rows
+
+static void assert_contradiction(const char *damaging, int64_t message_id, const char *words)
+{
+    damage(damaging);
+    look(false, false);
+    assert_found(FINDING_SUM, 1, message_id, words);
+}
+
+static void test_a_kept_file_whose_row_is_gone_is_named(void **state)
+{
+    (void)state;
+    assert_contradiction("DELETE FROM files WHERE message_id = 1", first_id,
+                         "file 0 of message 1 is kept by the message, not there by its row");
+}
+
+static void test_a_file_that_failed_by_its_row_alone_is_named(void **state)
+{
+    (void)state;
+    assert_contradiction("UPDATE files SET state = 2, hash = NULL, size = 0, sum = NULL WHERE message_id = 1", first_id,
+                         "file 0 of message 1 is kept by the message, failed by its row");
+}
+
+static void test_a_row_with_other_bytes_than_its_message_is_named(void **state)
+{
+    (void)state;
+    assert_contradiction("UPDATE files SET sum = NULL, hash = (SELECT hash FROM files WHERE message_id = 2)", first_id,
+                         "file 0 of message 1 is kept by the message, kept with other bytes by its row");
+}
+
+static int64_t want_file(const char *key)
+{
+    struct store_accept accept = kit_accept(key, "c");
+    accept.event.attachments = STR("[{\"kind\":\"image\"},{\"kind\":\"image\",\"state\":\"wanted\",\"ref\":\"r\"}]");
+    accept.wait_until_us = INT64_C(1) << 50;
+    assert_int_equal(kit_apply(store, STORE_ACCEPT, &accept), 0);
+    return accept.message_id;
+}
+
+static void test_a_wanted_file_without_a_row_is_named(void **state)
+{
+    (void)state;
+    int64_t id = want_file("3");
+    look(false, false);
+    assert_found(FINDING_SUM, 0, 0, NULL);
+    assert_contradiction("DELETE FROM files WHERE message_id = 3", id,
+                         "file 1 of message 3 is wanted by the message, not there by its row");
+}
+
+static void test_the_wanted_file_of_a_discarded_message_needs_no_row(void **state)
+{
+    (void)state;
+    kit_settle(store, want_file("3"), MESSAGE_DISCARDED);
+    look(false, false);
+    assert_found(FINDING_SUM, 0, 0, NULL);
 }
 
 // A picture of the customer of conversation 1.
@@ -367,6 +425,11 @@ int main(void)
         VERIFY_TEST(test_damaged_rows_are_named),
         VERIFY_TEST(test_a_damaged_album_is_named),
         VERIFY_TEST(test_a_row_without_its_message_is_named),
+        VERIFY_TEST(test_a_kept_file_whose_row_is_gone_is_named),
+        VERIFY_TEST(test_a_file_that_failed_by_its_row_alone_is_named),
+        VERIFY_TEST(test_a_row_with_other_bytes_than_its_message_is_named),
+        VERIFY_TEST(test_a_wanted_file_without_a_row_is_named),
+        VERIFY_TEST(test_the_wanted_file_of_a_discarded_message_needs_no_row),
         VERIFY_TEST(test_pictures_are_looked_at_as_files_are),
         VERIFY_TEST(test_a_picture_that_goes_meanwhile_is_no_fault),
     };
