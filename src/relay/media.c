@@ -365,7 +365,8 @@ static void remove_gone(struct media *media)
 static void on_gone(struct loop_task *task)
 {
     struct media *media = media_of(task, offsetof(struct media, gone));
-    bool more = !media->gone.err && (media->files_gone.more || media->unsure_count);
+    bool more = !media->gone.err &&
+                (media->files_gone.more || media->unsure_count || media->parts_read < MEDIA_FILES_PARTS);
     media->asking_gone = false;
     if (!media->gone.err)
         remove_gone(media);
@@ -373,6 +374,24 @@ static void on_gone(struct loop_task *task)
     arena_done(&media->gone_arena);
     arm(media);
     check_stopped(media);
+}
+
+static void is_there(void *arg, struct str hash, int64_t size)
+{
+    (void)size;
+    media_is_unsure(arg, hash);
+}
+
+// A process that ended between a file and its row left bytes that no row tells of. The files that are there are asked about part by part: never
+// the names of all of them are in memory.
+static void read_on(struct media *media)
+{
+    struct media_files *files = media->options.files;
+    while (!media->unsure_count && media->parts_read < MEDIA_FILES_PARTS) {
+        int err = files->ops->each_in(files, media->parts_read++, is_there, media);
+        if (err)
+            log_warn("files_unread", LOG_C("error", err_name(err)));
+    }
 }
 
 // Those of which it is not known go with the question, some at a time.
@@ -394,6 +413,7 @@ static void ask_gone(struct media *media)
     if (media->asking_gone || media->stopping)
         return;
     media->files_gone = (struct store_files_gone){.limit = GONE_PAGE, .arena = &media->gone_arena};
+    read_on(media);
     take_unsure(media);
     media->gone_change = (struct store_change){.kind = STORE_FILES_GONE, .files_gone = &media->files_gone};
     media->gone = (struct job){.kind = JOB_CHANGES, .changes = &media->gone_change, .change_count = 1};
@@ -410,21 +430,10 @@ void media_look_for_gone(struct media *media)
     arm(media);
 }
 
-static void is_there(void *arg, struct str hash, int64_t size)
-{
-    (void)size;
-    media_is_unsure(arg, hash);
-}
-
 // ---- events from outside ----
 
-// A process that ended between a file and its row left bytes that no row tells of.
 void media_start(struct media *media)
 {
-    struct media_files *files = media->options.files;
-    int err = files->ops->each(files, is_there, media);
-    if (err)
-        log_warn("files_unread", LOG_C("error", err_name(err)));
     ask_gone(media);
     look(media);
     media_avatars_look(media);

@@ -62,6 +62,7 @@ struct media {
     int64_t gone_at_us; // monotonic: when it is asked next
     struct str *unsure; // kept ones of which it is not known whether a message has them; owned, and each of them
     size_t unsure_count, unsure_size;
+    int parts_read; // of the files that were there at the start: those of the others are not among `unsure` yet
 };
 
 int64_t media_now_us(const struct media *media);  // wall time

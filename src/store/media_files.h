@@ -28,13 +28,20 @@ struct media_files_ops {
     int64_t (*find)(struct media_files *files, struct str hash);
     // At most `room` bytes from `offset`; how many, or ERR_NOT_FOUND, ERR_IO. Any thread; it may read the disk.
     int64_t (*read)(struct media_files *files, struct str hash, int64_t offset, char *room, size_t size);
-    // All that are kept.
-    int (*each)(struct media_files *files, void (*each)(void *arg, struct str hash, int64_t size), void *arg);
+    // All that are kept in one of MEDIA_FILES_PARTS parts. ERR_IO.
+    int (*each_in)(struct media_files *files, int part, void (*each)(void *arg, struct str hash, int64_t size),
+                   void *arg);
 };
 
 struct media_files {
     const struct media_files_ops *ops;
 };
+
+enum { MEDIA_FILES_PARTS = 256 }; // by the first byte of their hashes
+// Which part a file of that hash is in.
+int media_files_part(struct str hash);
+// All that are kept, part after part. ERR_IO: some were left out.
+int media_files_each(struct media_files *files, void (*each)(void *arg, struct str hash, int64_t size), void *arg);
 
 // In this directory, made if need be (mode 0700). `floor_bytes`: of free space on its disk, below which nothing is begun. NULL and a
 // sentence in `why` (in the arena) when it cannot.

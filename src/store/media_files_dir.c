@@ -262,7 +262,7 @@ static int64_t dir_read(struct media_files *base, struct str hash, int64_t offse
 }
 
 // Takes the descriptor. Names that are not ours are left out.
-static int each_in(int part, const char *prefix, void (*each)(void *arg, struct str hash, int64_t size), void *arg)
+static int each_of(int part, const char *prefix, void (*each)(void *arg, struct str hash, int64_t size), void *arg)
 {
     DIR *list = fdopendir(part);
     const struct dirent *entry;
@@ -283,19 +283,15 @@ static int each_in(int part, const char *prefix, void (*each)(void *arg, struct 
     return err;
 }
 
-static int dir_each(struct media_files *base, void (*each)(void *arg, struct str hash, int64_t size), void *arg)
+static int dir_each_in(struct media_files *base, int part, void (*each)(void *arg, struct str hash, int64_t size),
+                       void *arg)
 {
-    int err = ERR_OK;
-    for (int i = 0; i < 256 && !err; i++) {
-        char prefix[PART_SIZE];
-        snprintf(prefix, sizeof prefix, "%02x", (unsigned)i);
-        int part = open_directory(files_of(base)->directory, prefix);
-        if (part >= 0)
-            err = each_in(part, prefix, each, arg);
-        else if (errno != ENOENT)
-            err = ERR_IO;
-    }
-    return err;
+    char prefix[PART_SIZE];
+    snprintf(prefix, sizeof prefix, "%02x", (unsigned)part);
+    int directory = open_directory(files_of(base)->directory, prefix);
+    if (directory < 0)
+        return errno == ENOENT ? ERR_OK : ERR_IO;
+    return each_of(directory, prefix, each, arg);
 }
 
 static void dir_free(struct media_files *base)
@@ -318,7 +314,7 @@ static const struct media_files_ops dir_ops = {
     .remove = dir_remove,
     .find = dir_find,
     .read = dir_read,
-    .each = dir_each,
+    .each_in = dir_each_in,
 };
 
 // ---- opening

@@ -151,11 +151,15 @@ static int64_t memory_read(struct media_files *base, struct str hash, int64_t of
 }
 
 // Without the lock while it calls: this is the one thread that changes them, and `each` may remove the one it is told of.
-static int memory_each(struct media_files *base, void (*each)(void *arg, struct str hash, int64_t size), void *arg)
+static int memory_each_in(struct media_files *base, int part, void (*each)(void *arg, struct str hash, int64_t size),
+                          void *arg)
 {
     struct kept *kept, *next;
     HASH_ITER(hh, files_of(base)->kept, kept, next)
-    each(arg, str_of(kept->hash), (int64_t)kept->n);
+    {
+        if (media_files_part(str_of(kept->hash)) == part)
+            each(arg, str_of(kept->hash), (int64_t)kept->n);
+    }
     return ERR_OK;
 }
 
@@ -168,7 +172,7 @@ static const struct media_files_ops memory_ops = {
     .remove = memory_remove,
     .find = memory_find,
     .read = memory_read,
-    .each = memory_each,
+    .each_in = memory_each_in,
 };
 
 struct media_files *media_files_memory_new(void)

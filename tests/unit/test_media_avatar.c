@@ -153,7 +153,7 @@ static void count_one(void *arg, struct str hash, int64_t size)
 static int kept_count(void)
 {
     int count = 0;
-    assert_int_equal(bench.files->ops->each(bench.files, count_one, &count), 0);
+    assert_int_equal(media_files_each(bench.files, count_one, &count), 0);
     return count;
 }
 

@@ -152,7 +152,7 @@ static void count_one(void *arg, struct str hash, int64_t size)
 static int count(struct media_files *files)
 {
     int kept = 0;
-    assert_int_equal(files->ops->each(files, count_one, &kept), ERR_OK);
+    assert_int_equal(media_files_each(files, count_one, &kept), ERR_OK);
     return kept;
 }
 
@@ -365,7 +365,7 @@ static void check_removing_all(struct media_files *files)
         keep(files, str_of(text));
     }
     assert_int_equal(count(files), 300);
-    assert_int_equal(files->ops->each(files, remove_one, &removing), ERR_OK);
+    assert_int_equal(media_files_each(files, remove_one, &removing), ERR_OK);
     assert_int_equal(removing.removed, 300);
     assert_int_equal(count(files), 0);
 }
