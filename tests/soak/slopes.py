@@ -6,6 +6,8 @@ A stretch is one life of the daemon without its first `warm_up_s`; of what outli
 
     slope x length of the stretch <= max(share x mean, floor)
 
+Of what comes and goes with what is under way only the least of each `least_of` samples in a row counts: what leaks is in the least, too.
+
 What falls is no leak. A stretch that is shorter than what was left out before it, or of fewer than LEAST samples, is not judged so: what
 fills in that time, as caches do, could not be told from what leaks. A life of that kind may have no more of anything than CEILING times the
 most that a judged one had.
@@ -16,11 +18,11 @@ LEAST, CEILING = 40, 1.5
 MIB = 1 << 20
 
 # `lives`: judged per life of the daemon; else over the whole run. `calm`: only of samples that were taken while nothing was done to it.
-Rule = namedtuple("Rule", "unit scale share floor lives calm")
+Rule = namedtuple("Rule", "unit scale share floor lives calm least_of", defaults=[1])
 RULES = {
     "rss": Rule("MiB", MIB, 0.05, 2 * MIB, True, True),
     "anonymous": Rule("MiB", MIB, 0.05, 2 * MIB, True, True),
-    "descriptors": Rule("", 1, 0.05, 4, True, True),
+    "descriptors": Rule("", 1, 0.05, 4, True, True, 12),   # a minute's
     "threads": Rule("", 1, 0, 0.5, True, True),
     "used": Rule("MiB", MIB, 0.05, MIB, False, True),
     "database": Rule("MiB", MIB, 0.25, MIB, False, False),   # never shrinks, so it shows the most that was ever used
@@ -55,6 +57,11 @@ def lives_of(samples):
     return list(lives.values())
 
 
+def least_of_each(points, count):
+    """Of each so many in a row the one with the least value."""
+    return [min(points[i:i + count], key=lambda point: point[1]) for i in range(0, len(points) - count + 1, count)]
+
+
 def stretches(samples, name, rule, warm_up_s, settle_s):
     """[[(t, value)]]"""
     left_out_s, found = warm_up_s if rule.lives else settle_s, []
@@ -62,7 +69,7 @@ def stretches(samples, name, rule, warm_up_s, settle_s):
         begin, end = life[0]["t"] + left_out_s, life[-1]["t"]
         points = [(s["t"], s[name] / rule.scale) for s in life if s.get(name) is not None and s["t"] >= begin and (s["calm"] or not rule.calm)]
         if len(points) >= LEAST and end - begin >= left_out_s:
-            found.append(points)
+            found.append(least_of_each(points, rule.least_of))
     return found
 
 

@@ -21,7 +21,7 @@ from harness.scripted import Answer, Drop
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 CGROUP = "/sys/fs/cgroup/memory"
 ROOM = 16 << 20        # beyond what is in use when memory is scarce
-RESTARTS = (("kill", 0.05), ("stop", 0.1), ("kill", 0.15), ("kill", 0.4))   # when, as a share of the run; then none, for a long look
+RESTARTS = (("kill", 0.05), ("stop", 0.1), ("kill", 0.15), ("kill", 0.3))   # when, as a share of the run; then none, for a long look
 STRIKES = ("desk_away", "desk_slow", "desk_wrong", "backup", "clock_back", "scarce_memory", "others_memory", "busy_processors", "frozen", "switched",
            "reloaded", "by_hand", "verified")
 AHEAD = ("clock_hour_ahead", "clock_day_ahead")

@@ -45,6 +45,16 @@ def test_a_slow_leak_in_noise_is_not():
     assert not found.flat and found.slope == pytest.approx(4, abs=1)
 
 
+def test_of_what_comes_and_goes_the_least_counts():
+    """Bursts, more of them later; and a leak of eight an hour below bursts that become fewer."""
+    chance = random.Random(3)
+    bursts = lambda share: 80 if chance.random() < share else chance.randint(0, 10)
+    rules = {"rss": RULES["descriptors"]}
+    assert verdicts(series(lambda t: 100 + bursts(0.1 + 0.3 * t / HOUR)), {"rss": rules["rss"]._replace(least_of=1)}) == [False]
+    assert verdicts(series(lambda t: 100 + bursts(0.1 + 0.3 * t / HOUR)), rules) == [True]
+    assert verdicts(series(lambda t: 100 + 8 * t / HOUR + bursts(0.4 - 0.3 * t / HOUR)), rules) == [False]
+
+
 def test_what_falls_is_no_leak():
     assert verdicts(series(lambda t: (60 - 30 * t / HOUR) * MIB)) == [True]
 
