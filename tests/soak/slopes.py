@@ -6,7 +6,8 @@ A stretch is one life of the daemon without its first `warm_up_s`; of what outli
 
     slope x length of the stretch <= max(share x mean, floor)
 
-Of what comes and goes with what is under way only the least of each `least_of` samples in a row counts: what leaks is in the least, too.
+The line through what comes and goes with what is under way goes by the least of each `least_of` samples in a row alone: what leaks is in
+the least, too.
 
 What falls is no leak. A stretch that is shorter than what was left out before it, or of fewer than LEAST samples, is not judged so: what
 fills in that time, as caches do, could not be told from what leaks. A life of that kind may have no more of anything than CEILING times the
@@ -69,13 +70,14 @@ def stretches(samples, name, rule, warm_up_s, settle_s):
         begin, end = life[0]["t"] + left_out_s, life[-1]["t"]
         points = [(s["t"], s[name] / rule.scale) for s in life if s.get(name) is not None and s["t"] >= begin and (s["calm"] or not rule.calm)]
         if len(points) >= LEAST and end - begin >= left_out_s:
-            found.append(least_of_each(points, rule.least_of))
+            found.append(points)
     return found
 
 
 def look_at(points, name, rule):
     """What one stretch says; `slope` is per hour."""
-    slope, mean = fit(points)
+    slope, _ = fit(least_of_each(points, rule.least_of))
+    _, mean = fit(points)
     begin, end = points[0][0], points[-1][0]
     growth, bound = slope * (end - begin), max(rule.share * mean, rule.floor / rule.scale)
     values = [value for _, value in points]

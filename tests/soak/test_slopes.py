@@ -55,6 +55,14 @@ def test_of_what_comes_and_goes_the_least_counts():
     assert verdicts(series(lambda t: 100 + 8 * t / HOUR + bursts(0.4 - 0.3 * t / HOUR)), rules) == [False]
 
 
+def test_a_short_life_may_have_the_bursts_of_a_judged_one():
+    bursts = lambda t: 100 if t % 60 else 180
+    rules = {"rss": RULES["descriptors"]}
+    samples = series(bursts, 300, start=1) + series(bursts, start=2, begin=300)
+    found = findings(samples, 300, 600, rules)
+    assert [each.flat for each in found] == [True] and [each.well for each in short_lives(samples, found, rules)] == [True]
+
+
 def test_what_falls_is_no_leak():
     assert verdicts(series(lambda t: (60 - 30 * t / HOUR) * MIB)) == [True]
 
