@@ -362,13 +362,22 @@ static void remove_gone(struct media *media)
     }
 }
 
+// The question was not answered.
+static void keep_unsure(struct media *media)
+{
+    for (size_t i = 0; i < media->files_gone.asked_count; i++)
+        media_is_unsure(media, media->files_gone.asked[i]);
+}
+
 static void on_gone(struct loop_task *task)
 {
     struct media *media = media_of(task, offsetof(struct media, gone));
     bool more = !media->gone.err &&
                 (media->files_gone.more || media->unsure_count || media->parts_read < MEDIA_FILES_PARTS);
     media->asking_gone = false;
-    if (!media->gone.err)
+    if (media->gone.err)
+        keep_unsure(media);
+    else
         remove_gone(media);
     media->gone_at_us = media_mono_us(media) + (more ? 0 : (int64_t)GONE_EVERY_MS * 1000);
     arena_done(&media->gone_arena);
@@ -387,11 +396,13 @@ static void is_there(void *arg, struct str hash, int64_t size)
 static void read_on(struct media *media)
 {
     struct media_files *files = media->options.files;
-    while (!media->unsure_count && media->parts_read < MEDIA_FILES_PARTS) {
+    int unread = 0;
+    while (media->unsure_count < GONE_PAGE && media->parts_read < MEDIA_FILES_PARTS) {
         int err = files->ops->each_in(files, media->parts_read++, is_there, media);
-        if (err)
-            log_warn("files_unread", LOG_C("error", err_name(err)));
+        unread = err ? err : unread;
     }
+    if (unread)
+        log_warn("files_unread", LOG_C("error", err_name(unread)));
 }
 
 // Those of which it is not known go with the question, some at a time.
@@ -420,6 +431,7 @@ static void ask_gone(struct media *media)
     media->asking_gone = submit(media, &media->gone, on_gone);
     if (media->asking_gone)
         return;
+    keep_unsure(media);
     arena_done(&media->gone_arena);
     media->gone_at_us = media_mono_us(media) + (int64_t)NOT_NOW_MS * 1000;
 }

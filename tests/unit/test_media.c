@@ -54,8 +54,9 @@ static struct bench {
     int call_count;
     int64_t armed_us;
     bool stopped;
-    int looks;         // JOB_FILES that were answered
-    size_t most_asked; // names of files in one question after those that nobody has
+    int looks; // JOB_FILES that were answered
+    int parts_read,
+        parts_at_first; // of the files that were there; when those of which it is not known were first asked about
 } bench;
 
 // ---- the store ----
@@ -142,7 +143,8 @@ static bool is_known(struct str hash)
 
 static void apply_gone(struct store_files_gone *gone)
 {
-    bench.most_asked = gone->asked_count > bench.most_asked ? gone->asked_count : bench.most_asked;
+    if (gone->asked_count && !bench.parts_at_first)
+        bench.parts_at_first = bench.parts_read;
     struct str *out = arena_alloc(gone->arena, (ROWS + gone->asked_count) * sizeof *out);
     gone->count = 0;
     for (size_t i = 0; i < bench.row_count; i++)
@@ -287,6 +289,13 @@ static int met_keep(struct media_file *file, char out_hash[FILE_HASH_SIZE + 1], 
     return bench.keep_err;
 }
 
+static int met_each_in(struct media_files *files, int part, void (*each)(void *arg, struct str hash, int64_t size),
+                       void *arg)
+{
+    bench.parts_read = part + 1;
+    return bench.memory_ops->each_in(files, part, each, arg);
+}
+
 static void count_one(void *arg, struct str hash, int64_t size)
 {
     (void)hash;
@@ -367,6 +376,7 @@ static int put_up(void **state)
     bench.ops.begin = met_begin;
     bench.ops.write = met_write;
     bench.ops.keep = met_keep;
+    bench.ops.each_in = met_each_in;
     bench.files->ops = &bench.ops;
     add_account("acme", 1, "telegram");
     add_account("beta", 2, "telegram");
@@ -910,26 +920,45 @@ static void test_a_file_whose_message_went_meanwhile_is_removed(void **state)
     assert_int_equal(kept_count(), 0);
 }
 
+static void keep_orphans(int count)
+{
+    char hash[FILE_HASH_SIZE + 1];
+    int64_t size;
+    struct str mime;
+    int err = 0;
+    for (int i = 0; i < count; i++) {
+        struct media_file *file = bench.files->ops->begin(bench.files, &err);
+        bench.files->ops->write(file, arena_printf(&bench.arena, "orphan %d", i));
+        assert_int_equal(bench.files->ops->keep(file, hash, &size, &mime), 0);
+    }
+}
+
 static void test_bytes_that_a_crash_left_are_removed(void **state)
 {
     (void)state;
     struct row *row = wanted(1);
     answer(place(), 200, "known");
-    char hash[FILE_HASH_SIZE + 1];
-    int64_t size;
-    struct str mime;
-    int err = 0;
-    for (int i = 0; i < 600; i++) { // more than are asked for at a time, or lie in one part
-        struct media_file *file = bench.files->ops->begin(bench.files, &err);
-        bench.files->ops->write(file, arena_printf(&bench.arena, "orphan %d", i));
-        assert_int_equal(bench.files->ops->keep(file, hash, &size, &mime), 0);
-    }
+    keep_orphans(600); // more than are asked for at a time
     stop_media();
     begin_media();
     pass(SECOND);
     assert_int_equal(kept_count(), 1);
     assert_int_equal(bench.files->ops->find(bench.files, str_of(row->hash)), 5);
-    assert_true(bench.most_asked < 32); // never all of them at once
+    assert_true(bench.parts_at_first < MEDIA_FILES_PARTS); // never the names of all of them at once
+}
+
+static void test_bytes_that_a_crash_left_are_asked_about_until_the_store_answers(void **state)
+{
+    (void)state;
+    keep_orphans(3);
+    stop_media();
+    bench.job_err = ERR_IO;
+    begin_media();
+    pass(SECOND);
+    assert_int_equal(kept_count(), 3);
+    bench.job_err = 0;
+    pass(HOUR);
+    assert_int_equal(kept_count(), 0);
 }
 
 // ---- ends ----
@@ -1042,6 +1071,7 @@ int main(void)
         TEST(test_what_was_just_kept_again_is_not_removed),
         TEST(test_a_file_whose_message_went_meanwhile_is_removed),
         TEST(test_bytes_that_a_crash_left_are_removed),
+        TEST(test_bytes_that_a_crash_left_are_asked_about_until_the_store_answers),
         TEST(test_a_stop_ends_what_is_under_way_and_counts_nothing),
         TEST(test_a_stop_waits_for_the_store),
         TEST(test_a_committer_that_takes_nothing_is_asked_again),
