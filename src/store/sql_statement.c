@@ -341,7 +341,7 @@ const struct sql_statement_text sql_statements[SQL_COUNT] = {
                              SQL_FILE_SUM) ", EXISTS (SELECT 1 FROM messages m WHERE m.id = message_id) FROM files "
                                            "WHERE (message_id, nth) > (?1, ?3) ORDER BY message_id, nth LIMIT ?2"},
     [SQL_CHECK_FILES_OF] = {SQL_READER, "SELECT nth, state, hash, " SQL_WHOLE(
-                                            SQL_FILE_SUM) " FROM files WHERE message_id = ?1 ORDER BY nth"},
+                                            SQL_FILE_SUM) " FROM files WHERE message_id = ?1 ORDER BY nth LIMIT ?2"},
     [SQL_CHECK_AVATARS] =
         {SQL_READER,
          "SELECT conversation_id, 0, size, hash, " SQL_WHOLE(

@@ -8,11 +8,12 @@
 #include "store/sqlite.h"
 #include "store/sqlite_row.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 // One step of a search for a text may read megabytes: a look at the clock every few rows.
-enum { STEPS_BETWEEN_LOOKS = 2000, STEPS_IN_TEXTS = 20, READER_CACHE_KIB = 4096, READER_BUSY_MS = 2000 };
+enum { STEPS_BETWEEN_LOOKS = 2000, STEPS_IN_TEXTS = 20, READER_CACHE_KIB = 512, READER_BUSY_MS = 2000 };
 enum { LOG_ROOM = 128 << 20 }; // below what makes the alarm store_log_long
 
 static int is_over_time(void *arg)
@@ -310,6 +311,14 @@ static const struct store_reader_ops reader_ops = {
     .verify = sqlite_reader_verify,
 };
 
+// Small: what it frees stays in the arena of each thread that has used it.
+static int set_cache(struct sqlite_reader *r)
+{
+    char text[64];
+    snprintf(text, sizeof text, "PRAGMA cache_size = -%d", READER_CACHE_KIB);
+    return sql_exec(&r->sql, text, NULL);
+}
+
 static int open_reader(struct sqlite_reader *r)
 {
     int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -324,8 +333,7 @@ static int open_reader(struct sqlite_reader *r)
     if (!err)
         err = sql_exec(&r->sql, "PRAGMA query_only = ON", NULL);
     if (!err)
-        err = sql_exec(&r->sql, "PRAGMA cache_size = -512",
-                       NULL); // KiB: what it freed stays with each thread that used it
+        err = set_cache(r);
     if (!err)
         err = sql_exec(&r->sql, "PRAGMA trusted_schema = OFF", NULL);
     if (!err)

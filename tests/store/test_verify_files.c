@@ -337,6 +337,15 @@ static void test_a_wanted_file_without_a_row_is_named(void **state)
                          "file 1 of message 3 is wanted by the message, not there by its row");
 }
 
+static void test_a_row_of_no_file_of_its_message_is_named(void **state)
+{
+    (void)state;
+    assert_contradiction("UPDATE files SET nth = 1, sum = NULL WHERE message_id = 1; "
+                         "INSERT INTO files SELECT message_id, 0, account_id, state, told, attempts, next_attempt_at, "
+                         "size, hash, attachment, sum FROM files WHERE message_id = 1",
+                         first_id, "file 1 of message 1 is not to be fetched by the message, kept by its row");
+}
+
 static void test_the_wanted_file_of_a_discarded_message_needs_no_row(void **state)
 {
     (void)state;
@@ -429,6 +438,7 @@ int main(void)
         VERIFY_TEST(test_a_file_that_failed_by_its_row_alone_is_named),
         VERIFY_TEST(test_a_row_with_other_bytes_than_its_message_is_named),
         VERIFY_TEST(test_a_wanted_file_without_a_row_is_named),
+        VERIFY_TEST(test_a_row_of_no_file_of_its_message_is_named),
         VERIFY_TEST(test_the_wanted_file_of_a_discarded_message_needs_no_row),
         VERIFY_TEST(test_pictures_are_looked_at_as_files_are),
         VERIFY_TEST(test_a_picture_that_goes_meanwhile_is_no_fault),
