@@ -231,6 +231,8 @@ static int merge(struct writer *writer, struct admin_change *change, yyjson_mut_
 
 // ---- reading ----
 
+enum { KEYS_MAX = 1000 }; // of an object, far more than there are
+
 // JSON says nothing of a key that stands twice; the file's reader would, of what came out of the merge, too late.
 // NOLINTNEXTLINE(misc-no-recursion): as deep as a definition, which is bounded below
 static bool has_twins(yyjson_val *value, int depth, struct buf *why)
@@ -239,6 +241,11 @@ static bool has_twins(yyjson_val *value, int depth, struct buf *why)
     yyjson_val *key, *inner;
     if (depth > 8) {
         buf_add_str(why, STR("The definition is nested too deep."));
+        return true;
+    }
+    if (yyjson_obj_size(value) > KEYS_MAX) { // each is looked for among all
+        buf_printf(why, "An object of the definition has %zu keys; no definition has more than %d.",
+                   yyjson_obj_size(value), KEYS_MAX);
         return true;
     }
     yyjson_obj_foreach(value, i, max, key, inner)

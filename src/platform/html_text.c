@@ -6,14 +6,12 @@
 #include "platform/html_text.h"
 
 #include "base/buf.h"
+#include "platform/html_piece.h"
 
 #include <gumbo.h>
 #include <inttypes.h>
 
 enum {
-    // Tags that are parsed at once. HTML5 repeats open formatting in each new block, so the work grows with the square:
-    // what is longer is cut here, and formatting open at the cut ends there.
-    PIECE_TAGS = 512,
     BREAKS_MAX = 3, // ends of lines in a row
     INDENT_MAX = 8, // nested lists that are still indented
     URL_MAX = 2048, // bytes; longer ones are no link
@@ -488,15 +486,6 @@ static void read_piece(struct reader *r, struct str html)
     arena_done(&r->scratch);
 }
 
-// Where the next piece ends: before a tag.
-static size_t piece_end(struct str html, size_t from)
-{
-    size_t at = from;
-    for (int tags = 0; tags <= PIECE_TAGS && at < html.n; tags++)
-        at = str_index(html, '<', at + (tags > 0));
-    return at;
-}
-
 // A copy without controls: gumbo would show each as U+FFFD.
 static struct str without_controls(struct str html, struct arena *arena)
 {
@@ -518,10 +507,8 @@ void html_text_read(struct str html, struct arena *arena, struct html_text *out)
     html = without_controls(html, &copies);
     buf_init(&r.out, SIZE_MAX / 2);
     buf_init(&r.gap, SIZE_MAX / 2);
-    for (size_t at = 0, end; at < html.n; at = end) {
-        end = piece_end(html, at);
-        read_piece(&r, str_sub(html, at, end));
-    }
+    while (html.n)
+        read_piece(&r, html_piece_take(&html, &r.scratch));
     buf_must(&r.gap);
     buf_must(&r.out); // a reply that is cut would be sent
     *out = (struct html_text){

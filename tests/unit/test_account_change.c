@@ -189,6 +189,26 @@ static void assert_refused(enum admin_change_kind kind, const struct account *be
     trial_done(&trial);
 }
 
+// One request must not keep the API's thread for long: what is looked for among all keys takes the square of them.
+static void test_an_object_has_not_more_keys_than_any_definition(void **state)
+{
+    (void)state;
+    struct account *a = stored();
+    for (int keys = 1000; keys <= 1001; keys++) {
+        struct buf body;
+        buf_init(&body, 1 << 20);
+        buf_add_str(&body, STR("{\"desk\":{\"k\":1"));
+        for (int i = 1; i < keys; i++)
+            buf_printf(&body, ",\"k%d\":%d", i, i);
+        buf_add_str(&body, STR("}}"));
+        assert_false(body.failed);
+        assert_refused(CHANGE_ACCOUNT, a, "", body.p, ERR_INVALID,
+                       keys > 1000 ? "has 1001 keys; no definition has more than 1000" : "desk.k: is no key");
+        buf_done(&body);
+    }
+    account_unref(a);
+}
+
 static void test_what_is_wrong_is_told(void **state)
 {
     static const struct {
@@ -297,9 +317,13 @@ static void test_the_file_is_changed_in_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition_is_read_whole),        cmocka_unit_test(test_empty_patch_changes_nothing),
-        cmocka_unit_test(test_patch_says_what_changes),         cmocka_unit_test(test_another_platform_begins_anew),
-        cmocka_unit_test(test_what_is_wrong_is_told),           cmocka_unit_test(test_texts_are_taken_as_they_are),
+        cmocka_unit_test(test_definition_is_read_whole),
+        cmocka_unit_test(test_empty_patch_changes_nothing),
+        cmocka_unit_test(test_patch_says_what_changes),
+        cmocka_unit_test(test_another_platform_begins_anew),
+        cmocka_unit_test(test_an_object_has_not_more_keys_than_any_definition),
+        cmocka_unit_test(test_what_is_wrong_is_told),
+        cmocka_unit_test(test_texts_are_taken_as_they_are),
         cmocka_unit_test(test_the_file_is_changed_in_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
