@@ -451,9 +451,9 @@ def test_more_requests_in_flight_than_one_client_of_libcurl_carries(make_relay, 
         if request.method != "POST":
             return None
         in_flight.append(sum(1 for r in desk.posts() if r.end is None))
-        return Answer(200, delay_s=0.3)
+        return Answer(200, delay_s=1)  # long beside what a busy machine adds: the window grows up to twice the best time
     desk.script = slow
-    crowd = Crowd(source, lanes=400, per_lane=8)
+    crowd = Crowd(source, lanes=400, per_lane=4)
     crowd.join()
     relay.wait_settled(60 * SLOW)
     assert_good(webhook_history(relay, source, desk, lane="conversation"))
