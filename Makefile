@@ -183,6 +183,11 @@ TIME := 60
 fuzz fuzz-minimise:
 	@$(MAKE) -s V=fuzz fuzzers
 	@$(PYTHON) script/fuzz $(if $(RUNS),--runs=$(RUNS),--time=$(TIME)) $(if $(filter %-minimise,$@),--minimise) $(TARGET)
+
+# Does what an input of theirs costs grow as it does? (tests/fuzz/growth.py)
+growth:
+	@$(MAKE) -s V=release fuzzers
+	@$(PYTHON) tests/fuzz/growth.py $(TARGET)
 # Slow, silent, greedy and vanishing clients by the thousand beside honest ones: root, script/deps test lab, a quarter of an hour.
 hostile-network: all
 	@$(PYTHON) tests/hostile/network.py
@@ -246,4 +251,4 @@ distclean:
 	rm -rf build
 
 .SECONDARY:
-.PHONY: all tests fuzzers bench sim crash powerloss soak differential fault hostile-network fuzz fuzz-minimise check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE
+.PHONY: all tests fuzzers bench sim crash powerloss soak differential fault hostile-network fuzz fuzz-minimise growth check cov cov-fresh format $(LINTS:%=lint-%) lint top install deb clean distclean FORCE

@@ -85,7 +85,7 @@ static void print_members(struct cli *cli, yyjson_val *object, const char *inden
     yyjson_obj_foreach(object, i, max, key, value)
     {
         const char *name = yyjson_get_str(key);
-        struct str text = cli_clean(&cli->arena, cli_text(cli, object, name));
+        struct str text = cli_clean(&cli->arena, cli_text_of(cli, value));
         if (!yyjson_is_ctn(value) && text.n)
             buf_printf(&cli->out, "%s%-15s %.*s\n", indent, name, STR_ARG(text));
     }

@@ -157,13 +157,17 @@ static bool on_bytes(void *arg, struct str bytes)
 {
     struct follow *follow = arg;
     struct buf *events = &follow->events;
+    size_t at = 0, from = events->n ? events->n - 1 : 0; // before it no event ends, else it would have been taken
     buf_add_str(events, bytes);
-    for (char *end; events->n && (end = memmem(events->p, events->n, "\n\n", 2));) {
-        size_t n = (size_t)(end - events->p);
-        if (!take_event(follow, (struct str){events->p, n}))
+    for (char *end; events->n && (end = memmem(events->p + from, events->n - from, "\n\n", 2)); from = at) {
+        size_t to = (size_t)(end - events->p);
+        if (!take_event(follow, (struct str){events->p + at, to - at}))
             return false;
-        memmove(events->p, events->p + n + 2, events->n - n - 2);
-        events->n -= n + 2;
+        at = to + 2;
+    }
+    if (at) {
+        memmove(events->p, events->p + at, events->n - at);
+        events->n -= at;
     }
     return !events->failed;
 }

@@ -159,9 +159,8 @@ int cli_print_json(struct cli *cli, yyjson_val *value)
     return CLI_DONE;
 }
 
-struct str cli_text(struct cli *cli, yyjson_val *object, const char *key)
+struct str cli_text_of(struct cli *cli, yyjson_val *value)
 {
-    yyjson_val *value = yyjson_obj_get(object, key);
     if (yyjson_is_str(value))
         return arena_str(&cli->arena, json_val_str(value));
     if (yyjson_is_int(value))
@@ -171,6 +170,11 @@ struct str cli_text(struct cli *cli, yyjson_val *object, const char *key)
     if (yyjson_is_bool(value))
         return yyjson_get_bool(value) ? STR("yes") : STR("no");
     return STR("");
+}
+
+struct str cli_text(struct cli *cli, yyjson_val *object, const char *key)
+{
+    return cli_text_of(cli, yyjson_obj_get(object, key));
 }
 
 const char *cli_escape(struct cli *cli, const char *text)

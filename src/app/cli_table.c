@@ -83,6 +83,17 @@ size_t cli_width(struct str text)
     return width;
 }
 
+size_t cli_fit(struct str text, size_t columns)
+{
+    size_t width = 0, bytes, end = 0;
+    for (; end < text.n; end += bytes) {
+        width += columns_of(code_point(text, end, &bytes));
+        if (width > columns)
+            break;
+    }
+    return end;
+}
+
 void cli_table_init(struct cli_table *table, struct arena *arena, const char *const *titles, size_t columns)
 {
     must(columns > 0 && columns <= CLI_COLUMNS_MAX);
@@ -162,19 +173,12 @@ static void write_spaces(struct buf *out, size_t n)
 
 static void write_cell(struct buf *out, struct str text, size_t width, bool right, bool last)
 {
-    size_t full = cli_width(text), bytes, used = 0, end = 0;
-    bool cut = full > width;
-    size_t room = cut && width >= 3 ? width - 3 : width;
-    for (size_t i = 0; i < text.n; i += bytes) {
-        size_t columns = columns_of(code_point(text, i, &bytes));
-        if (used + columns > room)
-            break;
-        used += columns;
-        end = i + bytes;
-    }
+    bool cut = cli_fit(text, width) < text.n;
+    struct str shown = str_sub(text, 0, cli_fit(text, cut && width >= 3 ? width - 3 : width));
+    size_t used = cli_width(shown);
     if (right)
         write_spaces(out, width - (cut ? width : used));
-    buf_add_str(out, str_sub(text, 0, end));
+    buf_add_str(out, shown);
     if (cut && width >= 3) {
         buf_add_str(out, STR("..."));
         used += 3;

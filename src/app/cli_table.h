@@ -29,3 +29,5 @@ void cli_write_cut(struct buf *out, struct str text, size_t width);
 void cli_write_shown(struct buf *out, struct str text, bool is_json);
 // Columns that the (clean) text takes.
 size_t cli_width(struct str text);
+// Bytes of as much of the (clean) text as fits into so many columns.
+size_t cli_fit(struct str text, size_t columns);

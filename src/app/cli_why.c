@@ -16,30 +16,18 @@ struct screen {
 // Where the text must end to take no more than that many columns; after a blank if there is one.
 static size_t break_at(struct str text, size_t columns)
 {
-    size_t end = 0, blank = 0;
-    while (end < text.n) {
-        size_t next = end + 1;
-        while (next < text.n && ((unsigned char)text.p[next] & 0xC0) == 0x80)
-            next++;
-        if (cli_width(str_sub(text, 0, next)) > columns)
-            return blank ? blank : end ? end : next;
-        if (text.p[end] == ' ')
-            blank = next;
-        end = next;
-    }
-    return text.n;
+    size_t end = cli_fit(text, columns), blank = end;
+    if (end == text.n)
+        return end;
+    while (blank && text.p[blank - 1] != ' ')
+        blank--;
+    return blank ? blank : end;
 }
 
 static struct str cut(struct arena *arena, struct str text, size_t columns)
 {
-    if (cli_width(text) <= columns)
-        return text;
-    size_t end = text.n;
-    while (end && cli_width(str_sub(text, 0, end)) + 3 > columns)
-        do
-            end--;
-        while (end && ((unsigned char)text.p[end] & 0xC0) == 0x80);
-    return arena_printf(arena, "%.*s...", (int)end, text.p);
+    size_t all = cli_fit(text, columns);
+    return all == text.n ? text : ARENA_JOIN(arena, str_sub(text, 0, cli_fit(text, columns - 3)), STR("..."));
 }
 
 // A part of the screen: a label, and text in as many lines as it takes, but no more than `most`.

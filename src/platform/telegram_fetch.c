@@ -4,6 +4,8 @@
 // that has expired is asked for once more.
 #include "platform/telegram.h"
 
+#include "base/buf.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -74,18 +76,22 @@ static bool is_absolute(struct str path)
 // The path in the address, or STR_NONE of what would lead elsewhere.
 static struct str escaped_path(struct str path, struct arena *arena)
 {
-    struct str escaped = STR("");
+    struct buf buf;
     for (size_t i = 0; i < path.n; i++)
         if (path.p[i] < ' ' || path.p[i] > '~')
             return STR_NONE;
-    for (size_t at = 0; at <= path.n;) {
-        size_t to = str_index(path, '/', at);
+    buf_init(&buf, SIZE_MAX / 2);
+    bool good = true;
+    for (size_t at = 0, to; at <= path.n && good; at = to + 1) {
+        to = str_index(path, '/', at);
         struct str segment = str_sub(path, at, to);
-        if (!segment.n || str_eq_c(segment, ".") || str_eq_c(segment, ".."))
-            return STR_NONE;
-        escaped = ARENA_JOIN(arena, escaped, STR("/"), http_escape(arena, segment));
-        at = to + 1;
+        good = segment.n && !str_eq_c(segment, ".") && !str_eq_c(segment, "..");
+        buf_add_char(&buf, '/');
+        buf_add_str(&buf, http_escape(arena, segment));
     }
+    buf_must(&buf);
+    struct str escaped = good ? arena_str(arena, buf_str(&buf)) : STR_NONE;
+    buf_done(&buf);
     return escaped;
 }
 

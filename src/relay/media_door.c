@@ -53,7 +53,9 @@ static struct str safe_name(struct str name, struct arena *arena)
     char *out = arena_alloc(arena, name.n + 1);
     size_t n = 0;
     uint32_t code;
-    for (size_t at = 0, size; str_is_utf8(name) && at < name.n; at += size) {
+    if (!str_is_utf8(name))
+        return STR_NONE;
+    for (size_t at = 0, size; at < name.n; at += size) {
         size = char_size(name, at, &code);
         bool bad = code_point_is_harmful(code) || (code < 0x80 && strchr("/\\:*?\"<>|", (int)code)) ||
                    (code == '.' && !n);

@@ -11,6 +11,7 @@
 #include <openssl/hmac.h>
 
 #include "admin/guard.h"
+#include "base/buf.h"
 #include "base/must.h"
 #include "desk/desk.h"
 #include "fuzz/input.h"
@@ -23,12 +24,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct str filled(struct str text, char mark, struct str with, struct arena *arena)
 {
-    struct str out = STR("");
+    struct buf buf;
+    buf_init(&buf, SIZE_MAX / 2);
     for (size_t at = 0; at < text.n;) {
         size_t end = str_index(text, mark, at);
-        out = ARENA_JOIN(arena, out, str_sub(text, at, end), end < text.n ? with : STR(""));
+        buf_add_str(&buf, str_sub(text, at, end));
+        buf_add_str(&buf, end < text.n ? with : STR(""));
         at = end + 1;
     }
+    buf_must(&buf);
+    struct str out = arena_str(arena, buf.p ? buf_str(&buf) : STR(""));
+    buf_done(&buf);
     return out;
 }
 

@@ -4,7 +4,6 @@
 #include "relay/directory.h"
 #include "support/unit.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -313,11 +312,11 @@ static void test_a_million_idle_accounts_would_fit(void **state)
 {
     (void)state;
     enum { IDLE = 100000, BYTES_EACH = 350 }; // of the 400 MiB that a million may take with all else there is
-    size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    size_t before = memory_in_use();
     struct directory *directory = directory_new();
     for (int i = 0; i < IDLE; i++)
         put_idle(directory, i);
-    size_t each = (mallinfo2().uordblks + mallinfo2().hblkhd - before) / IDLE;
+    size_t each = (memory_in_use() - before) / IDLE;
     assert_true(each <= BYTES_EACH); // 0 where a sanitizer has the memory
     directory_free(directory);
 }

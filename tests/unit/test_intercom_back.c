@@ -4,7 +4,6 @@
 #include "support/unit.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -336,12 +335,6 @@ static void test_ids_of_one_second_are_compared_as_numbers(void **state)
     assert_int_equal(fetch.part_count, 20);
     for (size_t i = 0; i < fetch.part_count; i++)
         assert_str(fetch.parts[i].id, arena_printf(&arena, "%zu", 9991 + 2 * i).p);
-}
-
-static size_t memory_in_use(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
 }
 
 // Sixteen are read at a time, of 500 parts each.

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "platform/platform.h"
 #include "support/plain_http.h"
 
@@ -107,6 +108,27 @@ static void test_paths_that_lead_elsewhere_are_not_asked_for(void **state)
             fail_msg("%s", local[i]);
         assert_true(plain_contains(step.verdict.error, "local mode"));
     }
+}
+
+// Else an answer of a quarter of a megabyte took gigabytes.
+static void test_a_path_takes_memory_as_it_is_long(void **state)
+{
+    (void)state;
+    struct file_fetch fetch;
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    buf_add_str(&body, STR("{\"ok\":true,\"result\":{\"file_path\":\"a"));
+    for (int i = 0; i < 20000; i++)
+        buf_add_str(&body, STR("/b c"));
+    buf_add_str(&body, STR("\"}}"));
+    assert_false(body.failed);
+    size_t before = memory_in_use();
+    struct file_step step = placed(&fetch, body.p);
+    assert_int_equal(step.kind, FILE_GET);
+    assert_true(plain_contains(step.request.target, TOKEN "/a/b%20c/b%20c/"));
+    assert_true(str_ends(step.request.target, STR("/b%20c/b%20c")));
+    assert_in_range(memory_in_use() - before, 0, 40 * body.n);
+    buf_done(&body);
 }
 
 static void test_what_cannot_be_had_is_said(void **state)
@@ -242,6 +264,8 @@ int main(void)
         cmocka_unit_test_teardown(test_two_requests, clean),
         cmocka_unit_test_teardown(test_another_server, clean),
         cmocka_unit_test_teardown(test_paths_that_lead_elsewhere_are_not_asked_for, clean),
+        cmocka_unit_test_teardown(test_a_path_takes_memory_as_it_is_long, clean),
+        cmocka_unit_test_teardown(test_a_path_takes_memory_as_it_is_long, clean),
         cmocka_unit_test_teardown(test_what_cannot_be_had_is_said, clean),
         cmocka_unit_test_teardown(test_too_large, clean),
         cmocka_unit_test_teardown(test_what_may_pass_is_tried_again, clean),
