@@ -200,10 +200,10 @@ static void compose(struct str html)
     arena_done(&arena);
 }
 
-static struct str expanded(const uint8_t *data, size_t size, struct arena *arena)
+static struct str expanded(const uint8_t *data, size_t size, size_t longs, struct arena *arena)
 {
     size_t n = 0;
-    char *out = arena_alloc(arena, size * LONG + 1);
+    char *out = arena_alloc(arena, size + longs * LONG + 1);
     for (size_t i = 0; i < size; i++) {
         if (data[i] != 1)
             out[n++] = (char)data[i];
@@ -219,7 +219,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t longs = 0;
     for (size_t i = 0; i < size; i++)
         longs += data[i] == 1;
-    struct str html = longs && longs < 12 ? expanded(data, size, &arena) : (struct str){(const char *)data, size};
+    struct str html = longs && longs < 12 ? expanded(data, size, longs, &arena)
+                                          : (struct str){(const char *)data, size};
     read_text(html);
     compare(html);
     compose(html);

@@ -189,7 +189,7 @@ def costs(program, files):
         left = [file for file in left if file not in found]
         if run.returncode == 0 and left:
             raise RuntimeError(f"{program} said nothing of {left[0]}")
-        if run.returncode and left:  # the one that it was at
+        if run.returncode and left and not said:  # the first had all the time there is; one behind it shall have that, too
             found[left.pop(0)] = ENDLESS
     return found
 

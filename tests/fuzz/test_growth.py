@@ -81,6 +81,12 @@ def test_one_that_does_not_end_does_not_hide_those_behind_it(tmp_path):
     assert costs(ends, ["a", "bad", "b", "bad2"]) == {"a": Cost(0.5, 2), "b": Cost(0.5, 2), "bad": ENDLESS, "bad2": ENDLESS}
 
 
+def test_one_behind_long_ones_gets_its_time(tmp_path):
+    ends = program(tmp_path, "    if sys.argv.index(path) == 4: os.kill(os.getpid(), 24)\n"
+                   "    print(path, 'took 0.5 s 2048 KiB', flush=True)\n")
+    assert costs(ends, ["a", "b", "c", "d", "e"]) == {file: Cost(0.5, 2) for file in "abcde"}
+
+
 def test_a_program_that_says_nothing_is_no_success(tmp_path):
     with pytest.raises(RuntimeError):
         costs(program(tmp_path, "    pass\n"), ["a"])

@@ -265,7 +265,6 @@ int main(void)
         cmocka_unit_test_teardown(test_another_server, clean),
         cmocka_unit_test_teardown(test_paths_that_lead_elsewhere_are_not_asked_for, clean),
         cmocka_unit_test_teardown(test_a_path_takes_memory_as_it_is_long, clean),
-        cmocka_unit_test_teardown(test_a_path_takes_memory_as_it_is_long, clean),
         cmocka_unit_test_teardown(test_what_cannot_be_had_is_said, clean),
         cmocka_unit_test_teardown(test_too_large, clean),
         cmocka_unit_test_teardown(test_what_may_pass_is_tried_again, clean),
