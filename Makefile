@@ -188,6 +188,7 @@ fuzz fuzz-minimise:
 growth:
 	@$(MAKE) -s V=release fuzzers
 	@$(PYTHON) tests/fuzz/growth.py $(TARGET)
+
 # Slow, silent, greedy and vanishing clients by the thousand beside honest ones: root, script/deps test lab, a quarter of an hour.
 hostile-network: all
 	@$(PYTHON) tests/hostile/network.py

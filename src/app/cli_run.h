@@ -47,6 +47,7 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail_answer(struct cli *cli, const char *what, int status, yyjson_val *root);
 // What stands at `key` as text, for a cell or a line: numbers too; "" for null.
 struct str cli_text(struct cli *cli, yyjson_val *object, const char *key);
+// The same of the value itself.
 struct str cli_text_of(struct cli *cli, yyjson_val *value);
 // A request whose answer is printed: as it came for --json, else by `print`.
 int cli_one(struct cli *cli, const char *method, const char *target, struct str body,

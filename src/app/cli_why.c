@@ -26,8 +26,13 @@ static size_t break_at(struct str text, size_t columns)
 
 static struct str cut(struct arena *arena, struct str text, size_t columns)
 {
-    size_t all = cli_fit(text, columns);
-    return all == text.n ? text : ARENA_JOIN(arena, str_sub(text, 0, cli_fit(text, columns - 3)), STR("..."));
+    struct buf buf;
+    buf_init(&buf, SIZE_MAX / 2);
+    cli_write_cut(&buf, text, columns);
+    buf_must(&buf);
+    struct str out = arena_str(arena, buf_str(&buf));
+    buf_done(&buf);
+    return out;
 }
 
 // A part of the screen: a label, and text in as many lines as it takes, but no more than `most`.

@@ -40,6 +40,7 @@ static enum kind kind_of(char c)
     }
 }
 
+// The state behind a character, by its kind in the order above.
 static const unsigned char follows[STATES][KINDS] = {
     [TAG_NAME] = {BEFORE_ATTRIBUTE, BEFORE_ATTRIBUTE, DATA, TAG_NAME, TAG_NAME, TAG_NAME, TAG_NAME},
     [BEFORE_ATTRIBUTE] = {BEFORE_ATTRIBUTE, BEFORE_ATTRIBUTE, DATA, ATTRIBUTE_NAME, ATTRIBUTE_NAME, ATTRIBUTE_NAME,
